@@ -1,0 +1,108 @@
+"""``python -m pipeline planner|builder|signer``: composes one stage with its ports and runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+from pipeline.errors import Refused
+from pipeline.events import BuildRequested, CancelRequested, Delivery, DeployRequested, ImageBuilt
+from pipeline.main import Process, main, room
+from pipeline.names import token
+from pipeline.records import Repository
+from pipeline.registry import Registry
+from pipeline.settings import Settings
+from pipeline.worker import Stage, work
+
+
+async def planner(process: Process) -> None:
+    """Deliveries become runs."""
+    from pipeline.mirror import Mirror
+    from pipeline.stages.cancel import Canceller
+    from pipeline.stages.plan import Planner
+
+    mirrors: dict[str, Mirror] = {}
+    home = room(process.settings, "mirrors")
+
+    def mirror(repository: Repository) -> Mirror:
+        if repository.id not in mirrors:
+            token_ = source_token(process.settings, repository)
+            mirrors[repository.id] = Mirror(home / token(repository.id), repository.url, token=token_)
+        return mirrors[repository.id]
+
+    async with registry(process.settings) as images:
+        stage = Planner(process.store, images, mirror)
+        deliveries = Stage("planner", (Delivery,), stage.handle, stage.failed, at_once=8)
+        cancels = Stage("canceller", (CancelRequested,), Canceller(process.store).handle)
+        commands = Stage("planner-deploys", (DeployRequested,), stage.handle, stage.failed)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(work(deliveries, process.store, process.stopping))
+            group.create_task(work(commands, process.store, process.stopping))
+            group.create_task(work(cancels, process.store, process.stopping))
+
+
+async def builder(process: Process) -> None:
+    """Sources become images; what a killed builder left is swept first."""
+    from pipeline import buildah, buildah_host
+    from pipeline.buildah_commands import Isolation, Network
+    from pipeline.stages.build import Builder
+
+    told = process.settings
+    if told.build_isolation == "rootless":
+        raise Refused("build_isolation=rootless is not available with this buildah", reason="bad_settings")
+    isolation: Isolation = "chroot" if told.build_isolation == "chroot" else "oci"
+    network: Network = "none" if told.build_network == "none" else "private"
+    host = await buildah_host.detect(room(told, "builder"), isolation=isolation, network=network)
+    await buildah.sweep(host)
+    limits = buildah.Limits(
+        seconds=told.build_timeout, memory=told.build_memory, cpus=told.build_cpus,
+        processes=told.build_processes, disk=told.build_disk,
+    )  # fmt: skip
+    async with registry(told) as images:
+        stage = Builder(process.store, images, host, limits, told.registry_plain_http)
+        await work(
+            Stage("builder", (BuildRequested,), stage.handle, stage.failed, at_once=1), process.store, process.stopping
+        )
+
+
+async def signer(process: Process) -> None:
+    """Images become releases."""
+    from pipeline import keys
+    from pipeline.stages.sign import Signer
+
+    told = process.settings
+    path = told.below_home(told.signing_key)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    key = keys.load_or_make(path)
+    keys.write_public(told.below_home(told.verify_key), key.public)
+    async with registry(told) as images:
+        stage = Signer(process.store, images, key, told.builder_id)
+        signing = Stage("signer", (ImageBuilt,), stage.handle, stage.failed, at_once=4)
+        await work(signing, process.store, process.stopping)
+
+
+def registry(told: Settings) -> Registry:
+    """The registry as the settings name it."""
+    from pipeline.registry_login import Credentials
+
+    credentials = Credentials(told.registry_user, told.registry_password.reveal()) if told.registry_user else None
+    return Registry(told.registry, plain_http=told.registry_plain_http, credentials=credentials)
+
+
+def source_token(told: Settings, repository: Repository) -> str | None:
+    """What fetches a repository: our own git host's read token, or the file that ``enclii link`` named."""
+    if repository.forge == "local":
+        return told.git_read_token.reveal()
+    if not repository.credential:
+        return None
+    file = told.below_home(told.credentials) / Path(repository.credential).name
+    return file.read_text().strip() if file.is_file() else None
+
+
+PROCESSES = {"planner": planner, "builder": builder, "signer": signer}
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2 or sys.argv[1] not in PROCESSES:
+        sys.exit(f"usage: python -m pipeline {'|'.join(PROCESSES)}")
+    main(sys.argv[1], PROCESSES[sys.argv[1]])

@@ -1,0 +1,259 @@
+"""One build by buildah, from a directory to a digest in the registry, bounded in everything and gone without a trace.
+
+The store stays between builds, because it is the layer cache; working containers, mounts, processes, control groups
+and temporary files do not, however the build or the worker ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pipeline import buildah_commands as commands
+from pipeline import buildah_outcome as outcome
+from pipeline import dockerfile, images
+from pipeline.build_log import BoundedLog
+from pipeline.buildah_host import HostFacts
+from pipeline.buildah_outcome import BuildFailed
+from pipeline.disk import DiskLimit, usage, watch
+from pipeline.errors import Unavailable
+from pipeline.process import CommandTimeout, Sink, orphan_proof, run, stream
+
+GRACE = 2.0
+TIDY_LIMIT = 60.0
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class BuildJob:
+    """What to build. ``pins`` fixes a base image's digest; one that is not named is taken as its tag says now."""
+
+    context: Path
+    repository: str
+    tag: str
+    timestamp: int
+    dockerfile: str = "Dockerfile"
+    target: str = ""
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    pins: Mapping[str, str] = field(default_factory=dict)
+    plain_http: bool = False
+    authfile: Path | None = None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one build may use."""
+
+    seconds: float = 1800
+    memory: int = 2048 * MIB
+    cpus: float = 2.0
+    processes: int = 1024
+    disk: int = 10_240 * MIB
+    keep_free: int = 1024 * MIB
+    log_head: int = 4 * MIB
+    log_tail: int = 256 << 10
+
+
+@dataclass(frozen=True)
+class Built:
+    """What came of it: the manifest's digest, each base image's digest, and when (RFC 3339, UTC)."""
+
+    digest: str
+    bases: Mapping[str, str]
+    started_at: str
+    finished_at: str
+
+
+async def build(job: BuildJob, *, host: HostFacts, limits: Limits, log: Sink) -> Built:
+    """Build and push one image; one build at a time in one worker's directory.
+
+    Raises BuildFailed for what the sources are to blame for, Unavailable for everything else, Refused for Dockerfiles
+    that ask for what a build may not have. Cancelling ends the build and its processes.
+    """
+    started = _now()
+    scanned = await asyncio.to_thread(_scan, job)
+    output = BoundedLog(log, head=limits.log_head, tail=limits.log_tail)
+    try:
+        async with _bounded(host, limits, output):
+            bases = await _pull_all(scanned.images, job, host)
+            image_id = await _build_image(job, host, limits, output)
+            digest = await _push(job, image_id, host)
+    finally:
+        await output.close()
+    return Built(digest, bases, started, _now())
+
+
+async def sweep(host: HostFacts) -> None:
+    """Remove what a killed worker left in this directory. Call it before the first build, never during one."""
+    async with asyncio.timeout(TIDY_LIMIT):
+        while pids := _processes_of(host):
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            await asyncio.sleep(0.02)
+    await _tidy(host)
+
+
+async def collect(host: HostFacts, max_bytes: int) -> None:
+    """Bring the store below ``max_bytes``: the layer cache goes first, base images only if that was not enough."""
+    for everything in (False, True):
+        if await asyncio.to_thread(usage, host.store.root) <= max_bytes:
+            return
+        argv = commands.prune_command(host.store, everything=everything)
+        await run(orphan_proof(argv), timeout=TIDY_LIMIT, env=host.environment, check=False)
+
+
+def _scan(job: BuildJob) -> dockerfile.Dockerfile:
+    """Read the Dockerfile from inside the context, whatever links it consists of."""
+    context = job.context.resolve()
+    path = (context / job.dockerfile).resolve()
+    if not path.is_relative_to(context) or not path.is_file():
+        raise BuildFailed(f"there is no {job.dockerfile} in the service's path", reason="dockerfile_missing")
+    if path.suffix == ".in":
+        raise BuildFailed(f"{job.dockerfile}: preprocessed Dockerfiles (.in) are not built", reason="dockerfile_syntax")
+    text = path.read_bytes()[: dockerfile.LIMIT + 1].decode("utf-8", "replace")
+    return dockerfile.scan(text, arguments=job.arguments, filename=job.dockerfile)
+
+
+@contextlib.asynccontextmanager
+async def _bounded(host: HostFacts, limits: Limits, output: BoundedLog) -> AsyncIterator[None]:
+    """Around the body: deadline, disk watch and control group before, a clean directory after."""
+    host.prepare()
+    try:
+        if host.sandbox.cgroup_parent:
+            host.cage.remove()
+            host.cage.create(memory=limits.memory, cpus=limits.cpus, pids=limits.processes)
+        async with asyncio.timeout(limits.seconds), _watched(host, limits):
+            yield
+    except (TimeoutError, CommandTimeout):
+        text = f"the build did not end within {limits.seconds:g} s\n{output.tail()}"
+        raise BuildFailed(text, reason="build_timeout") from None
+    except DiskLimit as error:
+        raise BuildFailed(f"{error}\n{output.tail()}", reason="build_disk_full") from None
+    finally:
+        await asyncio.shield(_tidy(host))
+
+
+@contextlib.asynccontextmanager
+async def _watched(host: HostFacts, limits: Limits) -> AsyncIterator[None]:
+    """Cancel the body when the directory grows too far; the first error comes through bare."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            watcher = group.create_task(watch(host.state, growth=limits.disk, keep_free=limits.keep_free))
+            yield
+            watcher.cancel()
+    except BaseExceptionGroup as several:
+        raise several.exceptions[0] from None
+
+
+async def _pull_all(references: Sequence[str], job: BuildJob, host: HostFacts) -> dict[str, str]:
+    return {reference: await _pull(reference, job, host) for reference in references}
+
+
+async def _pull(reference: str, job: BuildJob, host: HostFacts) -> str:
+    """Bring one base image into the store under its own name and return its digest."""
+    pin = job.pins.get(reference)
+    wanted = f"{_without_tag(reference)}@{pin}" if pin else reference
+    plain = job.plain_http and reference.split("/")[0] == job.repository.split("/")[0]
+    argv = commands.pull_command(host.store, wanted, plain_http=plain, authfile=job.authfile)
+    done = await run(orphan_proof(argv), timeout=TIDY_LIMIT * 10, env=host.environment, check=False, grace=GRACE)
+    if done.returncode != 0:
+        raise outcome.of_pull(reference, _last_line(done.stderr))
+    image_id = done.stdout.decode().split()[-1]
+    if pin:
+        await _ask(commands.tag_command(host.store, image_id, reference), host)
+        return pin
+    return images.digest((await _ask(commands.digest_command(host.store, reference), host)).strip())
+
+
+async def _build_image(job: BuildJob, host: HostFacts, limits: Limits, output: BoundedLog) -> str:
+    iidfile = host.scratch / "iid"
+    argv = commands.build_command(
+        host.store,
+        host.sandbox,
+        context=job.context,
+        dockerfile=job.context / job.dockerfile,
+        target=job.target,
+        arguments=job.arguments,
+        timestamp=job.timestamp,
+        iidfile=iidfile,
+        processes=limits.processes,
+    )
+    code = await stream(orphan_proof(argv), output.write, timeout=limits.seconds, env=host.environment, grace=GRACE)
+    if code != 0:
+        memory = bool(host.sandbox.cgroup_parent) and host.cage.hit_memory_limit()
+        raise outcome.of_build(code, output.last_error_line, output.tail(), out_of_memory=memory)
+    return iidfile.read_text().strip()
+
+
+async def _push(job: BuildJob, image_id: str, host: HostFacts) -> str:
+    target, digestfile = f"{job.repository}:{job.tag}", host.scratch / "digest"
+    argv = commands.push_command(
+        host.store, image_id, target, digestfile=digestfile, plain_http=job.plain_http, authfile=job.authfile
+    )
+    done = await run(orphan_proof(argv), timeout=TIDY_LIMIT * 10, env=host.environment, check=False, grace=GRACE)
+    if done.returncode != 0:
+        raise outcome.of_push(target, _last_line(done.stderr))
+    return images.digest(digestfile.read_text().strip())
+
+
+async def _ask(argv: tuple[str, ...], host: HostFacts) -> str:
+    done = await run(orphan_proof(argv), timeout=TIDY_LIMIT, env=host.environment)
+    return done.stdout.decode()
+
+
+async def _tidy(host: HostFacts) -> None:
+    """Processes first, then containers, mounts, control group and files: each needs the one before to be gone."""
+    if not host.state.exists():
+        return
+    await host.cage.kill()
+    if host.store.root.exists():
+        argv = commands.remove_containers_command(host.store)
+        await run(orphan_proof(argv), timeout=TIDY_LIMIT, env=host.environment, check=False)
+    for point in _mounts_below(host.state):
+        await run(("umount", "--lazy", "--", point), timeout=TIDY_LIMIT, check=False)
+    host.cage.remove()
+    await asyncio.to_thread(shutil.rmtree, host.scratch, ignore_errors=True)
+    if _mounts_below(host.state):
+        raise Unavailable(f"mounts of a build stayed below {host.state}", reason="build_left_mounts")
+
+
+def _mounts_below(state: Path) -> list[str]:
+    """Deepest first; the kernel writes blanks and backslashes of a path as octal."""
+    text = Path("/proc/self/mountinfo").read_text(errors="surrogateescape")
+    points = [line.split()[4].encode("latin-1", "replace").decode("unicode_escape") for line in text.splitlines()]
+    return sorted((point for point in points if Path(point).is_relative_to(state)), key=len, reverse=True)
+
+
+def _processes_of(host: HostFacts) -> list[int]:
+    """Every buildah (and runtime) that works in this directory, found by its command line."""
+    marks = {str(host.store.root).encode(), f"root={host.sandbox.runtime_root}".encode()}
+    found = []
+    for directory in Path("/proc").iterdir():
+        if directory.name.isdecimal() and int(directory.name) != os.getpid():
+            with contextlib.suppress(OSError):
+                words = (directory / "cmdline").read_bytes().split(b"\0")
+                if marks.intersection(words):
+                    found.append(int(directory.name))
+    return found
+
+
+def _without_tag(reference: str) -> str:
+    head, slash, last = reference.partition("@")[0].rpartition("/")
+    return f"{head}{slash}{last.partition(':')[0]}"
+
+
+def _last_line(stderr: bytes) -> str:
+    lines = stderr.decode("utf-8", "replace").strip().splitlines()
+    return lines[-1] if lines else ""
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,375 @@
+"""The door to NATS JetStream: one writer's atomic batch, reads by subject, and a puller that neither stalls nor loses.
+
+Both streams keep one message per subject and never expire it. An event's subject is written once (``expect=0``), a
+record's by compare-and-set, and both commit together or not at all. nats-py's ``fetch(n)`` and ``publish_async`` are
+avoided on purpose: the first can hold a ready message until its timeout, the second can wait for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+import uuid
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import nats
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from pipeline.errors import Conflict, EncliiError, Unavailable
+
+CAS_MISSED = {10071, 10164, 10201}
+STORE_FULL = {10047, 10077}
+NO_MESSAGE = 10037
+REQUEST_LIMIT = 2.5
+COMMIT_LIMIT = 8.0
+HEARTBEAT = 1.0
+NANO = 1_000_000_000
+
+STREAMS: dict[str, dict[str, Any]] = {
+    "HOOKS": {"subjects": ["hooks.>"], "discard": "new", "max_bytes": 2 << 30, "max_age": 30 * 86_400 * NANO},
+    "PIPE": {"subjects": ["ev.>", "st.>"], "discard": "old", "allow_atomic": True},
+    "LOGS": {"subjects": ["log.>"], "discard": "old", "max_bytes": 4 << 30, "max_msgs_per_subject": -1},
+}
+
+
+class Full(Unavailable):
+    """The stream takes nothing more: say so to the sender instead of dropping what was kept."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A stored message: its bytes, where it stands, and the headers that it was written with."""
+
+    subject: str
+    data: bytes
+    seq: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Write:
+    """One message of a batch. ``expect``: the subject's last sequence; 0 = must not exist; None = whatever is there."""
+
+    subject: str
+    data: bytes
+    expect: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def all_headers(self) -> dict[str, str]:
+        """The headers with the expectation in the server's words."""
+        found = dict(self.headers)
+        if self.expect is not None:
+            found["Nats-Expected-Last-Subject-Sequence"] = str(self.expect)
+        return found
+
+
+class Message:
+    """A delivered message; exactly one of ``ack``, ``retry`` ends it, ``working`` keeps it from coming again."""
+
+    def __init__(self, client: Client, raw: Msg) -> None:
+        parts = (raw.reply or "").split(".")
+        self.subject = raw.subject
+        self.data = raw.data
+        self.headers: Mapping[str, str] = raw.headers or {}
+        # $JS.ACK.….<deliveries>.<stream seq>.<consumer seq>.<time>.<pending>: counted from the end, as some
+        # servers put a domain and an account in front.
+        tail = parts[-5:]
+        self.deliveries, self.seq = int(tail[0]), int(tail[1])
+        self.pending = int(tail[4])
+        self._client = client
+        self._reply = raw.reply
+
+    async def ack(self) -> None:
+        """Say that it is done, and wait until the server has heard it."""
+        with contextlib.suppress(nats.errors.Error, TimeoutError):  # unheard: it comes again and its state says done
+            await self._client.request(self._reply, b"+ACK", timeout=REQUEST_LIMIT)
+
+    async def retry(self, delay: float) -> None:
+        """Ask for it again after ``delay`` seconds."""
+        await self._client.publish(self._reply, b"-NAK " + json.dumps({"delay": int(delay * NANO)}).encode())
+
+    async def working(self) -> None:
+        """Say that work goes on; the acknowledgement wait begins anew."""
+        await self._client.publish(self._reply, b"+WPI")
+
+
+class Bus:
+    """A connection to JetStream. Open it with ``connect``; every call has a deadline and raises Unavailable."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    @property
+    def connected(self) -> bool:
+        return bool(self._client.is_connected)
+
+    async def close(self) -> None:
+        """Hand over what is buffered and close."""
+        with contextlib.suppress(nats.errors.Error, TimeoutError):
+            await asyncio.wait_for(self._client.drain(), REQUEST_LIMIT)
+
+    async def create_streams(self) -> None:
+        """Make the streams, or bring their configuration to what this version wants."""
+        for name, specific in STREAMS.items():
+            config = {"name": name, "storage": "file", "retention": "limits", "max_msgs_per_subject": 1}
+            config |= {"allow_direct": True, "duplicate_window": 600 * NANO, **specific}
+            answer = await self._api(f"STREAM.CREATE.{name}", config, tolerate={10058})
+            if "error" in answer:
+                await self._api(f"STREAM.UPDATE.{name}", config)
+
+    async def get(self, subject: str) -> Entry | None:
+        """The newest message of ``subject``, read from the stream's leader; None when there is none."""
+        stream = _stream_of(subject)
+        answer = await self._api(f"STREAM.MSG.GET.{stream}", {"last_by_subj": subject}, tolerate={NO_MESSAGE})
+        return _entry(answer["message"]) if "message" in answer else None
+
+    async def scan(self, subjects: str) -> list[Entry]:
+        """The newest message of every subject that matches, in the order of writing."""
+        found: dict[str, Entry] = {}
+        async for message in self._replay(subjects, policy="last_per_subject"):
+            found[message.subject] = Entry(message.subject, message.data, message.seq, message.headers)
+        return list(found.values())
+
+    async def commit(self, *writes: Write) -> int:
+        """Write all or nothing and return the last sequence, once it is synced to disk.
+
+        Raises Conflict when an expectation did not hold (nothing was written), Unavailable when the outcome is not
+        known: read the state again then.
+        """
+        if len(writes) == 1:
+            return await self._put(writes[0].subject, writes[0].data, writes[0].all_headers())
+        batch = uuid.uuid4().hex
+        for number, write in enumerate(writes[:-1], 1):
+            headers = write.all_headers() | {"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number)}
+            if number == 1:
+                _checked(await self._request(write.subject, write.data, headers))
+            else:
+                await self._client.publish(write.subject, write.data, headers=headers)
+        last = writes[-1]
+        headers = last.all_headers() | {"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(len(writes))}
+        return await self._put(last.subject, last.data, headers | {"Nats-Batch-Commit": "1"})
+
+    async def append(self, subject: str, data: bytes) -> None:
+        """Write without a condition and without waiting for the disk's word beyond the server's answer."""
+        await self._put(subject, data, {})
+
+    async def _put(self, subject: str, data: bytes, headers: dict[str, str]) -> int:
+        answer = _checked(await self._request(subject, data, headers))
+        return int(answer["seq"])
+
+    async def _request(self, subject: str, data: bytes, headers: dict[str, str] | None) -> bytes:
+        if not self._client.is_connected:
+            raise Unavailable("the event store (NATS) does not answer", reason="nats_away", delay=1.0)
+        try:
+            answer = await self._client.request(subject, data, timeout=REQUEST_LIMIT, headers=headers or None)
+        except (nats.errors.Error, TimeoutError, OSError) as error:
+            raise Unavailable(
+                f"the event store (NATS) did not answer: {type(error).__name__}", reason="nats_away", delay=1.0
+            ) from error
+        return bytes(answer.data)
+
+    async def _api(self, path: str, body: Mapping[str, Any], *, tolerate: Collection[int] = ()) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(await self._request(f"$JS.API.{path}", json.dumps(body).encode(), None))
+        code = answer.get("error", {}).get("err_code", 0)
+        if code and code not in tolerate:
+            raise _refusal(answer["error"])
+        return answer
+
+    @contextlib.asynccontextmanager
+    async def consume(
+        self, stream: str, consumer: str, subjects: Sequence[str], *, ack_wait: float = 30.0, inflight: int = 16
+    ) -> AsyncIterator[AsyncIterator[Message]]:
+        """Yield an endless iterator over what waits for a durable consumer; competing processes share it by name."""
+        config = {
+            "durable_name": consumer,
+            "filter_subjects": list(subjects),
+            "ack_policy": "explicit",
+            "ack_wait": int(ack_wait * NANO),
+            "max_ack_pending": inflight * 8,
+            "max_deliver": -1,
+        }
+        await self._api(f"CONSUMER.CREATE.{stream}.{consumer}", {"stream_name": stream, "config": config})
+        async with self._pulled(stream, consumer, inflight) as messages:
+            yield messages
+
+    @contextlib.asynccontextmanager
+    async def watch(self, subjects: str, *, after: int = 0) -> AsyncIterator[AsyncIterator[Message]]:
+        """Yield an endless iterator over everything that matches, stored first and then live, after sequence ``after``.
+
+        When the server has forgotten the reader it is made again behind the last message seen, so nothing is missed.
+        """
+        yield self._followed(subjects, after)
+
+    async def _followed(self, subjects: str, after: int) -> AsyncIterator[Message]:
+        while True:
+            name = await self._ephemeral(subjects, after=after)
+            with contextlib.suppress(_ReaderGone):
+                async with self._pulled(_stream_of(subjects), name, 256, acknowledge=False) as messages:
+                    async for message in messages:
+                        after = message.seq
+                        yield message
+
+    async def _replay(self, subjects: str, *, policy: str) -> AsyncIterator[Message]:
+        stream = _stream_of(subjects)
+        name = await self._ephemeral(subjects, policy=policy)
+        try:
+            info = await self._api(f"CONSUMER.INFO.{stream}.{name}", {})
+            if info["num_pending"] + info["num_ack_pending"] == 0:
+                return
+            async with self._pulled(stream, name, 512, acknowledge=False) as messages:
+                async for message in messages:
+                    yield message
+                    if message.pending == 0:
+                        return
+        finally:
+            with contextlib.suppress(EncliiError):
+                await self._api(f"CONSUMER.DELETE.{stream}.{name}", {})
+
+    async def _ephemeral(self, subjects: str, *, after: int = 0, policy: str = "") -> str:
+        stream = _stream_of(subjects)
+        start = {"deliver_policy": "by_start_sequence", "opt_start_seq": after + 1}
+        config = {
+            "filter_subject": subjects,
+            "ack_policy": "none",
+            "inactive_threshold": 60 * NANO,
+            "mem_storage": True,
+        }
+        config |= {"deliver_policy": policy} if policy else start
+        answer = await self._api(f"CONSUMER.CREATE.{stream}", {"stream_name": stream, "config": config})
+        return str(answer["name"])
+
+    @contextlib.asynccontextmanager
+    async def _pulled(
+        self, stream: str, consumer: str, batch: int, *, acknowledge: bool = True
+    ) -> AsyncIterator[AsyncIterator[Message]]:
+        inbox = self._client.new_inbox()
+        subscription = await self._client.subscribe(inbox, pending_msgs_limit=-1, pending_bytes_limit=-1)
+        puller = _Puller(self._client, f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}", inbox, batch)
+        try:
+            yield puller.messages(subscription, durable=acknowledge)
+        finally:
+            with contextlib.suppress(nats.errors.Error):
+                await subscription.unsubscribe()
+
+
+class _ReaderGone(Exception):
+    """The server has no such consumer any more."""
+
+
+class _Puller:
+    """Overlapping pulls on one inbox, renewed at half a batch, on an ended pull and after two missed heartbeats."""
+
+    def __init__(self, client: Client, subject: str, inbox: str, batch: int) -> None:
+        self._client = client
+        self._subject = subject
+        self._inbox = inbox
+        self._batch = batch
+        self._outstanding = 0
+
+    async def messages(self, subscription: Any, *, durable: bool) -> AsyncIterator[Message]:
+        await self._pull()
+        silent = 0
+        while True:
+            try:
+                raw = await subscription.next_msg(timeout=2 * HEARTBEAT + 0.25)
+            except (nats.errors.TimeoutError, TimeoutError):
+                silent += 1
+                if not durable and silent > 2:
+                    raise _ReaderGone from None
+                self._outstanding = 0
+                await self._pull()
+                continue
+            silent = 0
+            status = (raw.headers or {}).get("Status", "") if not raw.data else ""
+            if status:
+                await self._heard(status, raw.headers or {}, durable=durable)
+                continue
+            self._outstanding -= 1
+            if self._outstanding <= self._batch // 2:
+                await self._pull()
+            yield Message(self._client, raw)
+
+    async def _heard(self, status: str, headers: Mapping[str, str], *, durable: bool) -> None:
+        if status == "100":
+            return
+        if status in {"404", "408", "409"}:
+            if not durable and "Consumer Deleted" in headers.get("Description", ""):
+                raise _ReaderGone
+            self._outstanding -= int(headers.get("Nats-Pending-Messages", self._batch))
+            if self._outstanding <= 0:
+                await self._pull()
+        elif status == "503":
+            await asyncio.sleep(HEARTBEAT)
+            self._outstanding = 0
+            await self._pull()
+
+    async def _pull(self) -> None:
+        wanted = self._batch - max(self._outstanding, 0)
+        if wanted <= 0 or not self._client.is_connected:
+            return
+        request = {"batch": wanted, "expires": 30 * NANO, "idle_heartbeat": int(HEARTBEAT * NANO)}
+        with contextlib.suppress(nats.errors.Error):
+            await self._client.publish(self._subject, json.dumps(request).encode(), reply=self._inbox)
+            self._outstanding = max(self._outstanding, 0) + wanted
+
+
+async def connect(url: str, *, name: str, user: str = "", password: str = "", wait: float = 10.0) -> Bus:
+    """Connect and keep connecting for ever after; waits ``wait`` seconds for the first time. Raises Unavailable."""
+    credentials = {"user": user, "password": password} if user else {}
+    options: dict[str, Any] = {
+        "max_reconnect_attempts": -1,
+        "reconnect_time_wait": 0.25,
+        "ping_interval": 10,
+        "max_outstanding_pings": 2,
+        "connect_timeout": 2,
+        "pending_size": 16 << 20,
+        "error_cb": _quiet,
+    }
+    try:
+        async with asyncio.timeout(wait):
+            return Bus(await nats.connect(url, name=name, **options, **credentials))
+    except (nats.errors.Error, OSError, TimeoutError) as error:
+        raise Unavailable(
+            f"no event store (NATS) at {url.rsplit('@', 1)[-1]} within {wait:g} s", reason="nats_away", delay=1.0
+        ) from error
+
+
+async def _quiet(_: Exception) -> None:
+    """Connection errors show as Unavailable where somebody waits; readiness shows the rest."""
+
+
+def _stream_of(subject: str) -> str:
+    root = subject.split(".", 1)[0]
+    return {"hooks": "HOOKS", "ev": "PIPE", "st": "PIPE", "log": "LOGS"}[root]
+
+
+def _checked(answer: bytes) -> dict[str, Any]:
+    if not answer:
+        return {}
+    parsed: dict[str, Any] = json.loads(answer)
+    if "error" in parsed:
+        raise _refusal(parsed["error"])
+    return parsed
+
+
+def _refusal(error: Mapping[str, Any]) -> EncliiError:
+    code = int(error.get("err_code", 0))
+    text = str(error.get("description", "refused"))
+    if code in CAS_MISSED:
+        return Conflict(f"somebody else wrote first: {text}", reason="state_moved", delay=0.0)
+    if code in STORE_FULL:
+        return Full(f"the event store is full: {text}", reason="nats_full", delay=5.0)
+    return Unavailable(f"the event store refused: {text} ({code})", reason="nats_refused", delay=2.0)
+
+
+def _entry(message: Mapping[str, Any]) -> Entry:
+    headers = base64.b64decode(message.get("hdrs", "")).decode("utf-8", "replace")
+    pairs = (line.split(":", 1) for line in headers.split("\r\n")[1:] if ":" in line)
+    found = {key.strip(): value.strip() for key, value in pairs}
+    return Entry(message["subject"], base64.b64decode(message.get("data", "")), int(message["seq"]), found)

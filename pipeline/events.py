@@ -1,0 +1,225 @@
+"""Everything that happens, as small frozen messages in the past tense, with ids derived from content.
+
+A subject is ``ev.<type>.<token of the id>`` and is written once (create-only), so publishing twice is publishing once,
+for as long as the stream lives. A command is an event too: somebody *requested* something. Fields are only ever
+added, with a default; ``version`` grows when a meaning changes.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import msgspec
+
+from pipeline.names import token
+
+DELIVERIES = "hooks.d"
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Base of all events; ``id`` is the identity, and the idempotency key of what the event causes."""
+
+    type: ClassVar[str] = ""
+    version: ClassVar[int] = 1
+    id: str
+    at: str = ""
+    trace: str = ""
+
+    @property
+    def subject(self) -> str:
+        return f"ev.{self.type}.{token(self.id)}"
+
+    def encode(self) -> bytes:
+        return msgspec.json.encode(self)
+
+
+class Delivery(Event, frozen=True, kw_only=True):
+    """A forge or the git host said that something happened. A hint: the head is asked of the repository itself.
+
+    Kept in its own stream, under ``hooks.d.<token>.<attempt>``; ``body`` is the raw request body, zlib-compressed.
+    """
+
+    type: ClassVar[str] = "delivery.received"
+    forge: str
+    kind: str  # "push", "ping", "sweep" or the forge's own event name
+    repository: str  # "local:shop/shop", "github:123456"
+    hook: str = ""
+    ref: str = ""
+    before: str = ""
+    after: str = ""
+    actor: str = ""
+    attempt: int = 0
+    body_sha256: str = ""
+    secret_id: str = ""
+    body: bytes = b""
+
+    @property
+    def subject(self) -> str:
+        return f"{DELIVERIES}.{token(self.id)}.{self.attempt}"
+
+
+class BuildRequested(Event, frozen=True, kw_only=True):
+    """The planner wants one service of a run as an image. ``id`` = run/service."""
+
+    type: ClassVar[str] = "build.requested"
+    run: str
+    project: str
+    service: str
+    repository: str
+    source_url: str
+    ref: str
+    sha: str
+    tree: str
+    build_key: str
+    spec: msgspec.Raw  # ServiceSpec as JSON
+    commit_time: int  # seconds since the epoch
+    source: str  # digest of the service's sources as a tar blob, beside its images in the registry
+    dockerfile: str  # within the service's path
+    bases: dict[str, str] = {}  # image reference → digest, resolved by the planner
+    no_cache: bool = False
+
+
+class ImageBuilt(Event, frozen=True, kw_only=True):
+    """An image is in the registry, with its SBOM as a blob beside it; or a known image is to be used again."""
+
+    type: ClassVar[str] = "image.built"
+    run: str
+    project: str
+    service: str
+    image: str
+    sbom: str
+    build_key: str
+    reused: bool = False
+    started_at: str = ""
+    finished_at: str = ""
+    bases: dict[str, str] = {}
+    commit_time: int = 0
+
+
+class ReleaseReady(Event, frozen=True, kw_only=True):
+    """A release is signed, read back and numbered. ``id`` = run/service."""
+
+    type: ClassVar[str] = "release.ready"
+    release: str
+    run: str
+    project: str
+    service: str
+
+
+class LinkRequested(Event, frozen=True, kw_only=True):
+    """A repository is to be registered with a project; the committer writes ``project.yaml``."""
+
+    type: ClassVar[str] = "link.requested"
+    project: str
+    repository: str
+    name: str
+    forge: str
+    url: str
+    actor: str
+    branches: dict[str, str] = {}  # environment → branch
+    protected: tuple[str, ...] = ()
+    hook: str = ""
+    credential: str = ""
+
+
+class Command(Event, frozen=True, kw_only=True):
+    """Base of what people ask for one service (or, with no service, for every service) in one environment."""
+
+    project: str
+    environment: str
+    service: str = ""
+    actor: str = ""
+    why: str = ""
+
+
+class RollbackRequested(Command, frozen=True, kw_only=True):
+    """Go back to ``to`` (a release number) or, with 0, to the last release that was healthy; then hold.
+
+    ``expected`` is the deployment that the person saw live: when it is no longer the newest, somebody else was
+    faster and the command is refused instead of going back twice.
+    """
+
+    type: ClassVar[str] = "rollback.requested"
+    to: int = 0
+    hold: bool = True
+    expected: str = ""
+
+
+class HoldRequested(Command, frozen=True, kw_only=True):
+    """Keep what is live; newer releases wait."""
+
+    type: ClassVar[str] = "hold.requested"
+
+
+class ResumeRequested(Command, frozen=True, kw_only=True):
+    """Take the hold away and deploy the newest release that waited."""
+
+    type: ClassVar[str] = "resume.requested"
+
+
+class DeployRequested(Command, frozen=True, kw_only=True):
+    """Deploy the commit ``sha`` again: its newest release if it has one, else by a new run."""
+
+    type: ClassVar[str] = "deploy.requested"
+    sha: str = ""
+    repository: str = ""  # with ``ref``: where the commit is found when it has no release yet
+    ref: str = ""
+    release: str = ""
+    force: bool = False
+
+
+class DestroyRequested(Command, frozen=True, kw_only=True):
+    """Delete the service's directory from the config repository."""
+
+    type: ClassVar[str] = "destroy.requested"
+
+
+class CancelRequested(Event, frozen=True, kw_only=True):
+    """Stop a run that is still on its way."""
+
+    type: ClassVar[str] = "cancel.requested"
+    run: str
+    actor: str = ""
+
+
+class ConfigMoved(Event, frozen=True, kw_only=True):
+    """The config branch has a new tip: a hint to whoever reads git."""
+
+    type: ClassVar[str] = "config.moved"
+    commit: str
+    by: Literal["committer", "git"] = "git"
+
+
+class DeploymentCommitted(Event, frozen=True, kw_only=True):
+    """Git now holds this deployment. ``id`` = deployment id."""
+
+    type: ClassVar[str] = "deployment.committed"
+    deployment: str
+    project: str
+    environment: str
+    service: str
+
+
+class DeploymentObserved(Event, frozen=True, kw_only=True):
+    """The observer saw a deployment change. ``id`` = deployment id/sequence of the change."""
+
+    type: ClassVar[str] = "deployment.observed"
+    deployment: str
+    project: str
+    environment: str
+    service: str
+    status: Literal["progressing", "running", "degraded", "failed"]
+    reason: str = ""
+
+
+def _leaves(cls: type[Event]) -> list[type[Event]]:
+    below = [leaf for child in cls.__subclasses__() for leaf in _leaves(child)]
+    return ([cls] if cls.type else []) + below
+
+
+TYPES: dict[str, type[Event]] = {cls.type: cls for cls in _leaves(Event)}
+
+
+def decode(event_type: str, data: bytes) -> Event:
+    """The event of that type. Raises KeyError for an unknown type, msgspec.ValidationError for a wrong body."""
+    return msgspec.json.decode(data, type=TYPES[event_type])

@@ -1,0 +1,16 @@
+"""Each hook's own secret, derived from the instance's roots: nothing to store per hook, and roots can be rotated."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+
+
+def hook_secret(root: str, hook: str) -> str:
+    """64 hex digits for one hook (HMAC-SHA256 of its token under the root)."""
+    return hmac.new(root.encode(), b"enclii webhook\x00" + hook.encode(), hashlib.sha256).hexdigest()
+
+
+def root_id(root: str) -> str:
+    """A short public name of a root, stored with what it has verified."""
+    return hashlib.sha256(b"enclii webhook root\x00" + root.encode()).hexdigest()[:8]

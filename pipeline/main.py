@@ -1,0 +1,116 @@
+"""What the main of every process shares: settings, log, bus, the loopback port, and an orderly end on SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import uvloop
+
+from pipeline import log
+from pipeline.bus import Bus, connect
+from pipeline.errors import EncliiError, Unavailable
+from pipeline.ops import Route, ops_server
+from pipeline.settings import Settings
+from pipeline.store import Store
+
+START_LIMIT = 60.0
+
+
+@dataclass
+class Process:
+    """One running process: its settings, its store, and the event that says it shall end."""
+
+    name: str
+    settings: Settings
+    store: Store
+    stopping: asyncio.Event
+    routes: dict[str, Route] = field(default_factory=dict)
+
+
+Body = Callable[[Process], Awaitable[None]]
+
+
+def main(name: str, body: Body) -> None:
+    """Run ``body`` until SIGTERM or SIGINT; exit 2 with every problem of the configuration, 1 on failure."""
+    try:
+        settings = Settings.from_env(os.environ, process=name)
+    except EncliiError as error:
+        sys.stderr.write(f"{name}: the configuration has problems:\n{error}\n")
+        sys.exit(2)
+    log.set_up(name, settings.log_format)  # type: ignore[arg-type]
+    try:
+        uvloop.run(_run(name, settings, body))
+    except* EncliiError as group:
+        logging.getLogger(name).error("%s", group.exceptions[0])
+        sys.exit(1)
+
+
+async def _run(name: str, settings: Settings, body: Body) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    bus = await connect(
+        settings.nats_url, name=name, user=settings.nats_user, password=settings.nats_password.reveal(),
+        wait=START_LIMIT,
+    )  # fmt: skip
+    process = Process(name, settings, Store(bus, source=name), stopping)
+    try:
+        await bus.create_streams()
+        async with ops_server(settings.ops_port, {"nats": _answers(bus)}, process.routes):
+            await _until_stopped(process, body)
+    finally:
+        await bus.close()
+
+
+async def _until_stopped(process: Process, body: Body) -> None:
+    """Run the body; after the signal it may finish what it has in hand, for as long as ``drain`` says."""
+    work = asyncio.ensure_future(body(process))
+    stop = asyncio.ensure_future(process.stopping.wait())
+    await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
+    if not work.done():
+        await asyncio.wait({work}, timeout=process.settings.drain)
+    stop.cancel()
+    if not work.done():
+        work.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await work
+
+
+def _answers(bus: Bus) -> Callable[[], Awaitable[None]]:
+    async def check() -> None:
+        if not bus.connected:
+            raise Unavailable("the event store (NATS) does not answer", reason="nats_away")
+
+    return check
+
+
+def room(settings: Settings, name: str) -> Path:
+    """A folder of this process's own inside the state folder."""
+    path = settings.below_home(Path(name))
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return path
+
+
+@contextlib.asynccontextmanager
+async def in_background(*work: Awaitable[None]) -> AsyncIterator[None]:
+    """Run endless work beside the block; its failure ends the block, the block's end ends it."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_awaited(one)) for one in work]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+async def _awaited(work: Awaitable[None]) -> None:
+    await work

@@ -1,0 +1,75 @@
+"""Each process's loopback port: ``/healthz`` (alive), ``/readyz`` (its stores answer), ``/metrics`` (Prometheus)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+from prometheus_client import generate_latest
+
+Check = Callable[[], Awaitable[None]]
+"""Raises when the process can't do its work; the text is shown."""
+
+Route = Callable[[str], Awaitable[tuple[int, bytes]]]
+"""A process's own loopback answer: the query string in, status and JSON out."""
+
+HEAD_LIMIT = 8_192
+CHECK_LIMIT = 3.0
+
+
+@contextlib.asynccontextmanager
+async def ops_server(
+    port: int, checks: Mapping[str, Check], routes: Mapping[str, Route] | None = None
+) -> AsyncIterator[int]:
+    """Serve on 127.0.0.1:``port`` (0: the system's choice) and yield the port."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            async with asyncio.timeout(10):
+                head = await reader.readuntil(b"\r\n\r\n")
+            target = head.split(b" ", 2)[1].decode("ascii", "replace") if head.count(b" ") >= 2 else "/"
+            path, _, query = target.partition("?")
+            status, kind, body = await _answer(path, query, checks, routes or {})
+            writer.write(_head(status, kind, len(body)) + body)
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", port, limit=HEAD_LIMIT)
+    async with server:
+        yield int(server.sockets[0].getsockname()[1])
+
+
+def _head(status: int, kind: str, length: int) -> bytes:
+    phrase = {200: "OK", 404: "Not Found", 503: "Service Unavailable"}.get(status, "OK")
+    return (
+        f"HTTP/1.1 {status} {phrase}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+    ).encode()
+
+
+async def _answer(
+    path: str, query: str, checks: Mapping[str, Check], routes: Mapping[str, Route]
+) -> tuple[int, str, bytes]:
+    if path in routes:
+        status, body = await routes[path](query)
+        return status, "application/json", body
+    if path == "/metrics":
+        return 200, "text/plain; version=0.0.4", generate_latest()
+    if path == "/healthz":
+        return 200, "application/json", b'{"status":"ok"}\n'
+    if path == "/readyz":
+        failing = await _failing(checks)
+        return (503 if failing else 200), "application/json", json.dumps({"failing": failing}).encode() + b"\n"
+    return 404, "text/plain", b"not found\n"
+
+
+async def _failing(checks: Mapping[str, Check]) -> dict[str, str]:
+    found = {}
+    for name, check in checks.items():
+        try:
+            async with asyncio.timeout(CHECK_LIMIT):
+                await check()
+        except Exception as error:  # readiness reports whatever stands in the way
+            found[name] = str(error) or type(error).__name__
+    return found

@@ -1,0 +1,389 @@
+"""The stages' state: frozen records, one subject each, the newest version alone kept.
+
+Records live in the same stream as events, so that one atomic batch can carry both (see bus.py). ``key`` names the
+record among its kind; the subject token is its hash. Times are RFC 3339 in UTC. Fields are only ever added, with a
+default, because an older process may read what a newer one wrote.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import msgspec
+
+from pipeline.record import Record as Record
+
+JobStatus = Literal[
+    "queued", "building", "signing", "committing", "deployed", "held", "skipped", "failed", "superseded", "cancelled",
+]  # fmt: skip
+RunStatus = Literal["running", "succeeded", "failed", "superseded", "cancelled", "skipped"]
+ReleaseStatus = Literal["building", "ready", "failed"]
+DeploymentStatus = Literal[
+    "pending", "progressing", "running", "degraded", "failed", "held", "rolled_back", "orphaned", "replaced", "removed",
+]  # fmt: skip
+Health = Literal["healthy", "unhealthy", "unknown"]
+Outcome = Literal["accepted", "skipped", "refused", "failed", "held", "duplicate", "forced"]
+
+
+class Repository(Record, frozen=True, kw_only=True):
+    """A registered source repository; derived from ``project.yaml`` by the committer."""
+
+    kind: ClassVar[str] = "repository"
+    id: str  # "local:shop/shop", "github:123456" or, before the first delivery, "github:owner/name"
+    project: str
+    name: str
+    forge: str  # "local" | "github"
+    url: str  # where its commits are fetched from; never taken from a payload
+    hook: str = ""  # token in /hooks/<forge>/<hook>
+    credential: str = ""  # name of the credential file, never its content
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        return (self.id,)
+
+
+class Environment(msgspec.Struct, frozen=True, kw_only=True):
+    """One environment of a project: the branch that feeds it, and whether order may be forced."""
+
+    name: str
+    branch: str
+    protected: bool = False
+
+
+class Project(Record, frozen=True, kw_only=True):
+    """A project as ``project.yaml`` says at the config branch's tip."""
+
+    kind: ClassVar[str] = "project"
+    slug: str
+    environments: tuple[Environment, ...] = ()
+    repositories: tuple[str, ...] = ()
+    created_at: str = ""
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        return (self.slug,)
+
+
+class Branch(Record, frozen=True, kw_only=True):
+    """The newest head that was planned for a branch, and the run that it started."""
+
+    kind: ClassVar[str] = "branch"
+    repository: str
+    ref: str
+    head: str
+    run: str
+    at: str
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        return (self.repository, self.ref)
+
+
+class Push(Record, frozen=True, kw_only=True):
+    """What the git host was about to accept: stored before the ref moves, so that nothing accepted is forgotten."""
+
+    kind: ClassVar[str] = "push"
+    repository: str
+    ref: str
+    before: str
+    after: str
+    actor: str
+    delivery: str
+    at: str
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        return (self.repository, self.ref)
+
+
+class Run(Record, frozen=True, kw_only=True):
+    """One push on its way. ``status`` follows its jobs; ``reason`` says why it has none or failed."""
+
+    kind: ClassVar[str] = "run"
+    id: str
+    project: str
+    repository: str
+    ref: str
+    sha: str
+    actor: str
+    subject_line: str
+    resumes: tuple[str, ...] = ()
+    delivery: str
+    created_at: str
+    services: tuple[str, ...] = ()
+    status: RunStatus = "running"
+    reason: str = ""
+    message: str = ""
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        return (self.id,)
+
+
+class Stage(msgspec.Struct, frozen=True, kw_only=True):
+    """A stage's times within a job."""
+
+    name: str
+    started_at: str
+    finished_at: str = ""
+
+
+class Job(Record, frozen=True, kw_only=True):
+    """One service of a run."""
+
+    kind: ClassVar[str] = "job"
+    run: str
+    project: str
+    service: str
+    status: JobStatus = "queued"
+    stages: tuple[Stage, ...] = ()
+    spec: str = ""  # the ServiceSpec as JSON, from the run's commit
+    tree: str = ""  # git's id of the service's path
+    build_key: str = ""
+    reused: bool = False  # the image was known: nothing was built
+    image: str = ""  # "host/repository@sha256:…"
+    release: str = ""  # release id
+    reason: str = ""
+    message: str = ""
+    created_at: str = ""
+    finished_at: str = ""
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        return (self.run, self.service)
+
+
+class Image(Record, frozen=True, kw_only=True):
+    """A built and signed image by its build key: a known key means no build."""
+
+    kind: ClassVar[str] = "image"
+    build_key: str
+    image: str
+    sbom: str  # digest of the SPDX blob in the same repository of the registry
+    source_url: str
+    sha: str
+    run: str
+    provenance: str = ""  # digest of the provenance's manifest, once signed
+    built_at: str = ""
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        return (self.build_key,)
+
+
+class ServiceRecord(Record, frozen=True, kw_only=True):
+    """A service's release counter."""
+
+    kind: ClassVar[str] = "service"
+    project: str
+    service: str
+    last_release: int
+    repository: str = ""
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        return (self.project, self.service)
+
+
+class Release(Record, frozen=True, kw_only=True):
+    """A signed image with its configuration, numbered per service when it is ready."""
+
+    kind: ClassVar[str] = "release"
+    id: str  # "shop.web.v41"
+    project: str
+    service: str
+    number: int
+    image: str
+    sha: str
+    ref: str
+    repository: str
+    source_url: str
+    actor: str
+    subject_line: str
+    run: str
+    spec: msgspec.Raw  # the ServiceSpec as JSON
+    resumes: tuple[str, ...] = ()  # environments that the commit's Enclii-Resume trailers name
+    reused: bool = False
+    created_at: str = ""
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        return (self.id,)
+
+
+class Deployment(Record, frozen=True, kw_only=True):
+    """One release in one environment, by one config commit (or the wish for one: ``held``, ``failed`` at the gate)."""
+
+    kind: ClassVar[str] = "deployment"
+    id: str
+    project: str
+    environment: str
+    service: str
+    release: str  # release id; "" when the digest is of no known release
+    image: str
+    status: DeploymentStatus
+    reason: str = ""
+    message: str = ""
+    config_commit: str = ""
+    sha: str = ""
+    run: str = ""
+    actor: str = ""
+    via: Literal["push", "rollback", "resume", "deploy", "git", "destroy"] = "push"
+    reverts: str = ""
+    created_at: str = ""
+    running_at: str = ""
+    finished_at: str = ""
+    dead_logs: tuple[str, ...] = ()  # last lines of each dead container, newest last
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        return (self.id,)
+
+
+class Target(Record, frozen=True, kw_only=True):
+    """What the config branch's tip says of one service in one environment: the committer's reading of git."""
+
+    kind: ClassVar[str] = "target"
+    project: str
+    environment: str
+    service: str
+    deployment: str  # newest deployment that git holds; "" once removed
+    release: str
+    image: str
+    sha: str
+    config_commit: str
+    tree: str = ""
+    held: bool = False
+    hold_reason: str = ""
+    hold_by: str = ""
+    hold_since: str = ""  # time
+    hold_from: str = ""  # release id that was live when the hold began
+    held_release: str = ""  # newest release that waits behind the hold
+    orphaned: bool = False
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        return (self.project, self.environment, self.service)
+
+
+class ReplicaView(msgspec.Struct, frozen=True, kw_only=True):
+    """One observed replica."""
+
+    name: str
+    state: str
+    digest: str = ""
+    restarts: int = 0
+    started_at: str = ""
+    reason: str = ""
+    address: str = ""
+
+
+class Live(Record, frozen=True, kw_only=True):
+    """What the observer saw of one service in one environment; ``status`` is running only by proof of digest."""
+
+    kind: ClassVar[str] = "live"
+    project: str
+    environment: str
+    service: str
+    deployment: str
+    release: str
+    image: str
+    status: DeploymentStatus
+    health: Health
+    ready: int
+    desired: int
+    replicas: tuple[ReplicaView, ...] = ()
+    since: str = ""  # when this deployment began to run
+    address: str = ""
+    reason: str = ""
+    at: str = ""
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        return (self.project, self.environment, self.service)
+
+
+class Route(Record, frozen=True, kw_only=True):
+    """Where the front door sends a host name."""
+
+    kind: ClassVar[str] = "route"
+    host: str
+    upstreams: tuple[str, ...]
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        return (self.host,)
+
+
+class Decision(Record, frozen=True, kw_only=True):
+    """How a delivery, push, command or release ended, and why."""
+
+    kind: ClassVar[str] = "decision"
+    id: str  # the delivery's, command's or release's id
+    about: Literal["delivery", "command", "release", "commit"]
+    outcome: Outcome
+    reason: str
+    message: str
+    project: str = ""
+    environment: str = ""
+    service: str = ""
+    repository: str = ""
+    ref: str = ""
+    sha: str = ""
+    run: str = ""
+    release: str = ""
+    actor: str = ""
+    attempt: int = 0
+    at: str = ""
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        return (self.id,)
+
+
+class Verdict(Record, frozen=True, kw_only=True):
+    """A digest that passed verification before; keeps rollback working while the registry is down."""
+
+    kind: ClassVar[str] = "verdict"
+    image: str
+    source_url: str
+    shas: tuple[str, ...]
+    provenance: str
+    verified_at: str
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        return (self.image,)
+
+
+class ConfigTip(Record, frozen=True, kw_only=True):
+    """The config commit up to which every record was derived."""
+
+    kind: ClassVar[str] = "config"
+    commit: str
+    at: str
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        return ("main",)
+
+
+class Parked(Record, frozen=True, kw_only=True):
+    """An event that failed for good in a consumer; waits for retry or drop by a person."""
+
+    kind: ClassVar[str] = "parked"
+    id: str
+    consumer: str
+    subject_parked: str
+    event_type: str
+    reason: str
+    message: str
+    attempts: int
+    at: str
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        return (self.id,)
+
+
+KINDS: dict[str, type[Record]] = {cls.kind: cls for cls in Record.__subclasses__()}

@@ -1,0 +1,256 @@
+"""The one door to OCI registries: manifests, blobs and referrers, every body checked against its digest.
+
+Content is addressed by what it is, so each request may be sent again; the one exception, the list of an image's
+referrers on a registry without the referrers API, is written by one writer at a time and read back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
+from types import TracebackType
+from typing import Any, Self
+from weakref import WeakValueDictionary
+
+from pipeline import attest, images
+from pipeline.errors import Conflict, Invalid, NotFound, Unavailable
+from pipeline.images import Descriptor, Manifest
+from pipeline.registry_http import Address, Answer, Transport, not_broken, stored, succeeded, together
+from pipeline.registry_login import Credentials
+
+__all__ = ["Credentials", "Registry"]
+
+PAGES = 64
+ROUNDS = 12
+SETTLED = 0.02
+"""Seconds after which an absent tag is absent, not being written."""
+
+_ACCEPT = ", ".join((images.OCI_MANIFEST, images.OCI_INDEX, images.DOCKER_MANIFEST, images.DOCKER_INDEX))
+_NO_API = frozenset({400, 404, 405, 501})
+
+_writers: WeakValueDictionary[tuple[Any, ...], asyncio.Lock] = WeakValueDictionary()
+
+
+class Registry:
+    """A client of one registry with one pool of connections; ``timeout`` bounds each call with all its retries."""
+
+    def __init__(
+        self, host: str, *, plain_http: bool, credentials: Credentials | None = None, timeout: float = 15.0
+    ) -> None:
+        self.host = images.registry_host(host)
+        self._http = Transport(host, plain_http=plain_http, credentials=credentials, timeout=timeout)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._http.close()
+
+    async def manifest(self, repository: str, reference: str) -> Manifest | None:
+        """The manifest or index that a tag or digest names; None when there is none."""
+        path = f"{_path(repository)}/manifests/{images.reference(reference)}"
+
+        async def get() -> Manifest | None:
+            answer = await self._http.request("GET", path, (repository, "pull"), accept=_ACCEPT)
+            if answer.status == 404:
+                return None
+            succeeded(answer, 200)
+            return _checked_manifest(answer, reference)
+
+        return await self._http.patiently(get)
+
+    async def put_manifest(self, repository: str, reference: str, media_type: str, body: bytes) -> str:
+        """Store ``body`` under a tag or its digest, which is returned."""
+        path, digest = f"{_path(repository)}/manifests/{images.reference(reference)}", images.sha256(body)
+        if reference.startswith("sha256:") and reference != digest:
+            raise Invalid(f"the manifest is not {reference}", reason="wrong_digest")
+        headers = {"Content-Type": media_type}
+
+        async def put() -> str:
+            stored(await self._http.request("PUT", path, (repository, "push"), body=body, headers=headers))
+            return digest
+
+        return await self._http.patiently(put)
+
+    async def delete_manifest(self, repository: str, digest: str) -> None:
+        """Remove a manifest; that it is gone already is fine."""
+        path = f"{_path(repository)}/manifests/{images.digest(digest)}"
+
+        async def delete() -> None:
+            succeeded(await self._http.request("DELETE", path, (repository, "delete")), 202, 200, 404)
+
+        await self._http.patiently(delete)
+
+    async def has_blob(self, repository: str, digest: str) -> bool:
+        path = f"{_path(repository)}/blobs/{images.digest(digest)}"
+
+        async def head() -> bool:
+            answer = await self._http.request("HEAD", path, (repository, "pull"))
+            succeeded(answer, 200, 404)
+            return answer.status == 200
+
+        return await self._http.patiently(head)
+
+    async def blob(self, repository: str, digest: str, *, limit: int) -> bytes:
+        """The blob's bytes. Raises NotFound, and Invalid when it is larger than ``limit``."""
+        path = f"{_path(repository)}/blobs/{images.digest(digest)}"
+
+        async def get() -> bytes:
+            answer = await self._http.request("GET", path, (repository, "pull"), limit=limit)
+            if answer.status == 404:
+                raise NotFound(f"the registry has no blob {digest}", reason="blob_unknown")
+            succeeded(answer, 200)
+            _same_digest(digest, answer.body)
+            return answer.body
+
+        return await self._http.patiently(get)
+
+    async def put_blob(self, repository: str, data: bytes) -> str:
+        """Store ``data`` and return its digest; an upload that broke is begun again from the start."""
+        digest = images.sha256(data)
+
+        async def upload() -> str:
+            access = (repository, "push")
+            begun = await self._http.request("POST", f"{_path(repository)}/blobs/uploads/", access)
+            succeeded(begun, 202)
+            url = self._http.upload_url(begun).copy_merge_params({"digest": digest})
+            headers = {"Content-Type": "application/octet-stream"}
+            stored(await self._http.request("PUT", url, access, body=data, headers=headers))
+            return digest
+
+        return await self._http.patiently(upload)
+
+    async def tags(self, repository: str) -> list[str]:
+        """All tags; an unknown repository has none."""
+        found: list[str] = []
+        async for answer in self._pages(f"{_path(repository)}/tags/list?n=1000", repository):
+            if answer.status == 404:
+                break
+            succeeded(answer, 200)
+            found += [str(tag) for tag in _json(answer).get("tags") or []]
+        return found
+
+    async def referrers(self, repository: str, digest: str) -> list[Descriptor]:
+        """What is attached to ``digest``: the referrers API and the fallback tag together, each entry once.
+
+        Entries are not filtered: registries were seen to report another artifact type than the manifest's.
+        """
+        native, tagged = await together(
+            (self._native(repository, digest), self._tagged(repository, images.fallback_tag(digest)))
+        )
+        entries = [*(native or []), *(tagged or [])]
+        return list({one.digest: one for one in entries}.values())
+
+    async def add_referrers(self, repository: str, digest: str, descriptors: Sequence[Descriptor]) -> None:
+        """Have ``descriptors``, whose manifests are stored, listed as referrers of ``digest``, and see that they are.
+
+        Raises Conflict when other writers undo it again and again.
+        """
+        key = (asyncio.get_running_loop(), self.host, repository, digest)
+        async with _writers.setdefault(key, asyncio.Lock()):
+            for attempt in range(ROUNDS):
+                if await self._add_missing(repository, digest, descriptors):
+                    return
+                if attempt:
+                    await asyncio.sleep(random.uniform(0, 0.05 * attempt))  # noqa: S311 - it only parts two writers
+        raise Conflict(f"other writers keep changing the referrers of {digest}", reason="referrers_contended")
+
+    async def _add_missing(self, repository: str, digest: str, descriptors: Sequence[Descriptor]) -> bool:
+        """True when nothing was missing; otherwise what was missing has been written once more."""
+        native = await self._native(repository, digest)
+        if native is None:
+            return await self._add_to_tag(repository, digest, descriptors)
+        present = {one.digest for one in native}
+        missing = [one for one in descriptors if one.digest not in present]
+        # Storing a manifest again makes the registry list it: also one that only the fallback tag listed so far.
+        await together(self._store_again(repository, one.digest) for one in missing)
+        return not missing
+
+    async def _add_to_tag(self, repository: str, digest: str, descriptors: Sequence[Descriptor]) -> bool:
+        tag = images.fallback_tag(digest)
+        existing = await self._index(repository, tag)
+        index = attest.merged_index(existing.body if existing else None, descriptors)
+        if index is None:
+            return True
+        await self.put_manifest(repository, tag, images.OCI_INDEX, index)
+        return False
+
+    async def _store_again(self, repository: str, digest: str) -> None:
+        manifest = await self.manifest(repository, digest)
+        if manifest is None:
+            raise Invalid(f"the registry has no manifest {digest} to list", reason="manifest_unknown")
+        await self.put_manifest(repository, digest, manifest.media_type, manifest.body)
+
+    async def _native(self, repository: str, digest: str) -> list[Descriptor] | None:
+        """The referrers API's list; None where the registry has no such API."""
+        found: list[Descriptor] = []
+        async for answer in self._pages(f"{_path(repository)}/referrers/{images.digest(digest)}", repository):
+            if answer.status in _NO_API or (answer.status == 200 and answer.media_type != images.OCI_INDEX):
+                return None
+            succeeded(answer, 200)
+            found += [attest.descriptor(entry) for entry in attest.index_entries(answer.body)]
+        return found
+
+    async def _tagged(self, repository: str, tag: str) -> list[Descriptor] | None:
+        """The fallback tag's list; None where there is no such tag."""
+        index = await self._index(repository, tag)
+        return [attest.descriptor(entry) for entry in attest.index_entries(index.body)] if index else None
+
+    async def _index(self, repository: str, tag: str) -> Manifest | None:
+        """The manifest under the fallback tag. While a tag is written a registry was seen to answer for a moment that
+        it does not exist; believed, that would make a signed image unsigned, or the next writer drop every entry."""
+        if found := await self.manifest(repository, tag):
+            return found
+        await asyncio.sleep(SETTLED)
+        return await self.manifest(repository, tag)
+
+    async def _pages(self, path: str, repository: str) -> AsyncIterator[Answer]:
+        url: Address | None = path
+        for _ in range(PAGES):
+            if url is None:
+                return
+            answer = await self._http.patiently(partial(self._get_page, url, repository))
+            yield answer
+            url = self._next_page(answer)
+        raise Invalid("the registry's list has no end", reason="list_too_long")
+
+    async def _get_page(self, url: Address, repository: str) -> Answer:
+        return not_broken(await self._http.request("GET", url, (repository, "pull"), accept=images.OCI_INDEX))
+
+    def _next_page(self, answer: Answer) -> Address | None:
+        url, separator, rest = answer.headers.get("Link", "").partition(">")
+        if answer.status != 200 or not separator or "next" not in rest:
+            return None
+        return self._http.allowed(answer.url, url.lstrip(" <"))
+
+
+def _path(repository: str) -> str:
+    return f"/v2/{images.repository(repository)}"
+
+
+def _checked_manifest(answer: Answer, reference: str) -> Manifest:
+    claimed = reference if reference.startswith("sha256:") else answer.headers.get("Docker-Content-Digest")
+    digest = images.sha256(answer.body)
+    if claimed:
+        _same_digest(claimed, answer.body)
+    return Manifest(digest, answer.media_type, answer.body)
+
+
+def _same_digest(digest: str, body: bytes) -> None:
+    if images.sha256(body) != digest:
+        raise Unavailable(f"the registry answered other content than {digest[:80]}", reason="registry_lied")
+
+
+def _json(answer: Answer) -> dict[str, Any]:
+    try:
+        document = json.loads(answer.body)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise Unavailable("the registry's list is not JSON", reason="registry_lied")
+    return document

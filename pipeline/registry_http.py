@@ -1,0 +1,232 @@
+"""HTTP as a registry client needs it: a deadline and a few retries, logins, redirects, and bodies with a limit.
+
+What went wrong leaves here as one of Enclii's errors; an address is never quoted, because those of uploads and of
+token services carry what must not be told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import httpx2
+import tenacity
+
+from pipeline import images
+from pipeline.errors import Invalid, Refused, Unavailable
+from pipeline.registry_login import Access, Credentials, Login
+
+BODY_LIMIT = 4 << 20
+REDIRECTS = 3
+PATIENCE = 2.0
+"""Seconds that are worth waiting here; a longer Retry-After is the worker's business."""
+
+_BUSY = frozenset({408, 429})
+
+Address = str | httpx2.URL
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One response, read whole."""
+
+    status: int
+    headers: httpx2.Headers
+    body: bytes
+    url: httpx2.URL
+
+    @property
+    def media_type(self) -> str:
+        value: str = self.headers.get("Content-Type", "")
+        return value.partition(";")[0].strip()
+
+
+class Transport:
+    """One pool of connections to one registry."""
+
+    def __init__(self, host: str, *, plain_http: bool, credentials: Credentials | None, timeout: float) -> None:
+        self.host = images.registry_host(host)
+        self._origin = httpx2.URL(f"{'http' if plain_http else 'https'}://{host}")
+        self._plain_http = plain_http
+        self._timeout = timeout
+        self._login = Login(credentials, plain_http=plain_http, ask=self._ask_for_token)
+        self._client = httpx2.AsyncClient(
+            timeout=timeout / 3,
+            limits=httpx2.Limits(max_connections=16, max_keepalive_connections=16, keepalive_expiry=30),
+            # Without any authority in it, a plain-HTTP client trusts no TLS server; and loading them takes 20 ms.
+            verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if plain_http else ssl.create_default_context(),
+            headers={"Accept-Encoding": "identity", "User-Agent": "enclii"},
+            trust_env=False,
+        )
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def patiently(self, call: Callable[[], Awaitable[T]]) -> T:
+        """``call``, again while a second or two may help, all within the deadline."""
+        retrying = tenacity.AsyncRetrying(
+            stop=tenacity.stop_after_attempt(3), wait=_wait, retry=tenacity.retry_if_exception(_worth_it), reraise=True
+        )
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await retrying(call)
+        except TimeoutError:
+            raise Unavailable(
+                f"registry {self.host} did not answer within {self._timeout:g} s", reason="registry_timeout"
+            ) from None
+
+    async def request(
+        self,
+        method: str,
+        target: Address,
+        access: Access,
+        *,
+        accept: str = "*/*",
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        limit: int = BODY_LIMIT,
+    ) -> Answer:
+        """One request with its login and, for a read, the redirects that follow."""
+        url = target if isinstance(target, httpx2.URL) else self._origin.join(target)
+        headers = {"Accept": accept, **(headers or {})}
+        answer = await self._authorised(method, url, access, headers, body, limit)
+        for _ in range(REDIRECTS):
+            if answer.status not in (301, 302, 303, 307, 308) or method not in ("GET", "HEAD"):
+                break
+            url = self.allowed(answer.url, answer.headers.get("Location", ""))
+            answer = await self._authorised(method, url, access, headers, body, limit)
+        return answer
+
+    async def _authorised(
+        self, method: str, url: httpx2.URL, access: Access, headers: Mapping[str, str], body: bytes | None, limit: int
+    ) -> Answer:
+        if _origin(url) != _origin(self._origin):
+            return await self._once(method, url, headers, body, limit)  # a stranger's host never sees the login
+        used = self._login.header(access)
+        answer = await self._once(method, url, {**headers, **used}, body, limit)
+        if answer.status == 401:
+            await self._login.learn(answer.headers.get("WWW-Authenticate", ""), access, used=used)
+            answer = await self._once(method, url, {**headers, **self._login.header(access)}, body, limit)
+        return answer
+
+    async def _once(
+        self, method: str, url: httpx2.URL, headers: Mapping[str, str], body: bytes | None, limit: int
+    ) -> Answer:
+        try:
+            async with self._client.stream(method, url, headers=headers, content=body) as response:
+                return Answer(
+                    response.status_code,
+                    response.headers,
+                    await _read(response, limit if response.is_success else BODY_LIMIT),
+                    url,
+                )
+        except (httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL) as error:
+            name = type(error).__name__
+            raise Unavailable(f"registry {self.host} does not answer: {name}", reason="registry_unreachable") from None
+
+    async def _ask_for_token(self, url: str, headers: Mapping[str, str]) -> bytes:
+        answer = not_broken(await self._once("GET", httpx2.URL(url), headers, None, BODY_LIMIT))
+        if answer.status != 200:
+            raise Refused("the registry's token service refuses this login", reason="registry_unauthorized")
+        return answer.body
+
+    def upload_url(self, answer: Answer) -> httpx2.URL:
+        location = answer.headers.get("Location", "")
+        if not location:
+            raise Unavailable("the registry began an upload without a place for it", reason="registry_lied")
+        return self.allowed(answer.url, location)
+
+    def allowed(self, base: httpx2.URL, location: str) -> httpx2.URL:
+        """Where the registry sends us, unless that would give up TLS."""
+        try:
+            url = base.join(location)
+        except httpx2.InvalidURL:
+            raise Unavailable("the registry points to an address that is none", reason="registry_lied") from None
+        if url.scheme != "https" and not (self._plain_http and url.scheme == "http"):
+            raise Refused("the registry points to an address without TLS", reason="registry_downgrade")
+        return url
+
+
+async def together(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results of all ``calls``, made at once; when one fails the others are ended before its error is raised."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(call) for call in calls]
+    except BaseExceptionGroup as several:
+        raise several.exceptions[0] from None
+    return [task.result() for task in tasks]
+
+
+async def _read(response: httpx2.Response, limit: int) -> bytes:
+    """The body as it came over the wire, so that a small compressed answer cannot grow large here."""
+    parts, size = [], 0
+    async for part in response.aiter_raw():
+        size += len(part)
+        if size > limit:
+            raise Invalid(f"the registry's answer is larger than {limit} bytes", reason="too_large")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port
+
+
+def not_broken(answer: Answer) -> Answer:
+    """Raises Unavailable for what may be otherwise later: 5xx, 408 and 429."""
+    if answer.status in _BUSY or (answer.status >= 500 and answer.status != 501):
+        raise Unavailable(
+            f"the registry answered {answer.status}",
+            reason="registry_busy" if answer.status in _BUSY else "registry_failing",
+            delay=_retry_after(answer),
+        )
+    return answer
+
+
+def succeeded(answer: Answer, *expected: int) -> None:
+    """Raises what the status means unless it is one of ``expected``."""
+    if answer.status in expected:
+        return
+    not_broken(answer)
+    if answer.status == 401:
+        raise Refused("the registry does not accept this login", reason="registry_unauthorized")
+    if answer.status == 403:
+        raise Refused("the registry forbids this", reason="registry_forbidden")
+    raise Invalid(f"the registry answered {answer.status} {_code(answer)}".rstrip(), reason="registry_rejected")
+
+
+def stored(answer: Answer) -> None:
+    """As ``succeeded``, for content whose digest was computed here: a registry was seen to call it invalid while
+    somebody else stored the same blob again, and to take it a moment later."""
+    if answer.status == 400 and _code(answer) == "DIGEST_INVALID":
+        raise Unavailable("the registry is writing the same content", reason="registry_busy")
+    succeeded(answer, 201)
+
+
+def _code(answer: Answer) -> str:
+    """The registry's own error code, which is a word; its messages may quote anything and are left out."""
+    try:
+        code = str(json.loads(answer.body)["errors"][0]["code"])
+    except (ValueError, LookupError, TypeError):
+        return ""
+    return code if code.isascii() and code.replace("_", "").isalpha() and len(code) < 60 else ""
+
+
+def _retry_after(answer: Answer) -> float | None:
+    value = answer.headers.get("Retry-After", "")
+    return min(float(value), 3600.0) if value.isdecimal() else None
+
+
+def _worth_it(error: BaseException) -> bool:
+    return isinstance(error, Unavailable) and error.reason != "registry_lied" and (error.delay or 0) <= PATIENCE
+
+
+def _wait(state: tenacity.RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    told = error.delay if isinstance(error, Unavailable) else None
+    return told if told is not None else tenacity.wait_random_exponential(0.1, 1.0)(state)

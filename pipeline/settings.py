@@ -1,0 +1,348 @@
+"""Every setting of every process: one table, read once from a mapping or one TOML file, all problems told at once.
+
+A process sees only what ``GRANTS`` gives it: the same table decides what is read here, what ``enclii up`` hands to
+each process, and what the documentation's rows say.
+"""
+
+# ruff: noqa: RUF009 - each default is a dataclass field, made by one function so that the table has one shape
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self, TypeVar
+
+from pipeline import parsing
+from pipeline.errors import Invalid
+from pipeline.parsing import Secret
+
+PREFIX: Final = "ENCLII_"
+FILE: Final = "_FILE"
+CONFIG: Final = "ENCLII_CONFIG"
+MAY_LOSE: Final = "may-lose-acknowledged-work"
+PROCESSES: Final = (
+    "receiver",
+    "githost",
+    "planner",
+    "builder",
+    "signer",
+    "committer",
+    "syncer",
+    "door",
+    "console",
+)
+
+_T = TypeVar("_T")
+
+
+def _setting(
+    parse: Callable[[str], _T],
+    default: str,
+    meaning: str,
+    *,
+    to: str = "",
+    secret: bool = False,
+    required: bool = False,
+) -> _T:
+    """A dataclass field that knows how it is written; ``to`` names the processes that get it, "" means all."""
+    granted = frozenset(to.split()) if to else frozenset(PROCESSES)
+    metadata = {
+        "parse": parse,
+        "default": default,
+        "meaning": meaning,
+        "to": granted,
+        "secret": secret,
+        "required": required,
+    }
+    return dataclasses.field(default_factory=lambda: parse(default), metadata=metadata)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What one process was told; a field that it is not granted keeps its default."""
+
+    # Where it lives
+    home: Path = _setting(parsing.path, ".enclii", "state folder; every relative path below is inside it")
+    instance: str = _setting(parsing.name, "local", "name of this installation, on everything that it starts")
+    host: str = _setting(parsing.host, "127.0.0.1", "address to listen on", to="receiver githost door console")
+    port: int = _setting(parsing.port, "0", "port to listen on; 0: any free one", to="receiver githost door console")
+    ops_port: int = _setting(parsing.port, "0", "loopback port of /healthz, /readyz and /metrics; 0: any free one")
+    log_format: str = _setting(
+        parsing.choice("auto", "json", "text"), "auto", "how log lines are written; auto: text on a terminal, else JSON"
+    )
+    log_level: str = _setting(
+        parsing.choice("debug", "info", "warning", "error"), "info", "the least severe line that is logged"
+    )
+    drain: float = _setting(parsing.duration, "20s", "how long work in hand may go on after SIGTERM")
+
+    # NATS
+    nats_url: str = _setting(
+        parsing.url("nats", "tls"), "nats://127.0.0.1:7042", "NATS server; several by commas", to=""
+    )
+    nats_user: str = _setting(parsing.text, "", "NATS user; empty: none")
+    nats_password: Secret = _setting(Secret, "", "that user's password", secret=True)
+    nats_replicas: int = _setting(parsing.whole(1, 5), "1", "copies of each stream: 1, or 3 or 5 in a cluster")
+    durability: str = _setting(
+        parsing.choice("fsync", MAY_LOSE), "fsync", "fsync: refuse to start unless NATS syncs before it acknowledges"
+    )
+
+    # Registry
+    registry: str = _setting(
+        parsing.address,
+        "127.0.0.1:7050",
+        "registry's host and port, as in image names",
+        to="planner builder signer committer syncer console",
+    )
+    registry_plain_http: bool = _setting(
+        parsing.boolean,
+        "false",
+        "talk plain HTTP to the registry",
+        to="planner builder signer committer syncer console",
+    )
+    registry_user: str = _setting(parsing.text, "", "registry user; empty: none", to="planner builder signer syncer")
+    registry_password: Secret = _setting(
+        Secret, "", "that user's password", to="planner builder signer syncer", secret=True
+    )
+
+    # Git
+    githost_url: str = _setting(
+        parsing.url("http", "https"),
+        "http://127.0.0.1:7081",
+        "address of Enclii's git host",
+        to="githost receiver planner committer syncer console",
+    )
+    config_url: str = _setting(
+        parsing.url("http", "https"),
+        "http://127.0.0.1:7081/enclii/config.git",
+        "the config repository",
+        to="githost committer syncer console",
+    )
+    config_branch: str = _setting(parsing.branch, "main", "its branch", to="githost committer syncer console")
+    git_read_token: Secret = _setting(
+        Secret, "", "token that may fetch", to="githost planner committer syncer console", secret=True, required=True
+    )
+    git_deploy_token: Secret = _setting(
+        Secret, "", "token that deployers push applications with", to="githost", secret=True, required=True
+    )
+    git_write_token: Secret = _setting(
+        Secret, "", "token that may write the config repository", to="githost committer", secret=True, required=True
+    )
+    push_limit: int = _setting(parsing.size, "512Mi", "largest pack that the git host takes", to="githost")
+    credentials: Path = _setting(
+        parsing.path, "credentials", "folder of tokens and deploy keys for private repositories", to="planner"
+    )
+    sweep: float = _setting(
+        parsing.duration, "60s", "how often heads are compared with what was seen", to="githost planner"
+    )
+
+    # Webhooks and people
+    webhook_secrets: tuple[Secret, ...] = _setting(
+        parsing.secrets,
+        "",
+        "roots that each hook's secret is derived from, newest first, by commas",
+        to="receiver console",
+        secret=True,
+        required=True,
+    )
+    webhook_limit: int = _setting(parsing.size, "25Mi", "largest delivery that is taken", to="receiver")
+    receiver_url: str = _setting(
+        parsing.url("http", "https"),
+        "http://127.0.0.1:7082",
+        "address at which forges reach the receiver",
+        to="receiver console",
+    )
+    console_url: str = _setting(
+        parsing.url("http", "https"),
+        "http://127.0.0.1:7080",
+        "address at which people reach the console",
+        to="receiver githost committer console",
+    )
+    api_token: Secret = _setting(Secret, "", "bearer token of the API", to="console", secret=True, required=True)
+
+    # Builds
+    build_isolation: str = _setting(
+        parsing.choice("oci", "chroot"),
+        "oci",
+        "how a build is confined; chroot is no confinement: a RUN line reaches the host's processes and ports",
+        to="builder",
+    )
+    build_network: str = _setting(
+        parsing.choice("private", "none"), "private", "network that RUN lines have", to="builder"
+    )
+    build_timeout: float = _setting(parsing.duration, "15m", "wall clock of one build", to="builder")
+    build_memory: int = _setting(parsing.size, "2Gi", "memory of one build", to="builder")
+    build_cpus: float = _setting(parsing.number(0.1, 1024), "2", "processors of one build", to="builder")
+    build_disk: int = _setting(parsing.size, "10Gi", "disk that one build may fill", to="builder")
+    build_processes: int = _setting(
+        parsing.whole(16, 1 << 20), "1024", "processes that one build may start", to="builder"
+    )
+    build_slots: int = _setting(parsing.whole(1, 64), "1", "builds at the same time", to="builder")
+
+    # Signing
+    signing_key: Path = _setting(
+        parsing.path, "keys/signing.key", "ECDSA P-256 private key; made at first start when absent", to="signer"
+    )
+    verify_key: Path = _setting(
+        parsing.path, "keys/signing.pub", "public key that releases are checked with", to="signer committer syncer"
+    )
+    builder_id: str = _setting(
+        parsing.url("http", "https"),
+        "https://enclii.dev/builders/one-machine",
+        "what provenance names as the builder",
+        to="builder signer committer syncer",
+    )
+
+    # Cluster
+    cluster: str = _setting(parsing.choice("podman"), "podman", "what runs the services", to="syncer console")
+    deploy_timeout: float = _setting(
+        parsing.duration, "5m", "how long a new release may take to become healthy", to="syncer"
+    )
+    heal: float = _setting(parsing.duration, "30s", "how often drift is looked for", to="syncer")
+    door_url: str = _setting(
+        parsing.url("http"),
+        "http://localhost:7088",
+        "the front door; services are names below its host",
+        to="syncer console",
+    )
+    door_ops_port: int = _setting(
+        parsing.port, "7108", "the front door's loopback port, which says when an old address is drained", to="syncer"
+    )
+
+    def below_home(self, path: Path) -> Path:
+        """``path`` itself if it is absolute, else inside the state folder."""
+        return self.home / path
+
+    @classmethod
+    def from_env(
+        cls, environ: Mapping[str, str], *, process: str, read: Callable[[Path], str] = Path.read_text
+    ) -> Self:
+        """Read what ``process`` is granted from ``ENCLII_*`` over the TOML file that ``ENCLII_CONFIG`` names.
+
+        Raises Invalid with every problem, one a line. No value is ever repeated in it, for it may be a secret.
+        """
+        problems: list[str] = []
+        given = _given(environ, process, read, problems)
+        values = {field.name: _value(field, given, read, problems) for field in _granted(process)}
+        if problems:
+            raise Invalid("\n".join(problems), reason="bad_settings")
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One setting as documentation shows it."""
+
+    env: str
+    type: str
+    default: str
+    meaning: str
+    processes: tuple[str, ...]
+    secret: bool
+    required: bool
+
+    def line(self) -> str:
+        """The row of the table in ``docs/configuration.md``."""
+        default = "needed" if self.required else f"`{self.default}`" if self.default else "none"
+        who = "all" if self.processes == PROCESSES else ", ".join(self.processes)
+        return f"| `{self.env}` | {self.type} | {default} | {self.meaning} | {who} |"
+
+
+def table() -> tuple[Row, ...]:
+    """Every setting, in the order of the documentation."""
+    return tuple(_row(field) for field in dataclasses.fields(Settings))
+
+
+def granted(process: str) -> tuple[Row, ...]:
+    """The settings that ``process`` gets; the others must not reach it. Raises KeyError for an unknown process."""
+    return tuple(_row(field) for field in _granted(process))
+
+
+def _row(field: dataclasses.Field[Any]) -> Row:
+    of = field.metadata
+    processes = tuple(name for name in PROCESSES if name in of["to"])
+    kind = parsing.describe(of["parse"])
+    return Row(_env(field), kind, of["default"], of["meaning"], processes, of["secret"], of["required"])
+
+
+def _env(field: dataclasses.Field[Any]) -> str:
+    return PREFIX + field.name.upper()
+
+
+def _granted(process: str) -> list[dataclasses.Field[Any]]:
+    if process not in PROCESSES:
+        raise KeyError(process)
+    return [field for field in dataclasses.fields(Settings) if process in field.metadata["to"]]
+
+
+def _given(
+    environ: Mapping[str, str], process: str, read: Callable[[Path], str], problems: list[str]
+) -> dict[str, str]:
+    """What was said, under ``ENCLII_*`` names; the environment wins over the file."""
+    given = {name: value for name, value in environ.items() if name.startswith(PREFIX)}
+    location = given.pop(CONFIG, "")
+    if location:
+        given = {**_file(Path(location), process, read, problems), **given}
+    known = {_env(field) for field in dataclasses.fields(Settings)}
+    problems += [f"{name}: no such setting" for name in sorted(given) if name.removesuffix(FILE) not in known]
+    return given
+
+
+def _file(location: Path, process: str, read: Callable[[Path], str], problems: list[str]) -> dict[str, str]:
+    """The top level of the file is for every process; a table named after a process is for that one alone."""
+    try:
+        document = tomllib.loads(read(location))
+    except (OSError, UnicodeDecodeError) as error:
+        problems.append(f"{CONFIG}: {location} cannot be read: {type(error).__name__}")
+        return {}
+    except tomllib.TOMLDecodeError as error:
+        problems.append(f"{CONFIG}: {location} is not TOML: {error}")
+        return {}
+    tables = {key: value for key, value in document.items() if key in PROCESSES and isinstance(value, dict)}
+    common = {key: value for key, value in document.items() if key not in tables}
+    return _flat({**common, **tables.get(process, {})}, problems)
+
+
+def _flat(table: Mapping[str, Any], problems: list[str]) -> dict[str, str]:
+    given = {}
+    for key, value in table.items():
+        if isinstance(value, dict | list):
+            problems.append(f"{CONFIG}: {key}: a single value is expected")
+        else:
+            given[PREFIX + key.upper()] = str(value).lower() if isinstance(value, bool) else str(value)
+    return given
+
+
+def _value(
+    field: dataclasses.Field[Any], given: Mapping[str, str], read: Callable[[Path], str], problems: list[str]
+) -> Any:
+    env = _env(field)
+    text = given.get(env)
+    if text is None and env + FILE in given:
+        text = _from_file(env, Path(given[env + FILE]), field, read, problems)
+        if text is None:
+            return None
+    if not text and field.metadata["required"]:
+        problems.append(f"{env}: is needed and not set")
+        return None
+    try:
+        return field.metadata["parse"](field.metadata["default"] if text is None else text)
+    except ValueError as error:
+        problems.append(f"{env}: {error}")
+        return None
+
+
+def _from_file(
+    env: str, location: Path, field: dataclasses.Field[Any], read: Callable[[Path], str], problems: list[str]
+) -> str | None:
+    """A secret may be given by the name of its file, so that it shows in no process list and no configuration."""
+    if not field.metadata["secret"]:
+        problems.append(f"{env}{FILE}: only a secret can be given by file")
+        return None
+    try:
+        return read(location).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        problems.append(f"{env}{FILE}: {location} cannot be read: {type(error).__name__}")
+        return None

@@ -1,0 +1,31 @@
+"""A service's sources as one deterministic archive: what the planner hands to the builder, by digest."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import tempfile
+from pathlib import Path
+
+from pipeline.mirror import Mirror
+
+
+def archive(mirror: Mirror, sha: str, path: str) -> bytes:
+    """The files of ``path`` at ``sha`` as an uncompressed tar; the same commit gives the same bytes.
+
+    Raises Invalid for sources that may not be built from: links that lead outside, or too many files.
+    """
+    with tempfile.TemporaryDirectory(prefix="enclii-sources-") as room:
+        tree = Path(room) / "tree"
+        mirror.export(sha, path, tree)
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as out:
+            for file in sorted(tree.rglob("*")):
+                out.add(file, arcname=str(file.relative_to(tree)), recursive=False, filter=_anonymous)
+        return packed.getvalue()
+
+
+def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    member.uid = member.gid = 0
+    member.uname = member.gname = ""
+    return member

@@ -1,0 +1,235 @@
+"""Plan: from a delivery, a hint that something was pushed, to one job per service that the push touches.
+
+The head is asked of the registered repository itself. The branch's record is moved by compare-and-set in the same
+step that creates the run, so a head starts one run however often and in whatever order its deliveries come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from pipeline import names
+from pipeline.errors import EncliiError, Permanent, Retryable
+from pipeline.events import BuildRequested, Delivery, DeployRequested, Event, ImageBuilt
+from pipeline.mirror import Mirror
+from pipeline.records import Branch, Decision, Image, Job, Project, Repository, Run, Target
+from pipeline.registry import Registry
+from pipeline.servicefile import ServiceSpec
+from pipeline.services import Inputs, inputs_of, services_of, touches
+from pipeline.sources import archive
+from pipeline.store import Change, Step, Store, Stored, now
+
+_RESUME = re.compile(r"^Enclii-Resume:[ \t]*([a-z][a-z0-9-]{0,39})[ \t]*$", re.MULTILINE | re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Push:
+    """One push as it is planned: what was said, and what the repository itself says."""
+
+    delivery: Delivery
+    repository: Repository
+    mirror: Mirror
+    head: str
+    branch: Stored[Branch] | None
+    environments: tuple[str, ...]
+
+    @property
+    def run(self) -> str:
+        return names.run_id(self.delivery.id, self.delivery.attempt)
+
+
+@dataclass(frozen=True)
+class Planner:
+    """The stage with its ports."""
+
+    store: Store
+    registry: Registry
+    mirror: Callable[[Repository], Mirror]
+
+    async def handle(self, event: Event) -> Step:
+        """Plan one delivery; an empty step when it was decided already."""
+        delivery = _as_delivery(event)
+        if delivery is None or await self._decided(delivery):
+            return Step()
+        if reason := _ignored(delivery):
+            return self._decision(delivery, "skipped", *reason)
+        repository = await self.store.get(Repository, delivery.repository)
+        if repository is None:
+            return self._unregistered(delivery)
+        return await self._pushed(delivery, repository.record)
+
+    async def failed(self, event: Event, error: Exception) -> Step:
+        """The decision of a delivery that could not be planned."""
+        delivery = _as_delivery(event)
+        if delivery is None or await self._decided(delivery):
+            return Step()
+        reason, message = (error.reason, error.message) if isinstance(error, EncliiError) else ("unexpected", "")
+        return self._decision(delivery, "refused" if isinstance(error, Permanent) else "failed", reason, message)
+
+    async def _decided(self, delivery: Delivery) -> bool:
+        found = await self.store.get(Decision, delivery.id)
+        return found is not None and found.record.attempt >= delivery.attempt
+
+    def _unregistered(self, delivery: Delivery) -> Step:
+        if delivery.forge == "local":
+            raise Retryable("the repository is being registered", reason="repository_unknown", delay=0.15)
+        return self._decision(delivery, "refused", "repository_unknown", "no project has this repository: enclii link")
+
+    async def _pushed(self, delivery: Delivery, repository: Repository) -> Step:
+        mirror = self.mirror(repository)
+        head = delivery.after if delivery.kind == "deploy" else await mirror.head(delivery.ref)
+        if head is None:
+            return self._decision(
+                delivery, "skipped", "branch_gone", f"{repository.name} has no {delivery.ref} any more"
+            )
+        environments = await self._environments(repository.project, delivery.ref)
+        if not environments:
+            text = f"no environment of {repository.project} is fed by {names.branch(delivery.ref)}"
+            return self._decision(delivery, "skipped", "no_environment", text)
+        branch = await self.store.get(Branch, repository.id, delivery.ref)
+        if branch and branch.record.head == head and delivery.attempt == 0 and delivery.kind != "deploy":
+            text = f"{head[:12]} was planned before"
+            return self._decision(delivery, "duplicate", "head_already_planned", text, sha=head, run=branch.record.run)
+        await mirror.fetch_commit(head)
+        return await self._plan(Push(delivery, repository, mirror, head, branch, environments))
+
+    async def _environments(self, project: str, ref: str) -> tuple[str, ...]:
+        found = await self.store.get(Project, project)
+        if found is None:
+            raise Retryable(f"project {project} is being registered", reason="project_unknown", delay=0.15)
+        return tuple(one.name for one in found.record.environments if one.branch == names.branch(ref))
+
+    async def _plan(self, push: Push) -> Step:
+        try:
+            specs = await self._touched(push)
+        except Permanent as error:
+            return self._run(push, "failed", (), (), ("refused", error.reason, error.message))
+        if not specs:
+            return self._run(push, "skipped", (), (), ("skipped", "nothing_touched", "no service's path has changed"))
+        planned = [await self._job(push, spec) for spec in specs]
+        jobs = tuple(Change(job, 0) for job, _ in planned)
+        events = tuple(event for _, event in planned if event is not None)
+        return self._run(push, "running", jobs, events, ("accepted", "planned", f"{len(specs)} service(s) to build"))
+
+    async def _touched(self, push: Push) -> list[ServiceSpec]:
+        found = await asyncio.to_thread(services_of, push.mirror, push.head, push.repository.name)
+        return [spec for spec in found.services if await self._is_touched(push, spec)]
+
+    async def _is_touched(self, push: Push, spec: ServiceSpec) -> bool:
+        """Compared with what is deployed, not with the last push: a push that failed or was replaced still counts."""
+        if push.delivery.kind == "deploy" or push.delivery.attempt:
+            return True
+        for environment in push.environments:
+            target = await self.store.get(Target, push.repository.project, environment, spec.name)
+            if target is None or not target.record.sha:
+                return True
+            if await asyncio.to_thread(touches, push.mirror, target.record.sha, push.head, spec):
+                return True
+        return False
+
+    async def _job(self, push: Push, spec: ServiceSpec) -> tuple[Job, Event | None]:
+        job = Job(
+            run=push.run, project=push.repository.project, service=spec.name, created_at=now(),
+            spec=msgspec.json.encode(spec).decode(),
+        )  # fmt: skip
+        try:
+            inputs = await asyncio.to_thread(inputs_of, push.mirror, push.head, spec)
+            bases = await self._bases(inputs.images)
+            key = inputs.key(bases, salt="" if len(bases) == len(inputs.images) else push.run)
+            job = msgspec.structs.replace(job, tree=inputs.tree, build_key=key)
+            known = await self.store.get(Image, key)
+            if known is not None and known.record.provenance:
+                return self._reused(push, job, known.record)
+            source = await asyncio.to_thread(archive, push.mirror, push.head, spec.path)
+        except Permanent as error:
+            status = msgspec.structs.replace(job, status="failed", reason=error.reason, message=error.message)
+            return msgspec.structs.replace(status, finished_at=now()), None
+        return job, await self._request(push, job, inputs, bases, source)
+
+    async def _request(
+        self, push: Push, job: Job, inputs: Inputs, bases: dict[str, str], source: bytes
+    ) -> BuildRequested:
+        digest = await self.registry.put_blob(f"{job.project}/{job.service}", source)
+        return BuildRequested(
+            id=f"{job.run}/{job.service}", at=now(), trace=push.delivery.trace, run=job.run, project=job.project,
+            service=job.service, repository=push.repository.id, source_url=push.repository.url,
+            ref=push.delivery.ref, sha=push.head, tree=inputs.tree, build_key=job.build_key,
+            spec=msgspec.Raw(job.spec.encode()), commit_time=push.mirror.commit_time(push.head), bases=bases,
+            source=digest, dockerfile=inputs.dockerfile,
+        )  # fmt: skip
+
+    def _reused(self, push: Push, job: Job, known: Image) -> tuple[Job, Event]:
+        job = msgspec.structs.replace(job, status="signing", reused=True, image=known.image)
+        built = ImageBuilt(
+            id=f"{job.run}/{job.service}", at=now(), trace=push.delivery.trace, run=job.run, project=job.project,
+            service=job.service, image=known.image, sbom=known.sbom, build_key=job.build_key, reused=True,
+        )  # fmt: skip
+        return job, built
+
+    async def _bases(self, images: tuple[str, ...]) -> dict[str, str]:
+        """The digests of the base images that the configured registry has; the others are resolved by the build."""
+        found: dict[str, str] = {}
+        for image in images:
+            host, _, rest = image.partition("/")
+            repository, _, tag = rest.partition(":")
+            if host == self.registry.host and "@" not in image:
+                manifest = await self.registry.manifest(repository, tag or "latest")
+                found |= {image: manifest.digest} if manifest else {}
+            elif "@" in image:
+                found[image] = image.rpartition("@")[2]
+        return found
+
+    def _run(
+        self, push: Push, status: str, jobs: tuple[Change, ...], events: tuple[Event, ...], why: tuple[str, str, str]
+    ) -> Step:
+        delivery, repository = push.delivery, push.repository
+        outcome, reason, message = why
+        run = Run(
+            id=push.run, project=repository.project, repository=repository.id, ref=delivery.ref, sha=push.head,
+            actor=delivery.actor, subject_line=push.mirror.subject(push.head)[:200],
+            resumes=tuple(dict.fromkeys(_RESUME.findall(push.mirror.message(push.head)))), delivery=delivery.id,
+            created_at=now(), services=tuple(change.record.key[1] for change in jobs), status=status,  # type: ignore[arg-type]
+            reason="" if outcome == "accepted" else reason, message="" if outcome == "accepted" else message,
+        )  # fmt: skip
+        branch = Branch(repository=repository.id, ref=delivery.ref, head=push.head, run=run.id, at=now())
+        decision = self._decision(delivery, outcome, reason, message, sha=push.head, run=run.id, project=run.project)
+        changes = (Change(branch, push.branch.seq if push.branch else 0), Change(run, 0), *jobs, *decision.changes)
+        return Step(changes, events)
+
+    def _decision(self, delivery: Delivery, outcome: str, reason: str, message: str, **more: str) -> Step:
+        sha = more.pop("sha", "") or delivery.after
+        decision = Decision(
+            id=delivery.id, about="delivery", outcome=outcome, reason=reason, message=message,  # type: ignore[arg-type]
+            repository=delivery.repository, ref=delivery.ref, sha=sha, actor=delivery.actor, attempt=delivery.attempt,
+            at=now(), **more,
+        )  # fmt: skip
+        return Step((Change(decision, None),))
+
+
+def _as_delivery(event: Event) -> Delivery | None:
+    """Deliveries as they are; a wish to deploy a commit that has no release yet, as a delivery of its own kind."""
+    if isinstance(event, Delivery):
+        return event
+    assert isinstance(event, DeployRequested)
+    if event.release or not event.repository:
+        return None
+    return Delivery(
+        id=event.id, at=event.at, forge=event.repository.split(":", 1)[0], kind="deploy",
+        repository=event.repository, ref=event.ref, after=event.sha, actor=event.actor,
+    )  # fmt: skip
+
+
+def _ignored(delivery: Delivery) -> tuple[str, str] | None:
+    """Why nothing is to be done for a delivery, whatever the repository says."""
+    if delivery.kind not in {"push", "sweep", "deploy"}:
+        return f"ignored_{delivery.kind}", f"{delivery.kind} deliveries start nothing"
+    if names.branch(delivery.ref) is None:
+        return "not_a_branch", f"{delivery.ref} is not a branch"
+    if delivery.after and names.is_zero(delivery.after):
+        return "branch_deleted", f"{names.branch(delivery.ref)} was deleted"
+    return None

@@ -1,0 +1,114 @@
+"""Sign: from ``image.built`` to a release that a stranger can verify.
+
+A release is ready only after its signature, provenance and SBOM were read back from the registry. Its number is
+given in the same atomic step, so a crash at any point gives one release and one number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from pipeline import jobs
+from pipeline.attest import Link, Provenance
+from pipeline.errors import NotFound, Refused
+from pipeline.events import Event, ImageBuilt, ReleaseReady
+from pipeline.images import ImageRef
+from pipeline.keys import SigningKey
+from pipeline.names import release_id
+from pipeline.records import Image, Job, Release, Repository, Run, ServiceRecord
+from pipeline.registry import Registry
+from pipeline.servicefile import ServiceSpec
+from pipeline.store import Change, Step, Store, Stored, now
+from pipeline.supply import sign_link, sign_release
+
+SBOM_LIMIT = 64 << 20
+
+
+@dataclass(frozen=True)
+class Signer:
+    """The stage with its ports; the only one that holds the signing key."""
+
+    store: Store
+    registry: Registry
+    key: SigningKey
+    builder_id: str
+
+    async def handle(self, event: Event) -> Step:
+        """Sign one image and number its release; an empty step when that is done already."""
+        assert isinstance(event, ImageBuilt)
+        found = await jobs.open_job(self.store, event.run, event.service, "signing")
+        if found is None:
+            return Step()
+        if stop := await jobs.why_stop(self.store, event.run):
+            status, reason, message = stop
+            return Step((Change(jobs.ended(found.record, status, reason=reason, message=message), found.seq),))
+        run, repository = await self._origin(event.run)
+        job = jobs.begun(found.record, "sign", "signing")
+        image = await self._attested(event, run, repository, job)
+        return await self._release(event, Stored(job, found.seq), run, repository, image)
+
+    async def failed(self, event: Event, error: Exception) -> Step:
+        """The job, failed."""
+        return await jobs.failed_step(event, error, self.store)
+
+    async def _origin(self, run_id: str) -> tuple[Run, Repository]:
+        run = await self.store.get(Run, run_id)
+        repository = await self.store.get(Repository, run.record.repository) if run else None
+        if run is None or repository is None:
+            raise NotFound(f"run {run_id} or its repository is not known", reason="run_unknown")
+        return run.record, repository.record
+
+    async def _attested(self, event: ImageBuilt, run: Run, repository: Repository, job: Job) -> Image:
+        image = ImageRef.parse(event.image)
+        if not event.reused:
+            return await self._signed(event, run, repository, job, image)
+        known = await self.store.get(Image, event.build_key)
+        if known is None or known.record.image != event.image:
+            raise Refused(f"{event.image} was never signed for these build inputs", reason="image_unknown")
+        link = Link(
+            source_url=repository.url, ref=run.ref, sha=run.sha, tree=job.tree, build_key=event.build_key,
+            provenance=known.record.provenance, run=run.id,
+        )  # fmt: skip
+        if (run.sha, repository.url) != (known.record.sha, known.record.source_url):
+            await sign_link(self.registry, image, key=self.key, link=link)
+        return known.record
+
+    async def _signed(self, event: ImageBuilt, run: Run, repository: Repository, job: Job, image: ImageRef) -> Image:
+        spec = msgspec.json.decode(job.spec, type=ServiceSpec)
+        provenance = Provenance(
+            source_url=repository.url, ref=run.ref, sha=run.sha, path=spec.path, kind="dockerfile",
+            build_args=spec.build.args, builder_id=self.builder_id, invocation_id=run.id,
+            started_at=event.started_at, finished_at=event.finished_at, bases=tuple(sorted(event.bases.items())),
+        )  # fmt: skip
+        document = await self.registry.blob(image.repository, event.sbom, limit=SBOM_LIMIT)
+        signed = await sign_release(self.registry, image, key=self.key, provenance=provenance, sbom=document)
+        return Image(
+            build_key=event.build_key, image=event.image, sbom=event.sbom, source_url=repository.url, sha=run.sha,
+            run=run.id, provenance=signed.provenance, built_at=event.finished_at,
+        )  # fmt: skip
+
+    async def _release(
+        self, event: ImageBuilt, job: Stored[Job], run: Run, repository: Repository, image: Image
+    ) -> Step:
+        counter = await self.store.get(ServiceRecord, event.project, event.service)
+        number = counter.record.last_release + 1 if counter else 1
+        spec = msgspec.Raw(job.record.spec.encode())
+        release = Release(
+            id=release_id(event.project, event.service, number), project=event.project, service=event.service,
+            number=number, image=event.image, sha=run.sha, ref=run.ref, repository=repository.id,
+            source_url=repository.url, actor=run.actor, subject_line=run.subject_line, run=run.id, spec=spec,
+            resumes=run.resumes, reused=event.reused, created_at=now(),
+        )  # fmt: skip
+        record = ServiceRecord(
+            project=event.project, service=event.service, last_release=number, repository=repository.id
+        )
+        done = msgspec.structs.replace(jobs.finished(job.record, "sign"), status="committing", release=release.id)
+        known = () if event.reused else (Change(image, None),)
+        ready = ReleaseReady(
+            id=event.id, at=now(), trace=event.trace, release=release.id, run=run.id, project=event.project,
+            service=event.service,
+        )  # fmt: skip
+        changes = (Change(done, job.seq), Change(record, counter.seq if counter else 0), Change(release, 0), *known)
+        return Step(changes, (ready,))

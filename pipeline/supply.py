@@ -1,0 +1,157 @@
+"""Signs an image and attaches what is known of it: signature, provenance and SBOM, or a link to another commit.
+
+Each object is determined by its facts and the key, so a second call finds the first one's objects and adds nothing.
+Success is said only after everything was read back from the registry and verified.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pipeline import attest, evidence
+from pipeline.attest import Link, Provenance
+from pipeline.errors import Conflict, NotFound, Refused
+from pipeline.evidence import DEFAULT, Evidence
+from pipeline.images import Descriptor, ImageRef, Manifest, sha256
+from pipeline.keys import SigningKey
+from pipeline.registry import Registry
+from pipeline.registry_http import together
+from pipeline.verify import Demand, gather_evidence, judge
+
+__all__ = ["Link", "Provenance", "Signed", "sign_link", "sign_release"]
+
+
+@dataclass(frozen=True)
+class Signed:
+    """What lies beside ``image`` and was read back: predicate type → digest of its referrer manifest.
+
+    ``added`` names those that the registry did not have before.
+    """
+
+    image: ImageRef
+    manifests: Mapping[str, str]
+    added: tuple[str, ...]
+
+    @property
+    def provenance(self) -> str:
+        """What a later link names as the original."""
+        return self.manifests[attest.PROVENANCE]
+
+
+@dataclass(frozen=True)
+class _Attachment:
+    predicate_type: str
+    bundle: bytes
+    manifest: Manifest
+
+    def listed(self) -> Descriptor:
+        body = self.manifest.body
+        return Descriptor(self.manifest.media_type, self.manifest.digest, len(body), attest.BUNDLE)
+
+
+async def sign_release(
+    registry: Registry, image: ImageRef, *, key: SigningKey, provenance: Provenance, sbom: bytes
+) -> Signed:
+    """Attach signature, SLSA provenance and the SPDX document in ``sbom`` to ``image``.
+
+    Raises NotFound when the registry has no such image, Invalid for an SBOM that is none, Unavailable, Conflict.
+    """
+    payloads = {
+        attest.SIGNATURE: attest.signature_statement(image),
+        attest.PROVENANCE: attest.provenance_statement(image, provenance),
+        attest.SBOM: attest.sbom_statement(image, sbom),
+    }
+    demand = Demand(provenance.source_url, provenance.sha, frozenset({provenance.builder_id}))
+    return await _attach(registry, image, payloads, key, check=lambda found: judge(found, image, demand))
+
+
+async def sign_link(registry: Registry, image: ImageRef, *, key: SigningKey, link: Link) -> Signed:
+    """Attach the link attestation that gives ``link.sha`` this image.
+
+    Raises Refused ``broken_link`` when the provenance that it names does not hold for this image and source.
+    """
+    payloads = {attest.LINK: attest.link_statement(image, link)}
+    before = await gather_evidence(registry, image, keys=[key.public])
+    _check_original(before, link)
+    return await _attach(registry, image, payloads, key, check=lambda found: _check_original(found, link))
+
+
+def _check_original(found: Evidence, link: Link) -> None:
+    evidence.require(found, DEFAULT)
+    origins = {one.manifest: one.source_url for one in found.origins()}
+    if origins.get(link.provenance) != link.source_url:
+        raise Refused("the link names a provenance that does not hold for this image", reason="broken_link")
+
+
+async def _attach(
+    registry: Registry,
+    image: ImageRef,
+    payloads: Mapping[str, bytes],
+    key: SigningKey,
+    *,
+    check: Callable[[Evidence], object],
+) -> Signed:
+    """Store what is missing, list it, read it all back; what got lost on the way, once more."""
+    subject = await _subject(registry, image)
+    wanted = [_attachment(subject, kind, payload, key) for kind, payload in payloads.items()]
+    stored = await together(registry.manifest(image.repository, one.manifest.digest) for one in wanted)
+    missing = [one for one, found in zip(wanted, stored, strict=True) if found is None]
+    listed = [one.listed() for one in wanted]
+    await _store(registry, image, missing)
+    await registry.add_referrers(image.repository, image.digest, listed)
+    try:
+        await _read_back(registry, image, wanted, key, check)
+    except Conflict:
+        await _store(registry, image, wanted)
+        await registry.add_referrers(image.repository, image.digest, listed)
+        await _read_back(registry, image, wanted, key, check)
+    manifests = {one.predicate_type: one.manifest.digest for one in wanted}
+    return Signed(image, manifests, tuple(one.manifest.digest for one in missing))
+
+
+async def _subject(registry: Registry, image: ImageRef) -> Manifest:
+    """The image as the registry has it: its size and kind are never taken on somebody's word."""
+    manifest = await registry.manifest(image.repository, image.digest)
+    if manifest is None:
+        raise NotFound(f"the registry has no image {image}", reason="image_unknown")
+    return manifest
+
+
+def _attachment(subject: Manifest, predicate_type: str, payload: bytes, key: SigningKey) -> _Attachment:
+    signature = key.sign(attest.pae(payload))
+    bundle = attest.bundle(payload, signature, key.public.hint)
+    return _Attachment(predicate_type, bundle, attest.referrer(subject.descriptor(), bundle, predicate_type))
+
+
+async def _store(registry: Registry, image: ImageRef, attachments: Sequence[_Attachment]) -> None:
+    """Blobs, then manifests: a registry refuses what names something that it does not have yet."""
+    if not attachments:
+        return
+    await together([_empty(registry, image), *(registry.put_blob(image.repository, one.bundle) for one in attachments)])
+    manifests = [one.manifest for one in attachments]
+    await together(registry.put_manifest(image.repository, one.digest, one.media_type, one.body) for one in manifests)
+
+
+async def _empty(registry: Registry, image: ImageRef) -> str:
+    """All attachments share this blob; writing it again would disturb whoever stores a manifest at that moment."""
+    digest = sha256(attest.EMPTY)
+    if await registry.has_blob(image.repository, digest):
+        return digest
+    return await registry.put_blob(image.repository, attest.EMPTY)
+
+
+async def _read_back(
+    registry: Registry,
+    image: ImageRef,
+    wanted: Sequence[_Attachment],
+    key: SigningKey,
+    check: Callable[[Evidence], object],
+) -> None:
+    """Verify as a stranger would: nothing that was known before is used. Raises Conflict, and what ``check`` raises."""
+    found = await gather_evidence(registry, image, keys=[key.public])
+    seen = {one.manifest for one in found.statements}
+    for one in wanted:
+        if one.manifest.digest not in seen:
+            raise Conflict(f"{one.predicate_type} was written and cannot be read back", reason="not_read_back")
+    check(found)

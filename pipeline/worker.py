@@ -1,0 +1,172 @@
+"""The loop of every stage: take an event, beat while it is handled, make its step true, then acknowledge.
+
+A stage is a function from an event to a Step. It may be called again for the same event at any time, so it reads
+its state first and returns an empty Step when the work is already done. The order is fixed: side effects, then one
+atomic batch of state and next events, then the acknowledgement.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from pipeline.bus import Message
+from pipeline.errors import Conflict, EncliiError
+from pipeline.events import DELIVERIES, TYPES, Event, decode
+from pipeline.log import bound
+from pipeline.names import token
+from pipeline.outcome import Park, outcome
+from pipeline.records import Parked
+from pipeline.store import Change, Step, Store, now
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[Event], Awaitable[Step]]
+Failure = Callable[[Event, Exception], Awaitable[Step]]
+"""What to record when an event is parked: the job failed, the decision is so."""
+
+ACK_WAIT = 30.0
+CONFLICT_TRIES = 20
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A named consumer: which events it takes, what it does, what it records on final failure, how many at once."""
+
+    name: str
+    takes: tuple[type[Event], ...]
+    handle: Handler
+    failed: Failure | None = None
+    at_once: int = 4
+
+    def stream(self) -> str:
+        """Deliveries have a stream of their own."""
+        return "HOOKS" if any(kind.type == "delivery.received" for kind in self.takes) else "PIPE"
+
+    def subjects(self) -> list[str]:
+        """What the consumer is filtered to."""
+        return [f"{DELIVERIES}.>" if self.stream() == "HOOKS" else f"ev.{kind.type}.*" for kind in self.takes]
+
+
+async def work(stage: Stage, store: Store, stopping: asyncio.Event) -> None:
+    """Run ``stage`` until ``stopping`` is set; what is in hand then is finished first."""
+    slots = asyncio.Semaphore(stage.at_once)
+    async with (
+        asyncio.TaskGroup() as group,
+        store.bus.consume(stage.stream(), stage.name, stage.subjects(), ack_wait=ACK_WAIT, inflight=stage.at_once) as m,
+    ):
+        async for message in until(m, stopping):
+            await slots.acquire()
+            task = group.create_task(_one(stage, store, message))
+            task.add_done_callback(lambda _: slots.release())
+
+
+async def until(messages: AsyncIterator[Message], stopping: asyncio.Event) -> AsyncIterator[Message]:
+    """The messages, up to the moment in which ``stopping`` is set."""
+    stop = asyncio.ensure_future(stopping.wait())
+    try:
+        while not stopping.is_set():
+            following = asyncio.ensure_future(anext(messages))
+            await asyncio.wait({following, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if not following.done():
+                following.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await following
+                return
+            yield following.result()
+    finally:
+        stop.cancel()
+
+
+@contextlib.asynccontextmanager
+async def beating(messages: Sequence[Message]) -> AsyncIterator[None]:
+    """Tell the server every few seconds that the messages are being worked on."""
+
+    async def beat() -> None:
+        while True:
+            await asyncio.sleep(ACK_WAIT / 3)
+            for message in messages:
+                with contextlib.suppress(Exception):  # a missed beat costs a repetition, and repetitions are harmless
+                    await message.working()
+
+    task = asyncio.create_task(beat())
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+async def _one(stage: Stage, store: Store, message: Message) -> None:
+    event = event_of(message)
+    if event is None:
+        log.error("dropped a message that no version of this program wrote: %s", message.subject)
+        await message.ack()
+        return
+    run = getattr(event, "run", "")
+    with bound(run=run, service=getattr(event, "service", ""), commit=getattr(event, "sha", "")[:12]):
+        async with beating([message]):
+            try:
+                await settle(stage.handle, event, store)
+            except Exception as error:
+                await give_back(stage, store, message, event, error)
+                return
+        await message.ack()
+
+
+def event_of(message: Message) -> Event | None:
+    """The event in a message, by its CloudEvents type; None when it cannot be read."""
+    kind = message.headers.get("ce-type", "").removeprefix("dev.enclii.").rsplit(".v", 1)[0]
+    if kind not in TYPES:
+        return None
+    try:
+        return decode(kind, message.data)
+    except ValueError:
+        return None
+
+
+async def settle(handle: Handler, event: Event, store: Store) -> None:
+    """Handle the event and make its step true; a lost compare-and-set reads and decides anew."""
+    for _ in range(CONFLICT_TRIES):
+        step = await handle(event)
+        try:
+            await store.commit(step)
+            return
+        except Conflict:
+            await asyncio.sleep(0)
+    raise Conflict(f"the state of {event.id} kept moving", reason="state_moved")
+
+
+async def give_back(stage: Stage, store: Store, message: Message, event: Event, error: Exception) -> None:
+    """Retry later or park, as ``outcome`` says; whatever cannot be recorded is retried."""
+    decided = outcome(error, message.deliveries)
+    expected = isinstance(error, EncliiError)
+    log.log(
+        logging.WARNING if expected else logging.ERROR,
+        "%s: %s (%s, try %d)", stage.name, error, getattr(error, "reason", type(error).__name__), message.deliveries,
+        exc_info=None if expected else error,
+    )  # fmt: skip
+    if isinstance(decided, Park):
+        try:
+            await _park(stage, store, event, error, decided, message)
+            await message.ack()
+            return
+        except EncliiError as unrecorded:
+            log.warning("could not record the failure of %s: %s", event.id, unrecorded)
+            await message.retry(1.0)
+            return
+    await message.retry(decided.delay)
+
+
+async def _park(stage: Stage, store: Store, event: Event, error: Exception, decided: Park, message: Message) -> None:
+    """A failure that somebody is told of (a decision, a failed job) is recorded; the rest waits among the parked."""
+    if stage.failed is not None and isinstance(error, EncliiError):
+        await settle(lambda e: stage.failed(e, error), event, store)  # type: ignore[misc]
+        return
+    parked = Parked(
+        id=token(stage.name, event.id)[:12], consumer=stage.name, subject_parked=message.subject,
+        event_type=event.type, reason=decided.reason, message=decided.message, attempts=message.deliveries, at=now(),
+    )  # fmt: skip
+    await store.commit(Step((Change(parked, None),)))
