@@ -1,0 +1,67 @@
+"""``python -m ingest receiver|githost``: composes one door to the outside world and serves it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import msgspec
+
+from pipeline.hooks import hook_secret, root_id
+from pipeline.main import Process, in_background, main, room
+from pipeline.records import Repository
+from pipeline.serve import serve
+
+
+async def githost(process: Process) -> None:
+    """``git push`` becomes deliveries."""
+    from ingest.access import Tokens
+    from ingest.githost import create_githost
+    from ingest.gitrepos import CONFIG_NAME, CONFIG_PROJECT, RepositoryName
+    from pipeline.servicefile import parse_servicefile
+
+    told = process.settings
+    tokens = Tokens(
+        deploy=told.git_deploy_token.reveal(), read=told.git_read_token.reveal(), config=told.git_write_token.reveal()
+    )
+    host = create_githost(
+        store=process.store, state=room(told, "githost"), tokens=tokens, check=parse_servicefile,
+        git_url=told.githost_url, console_url=told.console_url, max_push=told.push_limit,
+    )  # fmt: skip
+    config = RepositoryName.of(CONFIG_PROJECT, CONFIG_NAME)
+    if not host.repositories.exists(config):
+        await host.repositories.create(config)
+    async with host:
+        await serve(process, host)
+
+
+async def receiver(process: Process) -> None:
+    """Webhooks become deliveries."""
+    from ingest.github import Secret
+    from ingest.receiver import create_receiver
+
+    # Read before the first request: a hook that is not known yet would be refused, and forges do not ask twice.
+    hooks = {found.hook for found in await process.store.all(Repository)} - {""}
+    roots = [root.reveal() for root in process.settings.webhook_secrets]
+
+    def secrets(hook: str) -> Sequence[Secret] | None:
+        if hook not in hooks:
+            return None
+        return [Secret(root_id(root), hook_secret(root, hook).encode()) for root in roots]
+
+    async def follow() -> None:
+        async with process.store.bus.watch("st.repository.*") as messages:
+            async for message in messages:
+                hooks.add(msgspec.json.decode(message.data, type=Repository).hook)
+                hooks.discard("")
+
+    async with in_background(follow()):
+        await serve(process, create_receiver(store=process.store, secrets=secrets))
+
+
+PROCESSES = {"receiver": receiver, "githost": githost}
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2 or sys.argv[1] not in PROCESSES:
+        sys.exit(f"usage: python -m ingest {'|'.join(PROCESSES)}")
+    main(sys.argv[1], PROCESSES[sys.argv[1]])
