@@ -1,0 +1,160 @@
+"""``python -m gitops committer|syncer|door``: composes one process with its ports and runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from pipeline.keys import load_public
+from pipeline.main import Process, in_background, main, room
+from pipeline.names import token
+from pipeline.records import Deployment, Release, Repository
+from pipeline.registry import Registry
+
+if TYPE_CHECKING:
+    from gitops.gate import Gate
+    from gitops.layout import Place
+    from pipeline.mirror import Mirror
+
+USER = "enclii"
+KEY_WAIT = 60.0
+
+
+async def committer(process: Process) -> None:
+    """Releases and commands become config commits."""
+    from gitops.commit_loop import commit_forever
+    from gitops.committer import Committer
+    from gitops.configrepo import ConfigRepo
+    from gitops.requests import Ports
+
+    told = process.settings
+
+    def login() -> tuple[str, str]:
+        return USER, told.git_write_token.reveal()
+
+    async def history(place: Place) -> Sequence[Deployment]:
+        found = await process.store.all(Deployment)
+        here = [one for one in found if (one.project, one.environment, one.service) == tuple(place)]
+        return sorted(here, key=lambda one: one.created_at)
+
+    async def resumes(release: Release) -> frozenset[str]:
+        return frozenset(release.resumes)
+
+    repo = ConfigRepo(room(told, "committer") / "config.git", told.config_url, branch=told.config_branch, login=login)
+    async with Registry(told.registry, plain_http=told.registry_plain_http) as images:
+        gate = await gate_of(process, images)
+        ports = Ports(gate=gate.release, is_descendant=Ancestry(process).is_descendant, resumes=resumes)
+        writer = Committer(repo, process.store, ports=ports, history=history)
+        await commit_forever(writer, process.store, process.stopping)
+
+
+class Ancestry:
+    """How two commits of a registered repository stand to each other, by mirrors of the committer's own."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._home = room(process.settings, "committer")
+        self._mirrors: dict[str, Mirror] = {}
+
+    async def is_descendant(self, repository: str, new: str, old: str) -> bool | None:
+        """True if ``new`` comes after ``old``; None when one of them is not known there."""
+        mirror = await self._mirror(repository)
+        if mirror is None:
+            return None
+        for sha in (new, old):
+            if not await asyncio.to_thread(mirror.has, sha):
+                await mirror.fetch_commit(sha)
+        return await asyncio.to_thread(mirror.is_ancestor, old, new)
+
+    async def _mirror(self, repository: str) -> Mirror | None:
+        from pipeline.mirror import Mirror
+
+        if repository not in self._mirrors:
+            found = await self._process.store.get(Repository, repository)
+            if found is None:
+                return None
+            read = self._process.settings.git_read_token.reveal() if found.record.forge == "local" else None
+            self._mirrors[repository] = Mirror(self._home / token(repository), found.record.url, token=read)
+        return self._mirrors[repository]
+
+
+async def syncer(process: Process) -> None:
+    """Git becomes running containers, and what runs becomes records."""
+    from gitops.clusters.podman import Podman
+    from gitops.clusters.podman_host import write_configuration
+    from gitops.configrepo import ConfigRepo
+    from gitops.desired import Desired
+    from gitops.front import Front
+    from gitops.syncer import Syncer
+
+    told = process.settings
+    home = room(told, "syncer")
+
+    def login() -> tuple[str, str]:
+        return USER, told.git_read_token.reveal()
+
+    cluster = Podman(instance=told.instance, containers_conf=write_configuration(home))
+    repo = ConfigRepo(home / "config.git", told.config_url, branch=told.config_branch, login=login)
+    front = Front(process.store, door_url=told.door_url, door_ops=told.door_ops_port)
+    async with Registry(told.registry, plain_http=told.registry_plain_http) as images:
+        gate = await gate_of(process, images)
+        worker = Syncer(process.store, cluster, Desired(repo), front, gate, told.deploy_timeout)
+        async with in_background(worker.follow(), worker.hints(), worker.heal(told.heal)):
+            await process.stopping.wait()
+
+
+async def door(process: Process) -> None:
+    """Names become addresses: the one place that requests to services pass."""
+    from gitops.door.control import drained_question, routes_view
+    from gitops.door.proxy import Door
+    from gitops.door.routes import RouteTable
+    from gitops.door.waiting import drained
+    from pipeline.records import Route
+
+    table = RouteTable()
+    told = process.settings
+
+    async def show(_: str) -> tuple[int, bytes]:
+        return 200, json.dumps(routes_view(table)).encode()
+
+    async def wait(query: str) -> tuple[int, bytes]:
+        host, address, seq, limit = drained_question(query)
+        done = await drained(table, host, address, seq=seq, timeout=min(limit, 8.0))
+        return 200, json.dumps({"drained": done}).encode()
+
+    async def follow() -> None:
+        async with process.store.bus.watch("st.route.*") as messages:
+            async for message in messages:
+                route = msgspec.json.decode(message.data, type=Route)
+                table.set(route.host, route.upstreams, message.seq)
+
+    process.routes |= {"/routes": show, "/drained": wait}
+    proxy = Door(table=table)
+    await proxy.start(told.host, told.port)
+    async with in_background(follow()):
+        await process.stopping.wait()
+    await proxy.close(told.drain)
+
+
+async def gate_of(process: Process, images: Registry) -> Gate:
+    """The gate with the instance's public key, which the signer writes at its first start."""
+    from gitops.gate import Gate
+
+    path = process.settings.below_home(process.settings.verify_key)
+    async with asyncio.timeout(KEY_WAIT):
+        while not path.is_file():  # noqa: ASYNC110 - another process writes it
+            await asyncio.sleep(0.05)
+    return Gate(process.store, images, [load_public(path)], frozenset({process.settings.builder_id}))
+
+
+PROCESSES = {"committer": committer, "syncer": syncer, "door": door}
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2 or sys.argv[1] not in PROCESSES:
+        sys.exit(f"usage: python -m gitops {'|'.join(PROCESSES)}")
+    main(sys.argv[1], PROCESSES[sys.argv[1]])

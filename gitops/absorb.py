@@ -1,0 +1,211 @@
+"""What happened to the config branch since the records were last derived: own commits found again, foreign ones read.
+
+Own commits without records are those of a process that died between push and record. Foreign ones are anybody's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Literal
+
+from gitops import derive, history, projectfile, snapshot
+from gitops.derive import Derived
+from gitops.edits import Commit
+from gitops.hold import parse as parse_hold
+from gitops.layout import HOLD_FILE, PROJECT_FILE, Place, place_of, project_file
+from gitops.projectfile import ProjectFile
+from gitops.session import Session, Unit
+from gitops.snapshot import Snapshot
+from pipeline.errors import Invalid
+from pipeline.records import Decision, Release, Target
+
+
+@dataclass(frozen=True)
+class FollowUp:
+    """What Enclii adds in a commit of its own to what a person did by hand."""
+
+    kind: Literal["hold", "resume"]
+    commit: Commit
+    since: str = ""
+    """The release that the hand-made rollback left."""
+
+
+@dataclass
+class Absorbed:
+    """Units to record, in order, and what is still to be added to git."""
+
+    units: list[Unit] = field(default_factory=list)
+    follow_ups: dict[Place, FollowUp] = field(default_factory=dict)
+
+
+async def absorb(session: Session) -> Absorbed:
+    """Read everything between the recorded tip and the session's."""
+    found = Absorbed()
+    tip, since = session.tip, session.since
+    if tip == since:
+        return found
+    chain = await asyncio.to_thread(session.repo.commits, tip, since)
+    if chain is None:
+        await _leap(session, found, tip, since)
+        return found
+    before = since
+    for commit in chain:
+        await _commit(session, found, commit, before)
+        before = commit.id
+    return found
+
+
+async def _commit(session: Session, found: Absorbed, commit: Commit, before: str) -> None:
+    changed = await asyncio.to_thread(lambda: list(session.repo.changes(before, commit.id)))
+    place = _named_place(commit)
+    if commit.ours:
+        session.done.add((commit.trailers["Intent"], place))
+    if place is not None:
+        found.follow_ups.pop(place, None)
+        found.units.append(await _own(session, commit, place))
+    for path, new in changed:
+        if path.endswith("/" + PROJECT_FILE):
+            found.units.append(await _project(session, commit, path.partition("/")[0]))
+        elif not commit.ours and (other := place_of(path)) is not None:
+            await _foreign(session, found, commit, other, new)
+
+
+async def _leap(session: Session, found: Absorbed, tip: str, since: str) -> None:
+    """The old tip is not on the new tip's first-parent line: merged aside, or the branch was rewritten by force."""
+    for commit in await asyncio.to_thread(session.repo.ours_between, tip, since):
+        place = _named_place(commit)
+        session.done.add((commit.trailers["Intent"], place))
+        if place is not None:
+            found.units.append(await _own(session, commit, place))
+    commit = _stand_in(await asyncio.to_thread(session.repo.commit, tip))
+    for path, new in (await _all_at(session, tip)).items():
+        if path.endswith("/" + PROJECT_FILE):
+            found.units.append(await _project(session, commit, path.partition("/")[0]))
+        elif (place := place_of(path)) is not None:
+            known = await session.target(place)
+            if new != (known.tree if known else ""):
+                await _foreign(session, found, commit, place, new)
+    if not await asyncio.to_thread(session.repo.reaches, tip, since):
+        found.units.append(Unit([session.put(_rewritten(commit, since))]))
+
+
+async def _all_at(session: Session, tip: str) -> dict[str, str]:
+    """Path → id of all that the tip has, and "" for what the records still have."""
+    there = dict(await asyncio.to_thread(lambda: list(session.repo.changes("", tip))))
+    for target in await session.targets():
+        if target.deployment:
+            there.setdefault(Place(target.project, target.environment, target.service).path, "")
+    for project in await session.projects():
+        there.setdefault(project_file(project), "")
+    return there
+
+
+def _stand_in(commit: Commit) -> Commit:
+    """The commit as a stand-in for everything that changed with it, own or not."""
+    return Commit(commit.id, commit.parents, commit.author, commit.subject, commit.at, {})
+
+
+def _named_place(commit: Commit) -> Place | None:
+    said = commit.trailers
+    return place_of("/".join(said.get(key, "") for key in ("Project", "Environment", "Service")))
+
+
+async def _own(session: Session, commit: Commit, place: Place) -> Unit:
+    tree, hold = await asyncio.to_thread(_directory, session, commit.id, place)
+    before = await session.target(place)
+    derived = derive.of_own(
+        commit, place, before=before, tree=tree, hold=parse_hold(hold) if hold is not None else None
+    )
+    return await session.apply(derived, place, fresh=False)
+
+
+def _directory(session: Session, commit: str, place: Place) -> tuple[str, bytes | None]:
+    tree = session.repo.tree(commit, place.path)
+    return tree, session.repo.read(commit, f"{place.path}/{HOLD_FILE}")
+
+
+async def _foreign(session: Session, found: Absorbed, commit: Commit, place: Place, tree: str) -> None:
+    before = await session.target(place)
+    try:
+        after = await asyncio.to_thread(_read, session, tree)
+    except Invalid as error:
+        decision = derive.unreadable(commit, place, f"{place.path}: {error.message}", error.reason)
+        found.units.append(Unit([session.put(decision)]))
+        return
+    after = await _checked(session, after)
+    derived, follow_up = await _classified(session, commit, place, before, after)
+    found.units.append(await session.apply(derived, place, fresh=False))
+    found.follow_ups.pop(place, None)
+    if follow_up is not None:
+        found.follow_ups[place] = follow_up
+
+
+def _read(session: Session, tree: str) -> Snapshot:
+    return snapshot.read(tree, session.repo.files(tree)) if tree else Snapshot()
+
+
+async def _checked(session: Session, after: Snapshot) -> Snapshot:
+    """An image that is not the annotated release's is of no known release, whatever the annotation says."""
+    if not after.release:
+        return after
+    release = await session.get(Release, after.release)
+    if release is not None and release.image == after.image:
+        return after
+    return Snapshot(after.tree, after.image, "", "", after.hold)
+
+
+async def _classified(
+    session: Session, commit: Commit, place: Place, before: Target | None, after: Snapshot
+) -> tuple[Derived, FollowUp | None]:
+    deployments = await session.deployments(place) if before is not None and after.tree else []
+    touched = await asyncio.to_thread(_touched, session, before.tree if before else "", after.tree)
+    images = {one.image for one in deployments if one.config_commit}
+    kind = history.classify(before, after, touched=touched, known_images=images)
+    derived = derive.of_foreign(commit, place, kind=kind, before=before, after=after)
+    if kind == "rollback" and before is not None:
+        to = next((one for one in reversed(deployments) if one.image == after.image and one.config_commit), None)
+        taken = history.undone(deployments, target=to, current=before) if to else ()
+        derived = Derived(derived.target, derived.deployment, tuple(one.id for one in taken), decision=derived.decision)
+        return derived, FollowUp("hold", commit, before.hold_from or before.release) if after.hold is None else None
+    if kind == "resume" and (after.hold is not None or derived.target.held_release):
+        return derived, FollowUp("resume", commit)
+    return derived, None
+
+
+def _touched(session: Session, old: str, new: str) -> set[str]:
+    before = session.repo.names(old) if session.repo.has(old) else {}
+    after = session.repo.names(new) if new else {}
+    return {name for name in {*before, *after} if before.get(name) != after.get(name)}
+
+
+async def _project(session: Session, commit: Commit, slug: str) -> Unit:
+    data = await asyncio.to_thread(session.repo.read, commit.id, f"{slug}/{PROJECT_FILE}")
+    try:
+        project_file(slug)
+        parsed = projectfile.parse(data, project=slug) if data is not None else ProjectFile()
+        return await session.project_unit(slug, parsed, at=commit.at)
+    except Invalid as error:
+        decision = Decision(
+            id=f"{commit.id}/{slug[:60]}",
+            about="commit",
+            outcome="failed",
+            reason=error.reason,
+            message=error.message,
+            project=slug[:60],
+            actor=commit.author,
+            at=commit.at,
+        )
+        return Unit([session.put(decision)])
+
+
+def _rewritten(commit: Commit, since: str) -> Decision:
+    return Decision(
+        id=f"{commit.id}/rewritten",
+        about="commit",
+        outcome="accepted",
+        reason="config_rewritten",
+        message=f"the config branch was rewritten by force: {since[:12]} is no longer part of it",
+        actor=commit.author,
+        at=commit.at,
+    )

@@ -1,0 +1,166 @@
+"""What Enclii asks of a cluster, as frozen values and one protocol; podman and Kubernetes answer it alike.
+
+Everything that an adapter makes carries its instance's label, and an adapter never touches what does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+State = Literal["starting", "ready", "failing", "stopped"]
+Status = Literal["healthy", "unhealthy", "unknown"]
+Level = Literal["ok", "warning", "error"]
+Document = Mapping[str, Any]
+
+
+@dataclass(frozen=True, order=True)
+class ServiceRef:
+    """One service in one environment of one project."""
+
+    project: str
+    environment: str
+    service: str
+
+    def __str__(self) -> str:
+        return f"{self.project}/{self.environment}/{self.service}"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One deployment as git has it; ``secrets`` maps a secret's name to its keys and never shows in a repr."""
+
+    ref: ServiceRef
+    deployment: str
+    release: str
+    image: str
+    documents: tuple[Document, ...]
+    health: str | None = None
+    port: int | None = None
+    secrets: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def digest(self) -> str:
+        return self.image.rpartition("@")[2]
+
+
+@dataclass(frozen=True)
+class Replica:
+    """One running (or dead) copy, as measured; ``digests`` are all that its image is known by in its registry."""
+
+    name: str
+    number: int
+    release: str
+    address: str | None
+    state: State
+    digest: str
+    digests: frozenset[str]
+    restarts: int
+    started_at: datetime | None
+    reason: str | None = None
+    detail: str | None = None
+    exit_code: int | None = None
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What exists of one deployment now."""
+
+    ref: ServiceRef
+    deployment: str
+    replicas: tuple[Replica, ...]
+
+
+@dataclass(frozen=True)
+class Health:
+    """The answer to "is it live": ``reason`` is for machines, ``detail`` for people."""
+
+    status: Status
+    reason: str | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """One line that a replica printed; ``time`` in nanoseconds since 1970."""
+
+    time: int
+    replica: str
+    release: str
+    stream: Literal["stdout", "stderr"]
+    text: bytes
+
+
+@dataclass(frozen=True)
+class DeadLog:
+    """The last lines of a replica that is gone."""
+
+    ref: ServiceRef
+    deployment: str
+    replica: str
+    release: str
+    exit_code: int | None
+    lines: tuple[LogLine, ...]
+
+
+@dataclass(frozen=True)
+class Hint:
+    """Something happened to this deployment: observe it. Hints get lost and repeat; they are never the truth."""
+
+    time: int
+    action: str
+    ref: ServiceRef
+    deployment: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of ``doctor``."""
+
+    level: Level
+    subject: str
+    message: str
+
+
+class Cluster(Protocol):
+    """The door to what runs. Each call has a deadline and may be repeated after a crash in its middle."""
+
+    async def check(self) -> list[Finding]:
+        """What ``doctor`` should say about this cluster."""
+        ...
+
+    async def start(self, wanted: Wanted) -> None:
+        """Bring up the replicas of one deployment beside whatever runs; what is there already stays untouched."""
+        ...
+
+    async def observe(self, ref: ServiceRef | None = None) -> list[Observation]:
+        """Everything of this instance that exists now, or of one service."""
+        ...
+
+    async def healthy(self, wanted: Wanted) -> Health:
+        """Whether every wanted replica is there, runs the wanted digest and answers."""
+        ...
+
+    async def wait_healthy(self, wanted: Wanted, *, timeout: float) -> None:  # noqa: ASYNC109
+        """Return once healthy; raise Permanent, with the last lines printed, when it will not be."""
+        ...
+
+    async def stop(self, ref: ServiceRef, *, keep: frozenset[str], grace: float) -> list[DeadLog]:
+        """Stop and remove all deployments of a service but ``keep``; hand back what they printed last."""
+        ...
+
+    async def remove(self, ref: ServiceRef, *, grace: float = 10.0) -> list[DeadLog]:
+        """Leave nothing of the service behind."""
+        ...
+
+    def logs(
+        self, ref: ServiceRef, *, follow: bool = False, tail: int | None = None, since: datetime | None = None
+    ) -> AsyncIterator[LogLine]:
+        """The lines of all replicas, merged; following goes on through restarts and new replicas."""
+        ...
+
+    def events(self) -> AsyncIterator[Hint]:
+        """Hints, for ever."""
+        ...

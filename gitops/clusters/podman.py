@@ -1,0 +1,394 @@
+"""The cluster of one machine: every replica a podman pod, found again by its labels.
+
+It remembers nothing that it cannot measure; each call starts from what exists, so a crash in the middle is harmless.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from gitops.clusters import (
+    DeadLog,
+    Finding,
+    Health,
+    Hint,
+    LogLine,
+    Observation,
+    Replica,
+    ServiceRef,
+    Wanted,
+    podman_host,
+    probe,
+    subset,
+)
+from gitops.clusters import podman_commands as commands
+from gitops.clusters import podman_observe as seen
+from gitops.clusters.podman_logs import Follower, Reader
+from gitops.clusters.subset import Workload
+from pipeline import process
+from pipeline.errors import EncliiError, Permanent, Unavailable
+from pipeline.process import CommandFailed, CommandTimeout, Completed
+
+QUICK = 30.0
+PLAY = 120.0
+PULL = 600.0
+PORT_TRIES = 5
+LAST_LINES = 200
+TOLD_LINES = 20
+DAY = 86_400.0
+
+_Container = dict[str, Any]
+
+
+class Podman:
+    """A Cluster over podman's command line; ``instance`` keeps two installations on one machine apart."""
+
+    def __init__(
+        self,
+        *,
+        instance: str,
+        containers_conf: Path | None = None,
+        registries_conf: Path | None = None,
+        tls_verify: bool = False,
+    ) -> None:
+        self._instance = instance
+        self._tls_verify = tls_verify
+        self._env = podman_host.environment(containers_conf, registries_conf)
+        self._loops = seen.Loops()
+        self._images: dict[str, tuple[str, ...]] = {}
+        self._limits: bool | None = None
+
+    async def check(self) -> list[Finding]:
+        try:
+            return podman_host.findings(await self._json(commands.info(), "look at podman"))
+        except EncliiError as error:
+            return [Finding("error", "podman", error.message)]
+
+    async def start(self, wanted: Wanted) -> None:
+        workload = subset.translate(wanted)
+        await self._pull(wanted.image)
+        await self._ensure_network(wanted.ref)
+        limits = await self._limits_work() if workload.resources else False
+        there = {self._number(item): item for item in await self._list(wanted.ref) if self._is(item, wanted)}
+        async with _all_or_first_error() as group:
+            for number in range(workload.replicas):
+                group.create_task(self._ensure_replica(wanted, workload, number, there.get(number), limits=limits))
+
+    async def observe(self, ref: ServiceRef | None = None) -> list[Observation]:
+        found = await self._inspect([item["Id"] for item in await self._list(ref)])
+        if ref is None:
+            self._loops.forget(frozenset(item["Id"] for item in found))
+        replicas = await asyncio.gather(*(self._replica(item) for item in found))
+        groups: dict[tuple[ServiceRef, str], list[Replica]] = defaultdict(list)
+        for item, replica in zip(found, replicas, strict=True):
+            labels = item["Config"]["Labels"]
+            groups[commands.ref_of(labels), labels[commands.PREFIX + "deployment"]].append(replica)
+        return [
+            Observation(where, deployment, tuple(sorted(some, key=lambda one: one.number)))
+            for (where, deployment), some in sorted(groups.items())
+        ]
+
+    async def healthy(self, wanted: Wanted) -> Health:
+        workload = subset.translate(wanted)
+        mine = [one for one in await self.observe(wanted.ref) if one.deployment == wanted.deployment]
+        return seen.judge(wanted, workload, mine[0].replicas if mine else ())
+
+    async def wait_healthy(self, wanted: Wanted, *, timeout: float) -> None:  # noqa: ASYNC109 - part of the protocol
+        end = time.monotonic() + timeout
+        while True:
+            health = await self.healthy(wanted)
+            if health.status == "healthy":
+                return
+            if health.reason in ("crash_loop", "oom", "wrong_digest") or time.monotonic() >= end:
+                raise Permanent(
+                    f"{wanted.ref} {wanted.release} did not become healthy: {health.detail}"
+                    + await self._last_words(wanted),
+                    reason="unhealthy" if health.reason in (None, "starting") else health.reason,
+                )
+            await asyncio.sleep(0.2)
+
+    async def stop(self, ref: ServiceRef, *, keep: frozenset[str], grace: float) -> list[DeadLog]:
+        going = [item for item in await self._list(ref) if self._label(item, "deployment") not in keep]
+        await self._end([item["Id"] for item in going if item["State"] == "running"], grace)
+        logs = await asyncio.gather(*(self._drain(item) for item in going))
+        pods = [
+            pod["Name"]
+            for pod in await self._json(commands.pods(self._instance, ref), "list pods")
+            if pod["Labels"].get(commands.PREFIX + "deployment") not in keep
+        ]
+        if pods:
+            await self._call(commands.pod_remove(pods), "remove pods", timeout=PLAY)
+        await self._remove_volumes([f"{pod}-" for pod in pods])
+        return list(logs)
+
+    async def remove(self, ref: ServiceRef, *, grace: float = 10.0) -> list[DeadLog]:
+        logs = await self.stop(ref, keep=frozenset(), grace=grace)
+        prefix = commands.service_prefix(self._instance, ref)
+        names = (await self._call(commands.leftovers(), "list leftovers")).stdout.decode().split()
+        left = [name for name in names if name.startswith(prefix)]
+        if left:
+            await self._call(commands.remove(left), "remove leftovers", timeout=PLAY)
+        await self._remove_volumes((prefix,))
+        await self._remove_network(ref)
+        return logs
+
+    async def logs(
+        self, ref: ServiceRef, *, follow: bool = False, tail: int | None = None, since: datetime | None = None
+    ) -> AsyncIterator[LogLine]:
+        async def listing() -> list[_Container]:
+            return await self._list(ref)
+
+        start = int(since.timestamp() * 1_000_000) * 1_000 if since else None
+        follower = Follower(listing, self._env, start, tail)
+        for line in await follower.snapshot():
+            yield line
+        if follow:
+            async with contextlib.aclosing(follower.follow()) as lines:
+                async for line in lines:
+                    yield line
+
+    async def events(self) -> AsyncIterator[Hint]:
+        queue: asyncio.Queue[Hint] = asyncio.Queue(maxsize=1_000)
+        task = asyncio.create_task(self._watch(queue))
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    # -- starting
+
+    async def _pull(self, image: str) -> None:
+        """An image that is here by its digest is the image: a rollback works while the registry is down."""
+        try:
+            here = await process.run(commands.image_exists(image), timeout=QUICK, env=self._env, check=False)
+        except (CommandFailed, CommandTimeout) as error:
+            raise commands.fault(error, "look for the image") from error
+        if here.returncode != 0:
+            await self._call(commands.pull(image, tls_verify=self._tls_verify), f"pull {image}", timeout=PULL)
+
+    async def _ensure_network(self, ref: ServiceRef) -> None:
+        name = commands.network_name(self._instance, ref)
+        if await self._holds(commands.network_exists(name)):
+            return
+        try:
+            await self._call(commands.network_create(self._instance, ref), "create the network")
+        except EncliiError:
+            if not await self._holds(commands.network_exists(name)):  # else another start was faster
+                raise
+
+    async def _ensure_replica(
+        self, wanted: Wanted, workload: Workload, number: int, there: _Container | None, *, limits: bool
+    ) -> None:
+        if there and there["State"] == "running":
+            return
+        if there and there["State"] in ("exited", "stopped") and await self._holds(commands.start(there["Id"])):
+            return
+        name = commands.pod_name(self._instance, wanted.ref, wanted.deployment, number)
+        for attempt in range(PORT_TRIES):
+            await self._clear(name, workload.container)
+            try:
+                await self._play(wanted, workload, number, name, limits=limits)
+            except CommandFailed as error:
+                await self._clear(name, workload.container)
+                if not commands.port_taken(error) or attempt == PORT_TRIES - 1:
+                    raise commands.fault(error, f"start {wanted.ref} {wanted.release}") from error
+            except CommandTimeout as error:
+                raise commands.fault(error, f"start {wanted.ref} {wanted.release}") from error
+            else:
+                return
+
+    async def _play(self, wanted: Wanted, workload: Workload, number: int, name: str, *, limits: bool) -> None:
+        documents = subset.manifests(
+            workload,
+            name=name,
+            labels=commands.labels(self._instance, wanted, workload, number),
+            host_ports=dict(zip(workload.ports, _free_ports(len(workload.ports)), strict=True)),
+            limits=limits,
+        )
+        argv = commands.play(commands.network_name(self._instance, wanted.ref), wanted.ref.service)
+        text = "\n---\n".join(json.dumps(document) for document in documents)
+        await process.run(argv, stdin=text.encode(), timeout=PLAY, env=self._env)
+
+    async def _clear(self, name: str, container: str) -> None:
+        """A play that was killed leaves a pod that never ran, or a container that only the storage knows."""
+        await self._call(commands.pod_remove([name]), "clear a pod", timeout=PLAY)
+        await self._call(commands.remove([f"{name}-{container}"]), "clear a container", timeout=PLAY)
+
+    async def _limits_work(self) -> bool:
+        if self._limits is None:
+            self._limits = podman_host.limits_work(await self._json(commands.info(), "look at podman"))
+        return self._limits
+
+    # -- looking
+
+    async def _replica(self, item: _Container) -> Replica:
+        restarts, state = int(item.get("RestartCount") or 0), item["State"]
+        looping = self._loops.looping(item["Id"], restarts, time.monotonic())
+        state["ExitCode"] = self._loops.exit_code(item["Id"], int(state.get("ExitCode") or 0), looping=looping)
+        if looping and seen.running(item):
+            with contextlib.suppress(EncliiError):
+                await self._end([item["Id"]], 1.0)
+        where = seen.address(item)
+        health = item["Config"]["Labels"].get(commands.PREFIX + "health") or None
+        answer = await probe.ask(where, health) if where and seen.running(item) and not looping else None
+        digests = await self._repo_digests(item)
+        return seen.replica(item, repo_digests=digests, answer=answer, looping=looping, now=seen.now())
+
+    async def _repo_digests(self, item: _Container) -> tuple[str, ...]:
+        """Kept by image while the asked digest is in it: what an image is known by only grows by a pull."""
+        known = self._images.get(item["Image"], ())
+        if item["Config"]["Labels"].get(commands.PREFIX + "image") in known:
+            return known
+        try:
+            found = await self._json(commands.inspect_image(item["Image"]), "inspect an image")
+        except Unavailable as error:
+            if error.reason in ("podman_hangs", "podman_missing"):
+                raise
+            return ()
+        self._images[item["Image"]] = tuple(found[0].get("RepoDigests") or ())
+        return self._images[item["Image"]]
+
+    async def _list(self, ref: ServiceRef | None) -> list[_Container]:
+        found: list[_Container] = await self._json(commands.containers(self._instance, ref), "list containers")
+        return [item for item in found if self._label(item, "deployment")]
+
+    async def _inspect(self, ids: Sequence[str]) -> list[_Container]:
+        """All of them; a container that vanished since it was listed is left out, not an error."""
+        if not ids:
+            return []
+        try:
+            done = await process.run(commands.inspect(ids), timeout=QUICK, env=self._env, check=False)
+        except (CommandFailed, CommandTimeout) as error:
+            raise commands.fault(error, "inspect containers") from error
+        found: list[_Container] = _parsed(done.stdout, "inspect containers") if done.stdout.strip() else []
+        return found
+
+    async def _last_words(self, wanted: Wanted) -> str:
+        mine = [item for item in await self._list(wanted.ref) if self._is(item, wanted)]
+        logs = await asyncio.gather(*(self._drain(item) for item in mine))
+        lines = sorted((line for log in logs for line in log.lines), key=lambda line: line.time)[-TOLD_LINES:]
+        return "".join(f"\n  {line.text.decode('utf-8', 'replace')[:300]}" for line in lines)
+
+    async def _watch(self, queue: asyncio.Queue[Hint]) -> None:
+        """Reopened when it ends; podman replays old events when its file rotates, which are dropped here."""
+        last = time.time_ns()
+
+        async def take(stream: str, raw: bytes) -> None:
+            nonlocal last
+            hint = _hint(raw) if stream == "stdout" else None
+            if hint and hint.time > last:
+                last = hint.time
+                await queue.put(hint)
+
+        while True:
+            with contextlib.suppress(CommandFailed, CommandTimeout):
+                argv = process.orphan_proof(commands.events(self._instance))
+                await process.stream(argv, take, timeout=DAY, env=self._env, grace=0.5)
+            await asyncio.sleep(1.0)
+
+    # -- ending
+
+    async def _end(self, ids: Sequence[str], grace: float) -> None:
+        if ids:
+            await self._call(commands.stop(ids, grace), "stop containers", timeout=grace + QUICK)
+
+    async def _drain(self, item: _Container) -> DeadLog:
+        name, release = self._label(item, "pod"), self._label(item, "release")
+        lines: list[LogLine] = []
+        with contextlib.suppress(CommandFailed, CommandTimeout):
+            lines = await Reader(item["Id"], name, release, self._env).read(tail=LAST_LINES)
+        state = await self._inspect([item["Id"]])
+        code = state[0]["State"].get("ExitCode") if state and not seen.running(state[0]) else None
+        return DeadLog(
+            commands.ref_of(item["Labels"]), self._label(item, "deployment"), name, release, code, tuple(lines)
+        )
+
+    async def _remove_volumes(self, prefixes: Sequence[str]) -> None:
+        if not prefixes:
+            return
+        names = (await self._call(commands.volumes(), "list volumes")).stdout.decode().split()
+        mine = [name for name in names if name.startswith(tuple(prefixes))]
+        if mine:
+            await self._call(commands.volume_remove(mine), "remove volumes")
+
+    async def _remove_network(self, ref: ServiceRef) -> None:
+        """Podman refuses while another service of the environment is on it, and that is what we want."""
+        name = commands.network_name(self._instance, ref)
+        with contextlib.suppress(CommandFailed):
+            await process.run(commands.network_remove(name), timeout=QUICK, env=self._env)
+
+    # -- calling
+
+    async def _call(self, argv: commands.Argv, doing: str, *, timeout: float = QUICK) -> Completed:  # noqa: ASYNC109
+        try:
+            return await process.run(argv, timeout=timeout, env=self._env)
+        except (CommandFailed, CommandTimeout) as error:
+            raise commands.fault(error, doing) from error
+
+    async def _json(self, argv: commands.Argv, doing: str) -> Any:
+        return _parsed((await self._call(argv, doing)).stdout, doing)
+
+    async def _holds(self, argv: commands.Argv) -> bool:
+        try:
+            return (await process.run(argv, timeout=PLAY, env=self._env, check=False)).returncode == 0
+        except CommandTimeout as error:
+            raise commands.fault(error, "ask podman") from error
+
+    @staticmethod
+    def _label(item: Mapping[str, Any], key: str) -> str:
+        return str((item.get("Labels") or {}).get(commands.PREFIX + key, ""))
+
+    def _number(self, item: Mapping[str, Any]) -> int:
+        return int(self._label(item, "replica") or 0)
+
+    def _is(self, item: Mapping[str, Any], wanted: Wanted) -> bool:
+        return self._label(item, "deployment") == wanted.deployment
+
+
+@contextlib.asynccontextmanager
+async def _all_or_first_error() -> AsyncIterator[asyncio.TaskGroup]:
+    try:
+        async with asyncio.TaskGroup() as group:
+            yield group
+    except BaseExceptionGroup as several:
+        raise several.exceptions[0] from None
+
+
+def _parsed(text: bytes, doing: str) -> Any:
+    try:
+        return json.loads(text or b"[]") or []
+    except ValueError as error:
+        raise Unavailable(f"podman gave an unreadable answer ({doing})", reason="podman_failed") from error
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on now; held together so that they differ, and given back just before podman asks."""
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in sockets]
+
+
+def _hint(raw: bytes) -> Hint | None:
+    try:
+        event = json.loads(raw)
+        labels = event.get("Attributes") or {}
+        at = seen.moment(event["Time"])
+        if at is None or commands.PREFIX + "deployment" not in labels:
+            return None
+        nanoseconds = int(at.timestamp() * 1_000_000) * 1_000
+        return Hint(nanoseconds, event["Status"], commands.ref_of(labels), labels[commands.PREFIX + "deployment"])
+    except (ValueError, KeyError, AttributeError):
+        return None

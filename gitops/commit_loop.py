@@ -1,0 +1,133 @@
+"""The committer's loop: take what waits, have it made true in git, record it in order, then acknowledge.
+
+After a result that can't be recorded nothing later is: the events come again, and what git already holds is found
+there by its trailers and recorded then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+
+from gitops.committer import Committer, Result
+from pipeline import jobs
+from pipeline.bus import Message
+from pipeline.errors import EncliiError, Retryable
+from pipeline.events import (
+    Command,
+    ConfigMoved,
+    Event,
+    LinkRequested,
+    ReleaseReady,
+)
+from pipeline.outcome import Park, outcome
+from pipeline.records import Decision, Job, JobStatus
+from pipeline.store import Change, Step, Store
+from pipeline.worker import Stage, beating, event_of, give_back, until
+
+log = logging.getLogger(__name__)
+
+CONSUMER = "committer"
+GROUP = 200
+LINGER = 0.004
+ENDS: dict[str, JobStatus] = {"accepted": "deployed", "forced": "deployed", "held": "held", "skipped": "skipped"}
+TAKES: tuple[type[Event], ...] = (ReleaseReady, LinkRequested, ConfigMoved, *Command.__subclasses__())
+
+
+async def commit_forever(committer: Committer, store: Store, stopping: asyncio.Event) -> None:
+    """Run until ``stopping`` is set; the group in hand is finished first."""
+    subjects = [f"ev.{kind.type}.*" for kind in TAKES]
+    stage = Stage(CONSUMER, TAKES, _never)
+    async with store.bus.consume("PIPE", CONSUMER, subjects, inflight=GROUP) as messages:
+        async for group in grouped(until(messages, stopping)):
+            async with beating(group):
+                await _settle(committer, store, stage, group)
+
+
+async def grouped(messages: AsyncIterator[Message]) -> AsyncIterator[list[Message]]:
+    """What has arrived, as groups: the first is waited for, the others only for a moment each."""
+    following: asyncio.Future[Message] | None = None
+    while True:
+        following = following or asyncio.ensure_future(anext(messages))
+        try:
+            group = [await following]
+        except StopAsyncIteration:
+            return
+        following = None
+        while len(group) < GROUP:
+            following = asyncio.ensure_future(anext(messages))
+            done, _ = await asyncio.wait({following}, timeout=LINGER)
+            if not done or following.exception() is not None:
+                break
+            group.append(following.result())
+        yield group
+
+
+async def _settle(committer: Committer, store: Store, stage: Stage, group: Sequence[Message]) -> None:
+    known = [(message, event_of(message)) for message in group]
+    waiting = {event.id: message for message, event in known if event is not None}
+    events = [event for _, event in known if event is not None]
+    try:
+        results = await committer.handle(events)
+    except Exception as error:
+        log.exception("the group could not be handled")
+        results = [Result(event, error=_wrapped(error)) for event in events]
+    recorded = True
+    for result in results:
+        recorded = recorded and await _record(store, stage, result, waiting)
+        if not recorded and result.event is not None:
+            await waiting[result.event.id].retry(0.2)
+    for message, event in known:
+        if event is None:
+            await message.ack()
+
+
+async def _record(store: Store, stage: Stage, result: Result, waiting: dict[str, Message]) -> bool:
+    """Make one result's step true and acknowledge its event; False when nothing later may be recorded."""
+    event = result.event
+    if result.error is not None and event is not None:
+        decided = outcome(result.error, waiting[event.id].deliveries)
+        if isinstance(decided, Park) and isinstance(event, ReleaseReady):
+            await store.commit(await jobs.failed_step(event, result.error, store))
+        await give_back(stage, store, waiting[event.id], event, result.error)
+        return True
+    try:
+        step = await _with_job(store, result)
+        await store.commit(step)
+    except EncliiError as error:
+        log.warning("not recorded yet, comes again: %s", error)
+        return False
+    if event is not None:
+        await waiting[event.id].ack()
+    return True
+
+
+async def _with_job(store: Store, result: Result) -> Step:
+    """The step with the end of the job that asked for it."""
+    if not isinstance(result.event, ReleaseReady):
+        return result.step
+    found = await jobs.open_job(store, result.event.run, result.event.service, "committing")
+    if found is None:
+        return result.step
+    change = Change(_ended(found.record, result.decisions), found.seq)
+    return Step((*result.step.changes, change), result.step.events)
+
+
+def _ended(job: Job, decisions: Sequence[Decision]) -> Job:
+    """The job's end by what was decided for its environments: deployed anywhere counts as deployed."""
+    ends = [(ENDS.get(one.outcome, "failed"), one) for one in decisions if one.about == "release"]
+    for status in ("deployed", "held", "failed", "skipped"):
+        for found, why in ends:
+            if found == status:
+                plain = status == "deployed"
+                return jobs.ended(job, found, reason="" if plain else why.reason, message="" if plain else why.message)
+    return jobs.ended(job, "deployed")
+
+
+def _wrapped(error: Exception) -> EncliiError:
+    return error if isinstance(error, EncliiError) else Retryable(type(error).__name__, reason="unexpected")
+
+
+async def _never(_: Event) -> Step:
+    raise AssertionError("the committer handles its events in groups")

@@ -1,0 +1,137 @@
+"""The committer: drains what waits, writes one commit per deployment, pushes once, and says what to record.
+
+A lost push is answered by fetching and applying the intents again on the new tip. What was pushed but not recorded is
+found again by its trailers, so a death at any point neither loses a deployment nor makes it twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from gitops.absorb import Absorbed, absorb
+from gitops.configrepo import ConfigRepo
+from gitops.requests import Ports, follow_up, fulfil
+from gitops.session import History, Session, Unit
+from gitops.verdicts import Gates
+from pipeline.errors import Conflict, EncliiError, Permanent, Retryable, Unavailable
+from pipeline.events import ConfigMoved, Event
+from pipeline.records import ConfigTip, Decision
+from pipeline.store import Step, Store
+
+TRIES = 8
+JITTER = 0.05
+CHUNK = 200
+
+
+@dataclass(frozen=True)
+class Result:
+    """What to do about one event; None stands for what was found in git, which nobody asked for.
+
+    Commit ``step``, then acknowledge; with ``error`` let the event come again. Results are to be recorded in their
+    order, and after the first that cannot be recorded no later one may be: the records follow the branch.
+    """
+
+    event: Event | None
+    step: Step = field(default_factory=Step)
+    error: EncliiError | None = None
+
+    @property
+    def decisions(self) -> tuple[Decision, ...]:
+        """How it ended, for each service and environment."""
+        return tuple(change.record for change in self.step.changes if isinstance(change.record, Decision))
+
+
+class Committer:
+    """The only writer of the config branch."""
+
+    def __init__(self, repo: ConfigRepo, store: Store, *, ports: Ports, history: History) -> None:
+        self._repo, self._store, self._ports, self._history = repo, store, ports, history
+        self._turn = asyncio.Lock()
+
+    async def handle(self, events: Sequence[Event]) -> list[Result]:
+        """Make what ``events`` ask for true in git, in their order, with one push.
+
+        Never raises what belongs to one event alone. The steps are not yet recorded: that is the caller's part.
+        """
+        async with self._turn:
+            gates = Gates(self._ports.gate)
+            ports = Ports(gate=gates, is_descendant=self._ports.is_descendant, resumes=self._ports.resumes)
+            await gates.warm(self._store, events)
+            try:
+                return await self._until_pushed(events, ports, gates)
+            except Retryable as error:
+                return [Result(event, error=error) for event in events]
+            except Permanent as error:
+                # What is wrong with the repository is no fault of any event: all come again once it is put right.
+                wrong = Unavailable(error.message, reason=error.reason, delay=30.0)
+                return [Result(event, error=wrong) for event in events]
+
+    async def _until_pushed(self, events: Sequence[Event], ports: Ports, gates: Gates) -> list[Result]:
+        for attempt in range(1, TRIES + 1):
+            try:
+                return await self._attempt(events, ports, gates)
+            except Conflict as lost:
+                refusal = lost
+                await asyncio.sleep(random.uniform(0, JITTER * attempt))  # noqa: S311 - spreads rivals, guards nothing
+        raise Unavailable(
+            f"nothing could be pushed in {TRIES} tries: {refusal.message}", reason=refusal.reason, delay=5.0
+        ) from refusal
+
+    async def _attempt(self, events: Sequence[Event], ports: Ports, gates: Gates) -> list[Result]:
+        stored = await self._store.get(ConfigTip, "main")
+        tip = await asyncio.to_thread(self._repo.fetch)
+        if not tip and stored is not None:
+            raise Unavailable("the config branch is gone; push it again or restore it", reason="config_branch_gone")
+        session = Session(self._repo, self._store, self._history, tip=tip, stored=stored)
+        session.know(gates.releases)
+        results = await self._catch_up(session, ports)
+        for event in events:
+            results.append(await self._one(session, event, ports))
+        if session.tip != tip:
+            await asyncio.to_thread(self._repo.push, session.tip)
+        return results
+
+    async def _catch_up(self, session: Session, ports: Ports) -> list[Result]:
+        before = session.tip
+        absorbed = await absorb(session)
+        await self._follow_ups(session, absorbed, ports)
+        if session.since != session.tip or absorbed.units:
+            absorbed.units.append(session.tip_unit())
+        assert before or not absorbed.units
+        return [Result(None, unit.step()) for unit in _chunks(absorbed.units)]
+
+    async def _follow_ups(self, session: Session, absorbed: Absorbed, ports: Ports) -> None:
+        for place, wanted in absorbed.follow_ups.items():
+            mark = session.mark()
+            try:
+                absorbed.units.append(await follow_up(session, place, wanted, ports))
+            except Permanent:
+                session.rewind(mark)
+
+    async def _one(self, session: Session, event: Event, ports: Ports) -> Result:
+        if isinstance(event, ConfigMoved):
+            return Result(event)
+        mark, tip = session.mark(), session.tip
+        try:
+            unit = await fulfil(session, event, ports)
+        except Conflict:
+            raise
+        except EncliiError as error:
+            session.rewind(mark)
+            return Result(event, error=error)
+        if session.tip != tip:
+            unit.add(session.tip_unit())
+        return Result(event, unit.step())
+
+
+def _chunks(units: Sequence[Unit]) -> list[Unit]:
+    """Units joined up to the size of one atomic batch; the last one moves the mark."""
+    joined: list[Unit] = []
+    for unit in units:
+        if not joined or len(joined[-1].changes) + len(unit.changes) > CHUNK:
+            joined.append(Unit())
+        joined[-1].add(unit)
+    return joined

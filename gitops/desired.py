@@ -1,0 +1,60 @@
+"""What git wants of one service: the deployment's documents as they stand in its config commit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from gitops import layout
+from gitops.clusters import ServiceRef, Wanted
+from gitops.clusters.subset import translate
+from gitops.configrepo import ConfigRepo
+from pipeline.errors import Invalid
+from pipeline.records import Deployment
+
+
+class Desired:
+    """Reads deployments from a mirror of the config repository, which it brings up to date when it has to."""
+
+    def __init__(self, repo: ConfigRepo) -> None:
+        self._repo = repo
+        self._lock = asyncio.Lock()
+
+    async def wanted(self, deployment: Deployment) -> Wanted:
+        """The deployment as the cluster is asked for it.
+
+        Raises Invalid for manifests that can't be honoured, Unavailable when git does not answer.
+        """
+        async with self._lock:  # one repository object, one thread at a time
+            files = await asyncio.to_thread(self._files, deployment)
+        return wanted_from(deployment, files)
+
+    def _files(self, deployment: Deployment) -> dict[str, bytes]:
+        if not self._repo.has(deployment.config_commit):
+            self._repo.fetch()
+        path = layout.place(deployment.project, deployment.environment, deployment.service).path
+        return self._repo.files(self._repo.tree(deployment.config_commit, path))
+
+
+def wanted_from(deployment: Deployment, files: Mapping[str, bytes]) -> Wanted:
+    """The wish that a directory's files express; ports and checks are derived from the manifests themselves."""
+    documents = tuple(
+        document for name in sorted(files) if layout.is_manifest(name) for document in _documents(name, files[name])
+    )
+    ref = ServiceRef(deployment.project, deployment.environment, deployment.service)
+    version = deployment.release.rpartition(".")[2] or "none"
+    plain = Wanted(ref, deployment.id, version, deployment.image, documents)
+    workload = translate(plain)
+    return Wanted(ref, deployment.id, version, deployment.image, documents, workload.health, workload.port)
+
+
+def _documents(name: str, data: bytes) -> list[dict[str, Any]]:
+    try:
+        found = list(YAML(typ="safe", pure=True).load_all(data.decode()))
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise Invalid(f"{name} is not YAML: {error}", reason="invalid_yaml") from error
+    return [document for document in found if isinstance(document, dict)]

@@ -1,0 +1,46 @@
+"""Commits of the config repository as values: what is to be written, and what was read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Edit:
+    """What one commit does to one directory or file.
+
+    The directory ``path`` becomes ``base`` (a tree id; None: as it is now) with ``write`` added and ``remove`` gone.
+    """
+
+    path: str
+    base: str | None = None
+    write: Mapping[str, bytes] = field(default_factory=dict)
+    remove: frozenset[str] = frozenset()
+    delete: bool = False
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A commit to be written."""
+
+    edit: Edit
+    message: str
+    author: str
+    at: str  # RFC 3339
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A commit as read; ``trailers`` is empty unless Enclii wrote it."""
+
+    id: str
+    parents: tuple[str, ...]
+    author: str
+    subject: str
+    at: str
+    trailers: Mapping[str, str]
+
+    @property
+    def ours(self) -> bool:
+        return bool(self.trailers)

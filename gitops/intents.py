@@ -1,0 +1,143 @@
+"""What somebody wants, as the commit that would make it true: tree edits and a message, from values alone.
+
+An intent is drafted again on every new tip; the text of an earlier draft is never carried over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from gitops import hold as holds
+from gitops import projectfile, trailers
+from gitops.edits import Draft, Edit
+from gitops.hold import Hold
+from gitops.layout import HOLD_FILE, PROJECT_FILE, Place
+from gitops.render import render
+from pipeline.errors import Refused
+from pipeline.events import LinkRequested
+from pipeline.records import Deployment, Release, Target, Verdict
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why a commit is made: the event that asked for it (its identity), who asked, when, and in what words."""
+
+    intent: str
+    via: str
+    actor: str
+    at: str
+    why: str = ""
+    trace: str = ""
+
+
+@dataclass(frozen=True)
+class Situation:
+    """One directory as the tip has it: its file names, those with Enclii's header, and what the records say of it."""
+
+    place: Place
+    target: Target | None = None
+    names: frozenset[str] = frozenset()
+    owned: frozenset[str] = frozenset()
+    hold: Hold | None = None
+
+    def deployed(self) -> Target:
+        """What git holds. Raises Refused when that is nothing."""
+        if self.target is None or not self.target.deployment:
+            raise Refused(f"nothing is deployed of {self.place}", reason="nothing_deployed")
+        return self.target
+
+    def expect(self, deployment: str) -> None:
+        """Raises Refused when the person saw another deployment than the newest."""
+        if deployment and self.deployed().deployment != deployment:
+            raise Refused("somebody else was faster: another deployment is the newest", reason="moved_meanwhile")
+
+
+def deploy(here: Situation, release: Release, *, cause: Cause, verdict: Verdict | None, forced: bool = False) -> Draft:
+    """The commit that puts ``release`` there and takes a hold away. Raises Refused."""
+    files = render(release, here.place)
+    if taken := sorted(name for name in files if name in here.names and name not in here.owned):
+        raise Refused(
+            f"{', '.join(taken)} has no header of Enclii's and belongs to a person; it is not written over",
+            reason="manifest_not_ours",
+        )
+    gone = (here.owned - set(files)) | ({HOLD_FILE} if here.hold is not None else set())
+    extra = {
+        **_of_release(release),
+        "Verdict": verdict.provenance if verdict else "",
+        "Forced": "diverged" if forced else "",
+        "Resumes": "yes" if here.hold is not None else "",
+    }
+    subject = f"Deploy {here.place.project}/{here.place.service} v{release.number} to {here.place.environment}"
+    return _draft(here.place, Edit(here.place.path, write=files, remove=frozenset(gone)), subject, cause, extra)
+
+
+def roll_back(
+    here: Situation, to: Deployment, *, tree: str, undone: Iterable[Deployment], cause: Cause, hold: bool
+) -> Draft:
+    """The commit that brings back the directory of an earlier deployment, image and configuration, and holds it."""
+    current = here.deployed()
+    kept = here.hold
+    if kept is None and hold:
+        kept = Hold(cause.actor, cause.at, trailers.one_line(cause.why), current.release)
+    write = {HOLD_FILE: holds.render(kept)} if kept is not None else {}
+    edit = Edit(here.place.path, base=tree, write=write, remove=frozenset({HOLD_FILE} - set(write)))
+    reverts = " ".join(deployment.config_commit for deployment in undone) or current.config_commit
+    extra = {"Release": to.release, "Image": to.image, "Commit": to.sha, "Run": to.run, "Reverts": reverts}
+    name = to.release.rpartition(".")[2] or to.image.rpartition("@")[2][:19]
+    subject = f"Revert {here.place.project}/{here.place.service} in {here.place.environment} to {name}"
+    return _draft(here.place, edit, subject, cause, extra)
+
+
+def hold(here: Situation, *, cause: Cause, since: str | None = None) -> Draft:
+    """The commit that adds ``hold.yaml``. Raises Refused when it is there."""
+    current = here.deployed()
+    if here.hold is not None:
+        raise Refused(f"{here.place} is held already", reason="already_held")
+    held = Hold(cause.actor, cause.at, trailers.one_line(cause.why), current.release if since is None else since)
+    subject = f"Hold {here.place.project}/{here.place.service} in {here.place.environment}"
+    return _draft(here.place, Edit(here.place.path, write={HOLD_FILE: holds.render(held)}), subject, cause)
+
+
+def resume(here: Situation, *, cause: Cause) -> Draft:
+    """The commit that takes ``hold.yaml`` away and changes nothing else."""
+    subject = f"Resume {here.place.project}/{here.place.service} in {here.place.environment}"
+    return _draft(here.place, Edit(here.place.path, remove=frozenset({HOLD_FILE})), subject, cause, {"Resumes": "yes"})
+
+
+def destroy(here: Situation, *, cause: Cause) -> Draft:
+    """The commit that deletes the directory. Raises Refused when there is none."""
+    if not here.names:
+        raise Refused(f"there is no {here.place}", reason="nothing_deployed")
+    subject = f"Remove {here.place.project}/{here.place.service} from {here.place.environment}"
+    return _draft(here.place, Edit(here.place.path, delete=True), subject, cause)
+
+
+def link(event: LinkRequested, data: bytes | None, *, cause: Cause) -> Draft | None:
+    """The commit that writes ``project.yaml``; None when it says so already. Raises Invalid."""
+    written = projectfile.linked(data, event)
+    if written == data:
+        return None
+    edit = Edit(event.project, write={PROJECT_FILE: written})
+    subject = f"Link {event.name} to {event.project}"
+    return _message(edit, subject, cause, {"Project": event.project, "Source": event.url})
+
+
+def _of_release(release: Release) -> dict[str, str]:
+    return {
+        "Release": release.id,
+        "Image": release.image,
+        "Source": release.source_url,
+        "Commit": release.sha,
+        "Run": release.run,
+    }
+
+
+def _draft(place: Place, edit: Edit, subject: str, cause: Cause, extra: Mapping[str, str] | None = None) -> Draft:
+    where = {"Project": place.project, "Environment": place.environment, "Service": place.service}
+    return _message(edit, subject, cause, {**where, **(extra or {})})
+
+
+def _message(edit: Edit, subject: str, cause: Cause, extra: Mapping[str, str]) -> Draft:
+    own = {**extra, "Trace": cause.trace, "Via": cause.via, "Intent": cause.intent}
+    return Draft(edit, trailers.render(subject, own, why=cause.why), cause.actor, cause.at)

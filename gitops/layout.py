@@ -1,0 +1,61 @@
+"""Where things lie in the config repository: ``<project>/<environment>/<service>/`` and ``<project>/project.yaml``.
+
+Paths are built from checked names alone, and a path that does not have this shape is of no interest to Enclii.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pipeline import names
+from pipeline.errors import Invalid
+
+PROJECT_FILE = "project.yaml"
+HOLD_FILE = "hold.yaml"
+DEPLOYMENT_FILE = "deployment.yaml"
+SERVICE_FILE = "service.yaml"
+
+
+class Place(NamedTuple):
+    """One service in one environment of one project."""
+
+    project: str
+    environment: str
+    service: str
+
+    @property
+    def path(self) -> str:
+        return "/".join(self)
+
+    def __str__(self) -> str:
+        return f"{self.project}/{self.service} in {self.environment}"
+
+
+def place(project: str, environment: str, service: str) -> Place:
+    """The place of three names. Raises Invalid."""
+    return Place(
+        names.name(project, what="project"),
+        names.name(environment, what="environment"),
+        names.name(service, what="service"),
+    )
+
+
+def place_of(path: str) -> Place | None:
+    """The place whose directory ``path`` is, or None when a part of it is not a name."""
+    parts = path.split("/")
+    if len(parts) != 3:
+        return None
+    try:
+        return place(*parts)
+    except Invalid:
+        return None
+
+
+def project_file(project: str) -> str:
+    """The path of a project's ``project.yaml``. Raises Invalid."""
+    return f"{names.name(project, what='project')}/{PROJECT_FILE}"
+
+
+def is_manifest(filename: str) -> bool:
+    """True for the files of a service's directory that are applied to a cluster."""
+    return filename.endswith((".yaml", ".yml")) and filename != HOLD_FILE and not filename.startswith(".")

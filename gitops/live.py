@@ -1,0 +1,63 @@
+"""From what was measured to what may be said: running only by the committed digest, healthy and complete."""
+
+from __future__ import annotations
+
+from gitops.clusters import Health, Observation, Replica, Wanted
+from pipeline.records import DeploymentStatus, Live, ReplicaView
+from pipeline.store import now
+
+
+def live_from(wanted: Wanted, seen: Observation | None, health: Health, *, desired: int, previous: Live | None) -> Live:
+    """The record of what runs; ``since`` goes on while the same deployment keeps running."""
+    replicas = seen.replicas if seen else ()
+    proven = [one for one in replicas if wanted.digest in one.digests and one.state == "ready"]
+    status = status_of(health, len(proven), desired)
+    ref = wanted.ref
+    return Live(
+        project=ref.project, environment=ref.environment, service=ref.service, deployment=wanted.deployment,
+        release=f"{ref.project}.{ref.service}.{wanted.release}", image=wanted.image, status=status,
+        health=health.status, ready=len(proven), desired=desired, replicas=tuple(_view(one) for one in replicas),
+        since=_since(status, wanted, previous), address=previous.address if previous else "",
+        reason=health.detail or health.reason or "", at=now(),
+    )  # fmt: skip
+
+
+def status_of(health: Health, proven: int, desired: int) -> DeploymentStatus:
+    """Running takes proof for every replica; a cluster that does not answer proves nothing."""
+    if health.status == "healthy" and proven >= desired:
+        return "running"
+    return "progressing" if health.status == "unknown" and proven == 0 else "degraded"
+
+
+def same(one: Live | None, other: Live) -> bool:
+    """True when nothing has changed but the time of looking."""
+    if one is None:
+        return False
+    return _timeless(one) == _timeless(other)
+
+
+def _timeless(live: Live) -> tuple[object, ...]:
+    return (
+        live.deployment,
+        live.status,
+        live.health,
+        live.ready,
+        live.desired,
+        live.replicas,
+        live.address,
+        live.since,
+    )
+
+
+def _since(status: DeploymentStatus, wanted: Wanted, previous: Live | None) -> str:
+    if previous and previous.deployment == wanted.deployment and previous.since:
+        return previous.since
+    return now() if status == "running" else ""
+
+
+def _view(replica: Replica) -> ReplicaView:
+    return ReplicaView(
+        name=replica.name, state=replica.state, digest=replica.digest, restarts=replica.restarts,
+        started_at=replica.started_at.isoformat() if replica.started_at else "", reason=replica.reason or "",
+        address=replica.address or "",
+    )  # fmt: skip

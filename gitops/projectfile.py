@@ -1,0 +1,171 @@
+"""``project.yaml``: a project's repositories, and which branch of them feeds which environment.
+
+It is the platform's word and never comes from a pushed commit. A link adds to the file and keeps what people wrote.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from gitops import emit
+from pipeline import names
+from pipeline.errors import EncliiError, Invalid
+from pipeline.events import LinkRequested
+from pipeline.records import Environment, Repository
+
+LIMIT = 256 << 10
+DEFAULT_BRANCHES: Mapping[str, str] = {"production": "main"}
+_TOP = frozenset({"repositories", "environments", "roles"})
+_REPOSITORY = ("id", "name", "forge", "url", "hook", "credential")
+_ENVIRONMENT = frozenset({"branch", "protected"})
+
+
+@dataclass(frozen=True)
+class ProjectFile:
+    """One project's file, checked."""
+
+    repositories: tuple[Repository, ...] = ()
+    environments: tuple[Environment, ...] = ()
+
+    def fed_by(self, branch: str) -> tuple[Environment, ...]:
+        """The environments that this branch feeds."""
+        return tuple(environment for environment in self.environments if environment.branch == branch)
+
+
+def parse(data: bytes, *, project: str) -> ProjectFile:
+    """Read the file; the same bytes are read once. Raises Invalid whose text names the field."""
+    return _parsed(data, project)
+
+
+@lru_cache(maxsize=1_024)
+def _parsed(data: bytes, project: str) -> ProjectFile:
+    found = _fields(_load(data), "the file", _TOP)
+    repositories = found.get("repositories") or []
+    if not isinstance(repositories, list):
+        raise _wrong("repositories", "must be a list")
+    environments = found.get("environments") or {}
+    if not isinstance(environments, dict):
+        raise _wrong("environments", "must be a mapping")
+    return ProjectFile(
+        tuple(_repository(index, item, project) for index, item in enumerate(repositories)),
+        tuple(_environment(str(key), item) for key, item in environments.items()),
+    )
+
+
+def linked(data: bytes | None, link: LinkRequested) -> bytes:
+    """The file with ``link`` in it; ``data`` itself when it says so already. Raises Invalid."""
+    document = _editable(data)
+    before = parse(data, project=link.project) if data is not None else ProjectFile()
+    entries = document.setdefault("repositories", [])
+    entry = {key: value for key, value in _entry(link).items() if value}
+    old = next((item for item in entries if item.get("id") == link.repository), None)
+    if old is None:
+        entries.append(entry)
+    else:
+        old.update(entry)
+    _add_environments(document, link)
+    written = _dumped(document) if data is not None else emit.document(document)
+    return data if data is not None and parse(written, project=link.project) == before else written
+
+
+def _add_environments(document: dict[str, Any], link: LinkRequested) -> None:
+    environments = document.setdefault("environments", {})
+    branches = link.branches or ({} if environments else DEFAULT_BRANCHES)
+    for key, branch in branches.items():
+        names.name(key, what="environment")
+        environments.setdefault(key, {})["branch"] = branch
+    for key in link.protected:
+        if key not in environments:
+            raise Invalid(f"{key!r} cannot be protected: there is no such environment", reason="unknown_environment")
+        environments[key]["protected"] = True
+
+
+def _entry(link: LinkRequested) -> dict[str, str]:
+    return {
+        "id": link.repository,
+        "name": link.name,
+        "forge": link.forge,
+        "url": link.url,
+        "hook": link.hook,
+        "credential": link.credential,
+    }
+
+
+def _editable(data: bytes | None) -> Any:
+    if data is None:
+        return {}
+    document = _load(data, round_trip=True)
+    return document if document is not None else {}
+
+
+def _dumped(document: Any) -> bytes:
+    out = io.BytesIO()
+    yaml = YAML()
+    yaml.width = 4096
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml.dump(document, out)
+    return out.getvalue()
+
+
+def _load(data: bytes, *, round_trip: bool = False) -> Any:
+    if len(data) > LIMIT:
+        raise Invalid(f"project.yaml is larger than {LIMIT >> 10} KiB", reason="bad_project_file")
+    try:
+        return (YAML() if round_trip else YAML(typ="safe", pure=True)).load(io.BytesIO(data))
+    except (YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f":{mark.line + 1}" if mark is not None else ""
+        raise Invalid(f"project.yaml{where} is not valid YAML", reason="bad_project_file") from None
+
+
+def _repository(index: int, item: object, project: str) -> Repository:
+    where = f"repositories[{index}]"
+    fields = _fields(item, where, frozenset(_REPOSITORY))
+    values = {key: _text(fields.get(key, ""), f"{where}.{key}") for key in _REPOSITORY}
+    for key in ("id", "name", "forge", "url"):
+        if not values[key]:
+            raise _wrong(f"{where}.{key}", "is missing")
+    return Repository(project=project, **values)
+
+
+def _environment(key: str, item: object) -> Environment:
+    where = f"environments.{key}"
+    fields = _fields(item, where, _ENVIRONMENT)
+    branch = _text(fields.get("branch", ""), f"{where}.branch")
+    protected = fields.get("protected", False)
+    if not isinstance(protected, bool):
+        raise _wrong(f"{where}.protected", "must be true or false")
+    try:
+        names.name(key, what="environment")
+        names.ref(names.BRANCH_PREFIX + branch)
+    except EncliiError as error:
+        raise _wrong(where, error.message) from None
+    return Environment(name=key, branch=branch, protected=protected)
+
+
+def _fields(value: object, where: str, allowed: frozenset[str]) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise _wrong(where, "must be a mapping")
+    for key in value:
+        if key not in allowed:
+            raise _wrong(where, f"has an unknown key {str(key)[:60]!r}")
+    return value
+
+
+def _text(value: object, where: str) -> str:
+    if not isinstance(value, str) or "\n" in value or len(value) > 1_000:
+        raise _wrong(where, "must be a text on one line")
+    return value
+
+
+def _wrong(where: str, what: str) -> Invalid:
+    return Invalid(f"project.yaml: {where} {what}", reason="bad_project_file")

@@ -1,0 +1,347 @@
+"""What each kind of request does to a session: read the situation, decide, write one commit per deployment.
+
+A refusal is a result like any other: it ends as a stored decision with its reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from msgspec.structs import replace
+
+from gitops import derive, history, intents, order, projectfile
+from gitops.absorb import FollowUp
+from gitops.edits import Draft
+from gitops.intents import Cause, Situation
+from gitops.layout import Place, place, place_of, project_file
+from gitops.order import IsDescendant
+from gitops.session import Session, Unit
+from pipeline import names
+from pipeline.errors import Invalid, NotFound, Permanent, Refused
+from pipeline.events import (
+    Command,
+    DeployRequested,
+    DestroyRequested,
+    Event,
+    HoldRequested,
+    LinkRequested,
+    ReleaseReady,
+    ResumeRequested,
+    RollbackRequested,
+)
+from pipeline.records import Decision, Environment, Outcome, Release, Repository, Verdict
+from pipeline.store import now
+
+Gate = Callable[[Release], Awaitable[Verdict]]
+"""Verifies a release; raises Refused or Unavailable."""
+Resumes = Callable[[Release], Awaitable[frozenset[str]]]
+"""The environments whose hold the release's own commit takes away by its trailer."""
+
+
+@dataclass(frozen=True)
+class Ports:
+    """What the committer asks of others."""
+
+    gate: Gate
+    is_descendant: IsDescendant
+    resumes: Resumes
+
+
+async def fulfil(session: Session, event: Event, ports: Ports) -> Unit:
+    """Do what ``event`` asks. Raises Retryable when it cannot be decided now."""
+    if isinstance(event, ReleaseReady):
+        return await _release_ready(session, event, ports)
+    if isinstance(event, LinkRequested):
+        return await _decided(session, event, _link(session, event))
+    if isinstance(event, Command):
+        return await _command(session, event, ports)
+    return Unit()
+
+
+async def follow_up(session: Session, here: Place, wanted: FollowUp, ports: Ports) -> Unit:
+    """Add to git what a hand-made rollback or resume leaves open."""
+    commit = wanted.commit
+    intent = f"{wanted.kind}/{commit.id}/{here.path}"
+    if (intent, here) in session.done:
+        return Unit()
+    why = f"{commit.id[:12]} {commit.subject}"
+    if wanted.kind == "resume":
+        return await _resume(session, here, Cause(intent, "resume", commit.author, now(), why), ports)
+    cause = Cause(intent, "hold-by-hand", commit.author, now(), why)
+    situation = await session.situation(here)
+    return await _commit(session, here, intents.hold(situation, cause=cause, since=wanted.since))
+
+
+async def _release_ready(session: Session, event: ReleaseReady, ports: Ports) -> Unit:
+    release = await session.get(Release, event.release)
+    if release is None:
+        raise NotFound(f"no release {event.release}", reason="unknown_release")
+    try:
+        fed = (await session.project(release.project)).fed_by(names.branch(release.ref) or "")
+    except Invalid as error:
+        return Unit([session.put(_release_decision(release, release.id, error, "refused"))])
+    if not fed:
+        why = Refused(f"no environment of {release.project} is fed by {release.ref}", reason="no_environment")
+        return Unit([session.put(_release_decision(release, release.id, why, "skipped"))])
+    unit = Unit()
+    for environment in fed:
+        unit.add(await _release_to(session, event, release, environment, ports))
+    return unit
+
+
+async def _release_to(
+    session: Session, event: ReleaseReady, release: Release, environment: Environment, ports: Ports
+) -> Unit:
+    here = place(release.project, environment.name, release.service)
+    decision = derive.decision_id(release.id, here)
+    if (event.id, here) in session.done or await session.get(Decision, decision) is not None:
+        return Unit()
+    cause = Cause(event.id, "push", release.actor, now(), trace=event.trace)
+    mark = session.mark()
+    try:
+        return await _deploy(session, here, release, environment, cause, ports)
+    except Permanent as error:
+        session.rewind(mark)
+        skipped = error.reason in ("older_than_deployed", "already_deployed")
+        said = _release_decision(release, decision, error, "skipped" if skipped else "refused", here)
+        unit = Unit([session.put(said)])
+        if not skipped:
+            failed = derive.wish(release, here, "failed", reason=error.reason, message=error.message)
+            unit.changes.append(session.put(failed))
+        return unit
+
+
+async def _deploy(
+    session: Session, here: Place, release: Release, environment: Environment, cause: Cause, ports: Ports
+) -> Unit:
+    situation = await session.situation(here)
+    forced = await _order(situation, release, environment, ports, force=False)
+    verdict = await ports.gate(release)
+    if situation.hold is not None and environment.name not in await ports.resumes(release):
+        return await _held(session, situation, release)
+    return await _commit(session, here, intents.deploy(situation, release, cause=cause, verdict=verdict, forced=forced))
+
+
+async def _order(here: Situation, release: Release, environment: Environment, ports: Ports, *, force: bool) -> bool:
+    stands = await order.compare(ports.is_descendant, release, here.target)
+    if stands == "same" and here.target and release.number < history.release_number(here.target.release):
+        stands = "older"
+    return order.forced(stands, environment=environment, force=force, release=release)
+
+
+async def _held(session: Session, here: Situation, release: Release) -> Unit:
+    """The release waits; the newest that waits is the one that a resume deploys."""
+    target = here.deployed()
+    unit = Unit()
+    message = f"v{release.number} waits: {here.place} is held"
+    if history.release_number(target.held_release) < release.number:
+        unit.changes.append(session.put(replace(target, held_release=release.id)))
+    held = derive.wish(release, here.place, "held", reason="held", message=message)
+    unit.changes.append(session.put(held))
+    why = Refused(message, reason="held")
+    identity = derive.decision_id(release.id, here.place)
+    unit.changes.append(session.put(_release_decision(release, identity, why, "held", here.place)))
+    return unit
+
+
+async def _command(session: Session, event: Command, ports: Ports) -> Unit:
+    """A command for one service, or for each that the environment has."""
+    if event.service or isinstance(event, DeployRequested):
+        return await _decided(session, event, _single(session, event, event.id, event.service, ports))
+    unit = Unit()
+    folder = f"{names.name(event.project)}/{names.name(event.environment)}"
+    services = await asyncio.to_thread(session.repo.children, session.tip, folder)
+    found = [here for name in services if (here := place_of(f"{folder}/{name}")) is not None]
+    if not found:
+        nothing = NotFound(f"{event.project} has nothing in {event.environment}", reason="nothing_deployed")
+        return Unit([session.put(_command_decision(event, event.id, nothing))])
+    for here in found:
+        identity = f"{event.id}/{here.service}"
+        doing = _single(session, event, identity, here.service, ports)
+        unit.add(await _decided(session, event, doing, identity=identity, service=here.service))
+    return unit
+
+
+async def _decided(
+    session: Session, event: Command | LinkRequested, doing: Awaitable[Unit], *, identity: str = "", service: str = ""
+) -> Unit:
+    mark = session.mark()
+    try:
+        return await doing
+    except Permanent as error:
+        session.rewind(mark)
+        return Unit([session.put(_command_decision(event, identity or event.id, error, service))])
+
+
+async def _single(session: Session, event: Command, identity: str, service: str, ports: Ports) -> Unit:
+    release = await _asked_release(session, event) if isinstance(event, DeployRequested) else None
+    here = place(event.project, event.environment, release.service if release else service)
+    if (identity, here) in session.done or await session.get(Decision, identity) is not None:
+        return Unit()
+    via = event.type.partition(".")[0]
+    cause = Cause(identity, via, event.actor, now(), event.why, event.trace)
+    if release is not None and isinstance(event, DeployRequested):
+        return await _deploy_asked(session, here, release, event, cause, ports)
+    situation = await session.situation(here)
+    if isinstance(event, RollbackRequested):
+        return await _roll_back(session, situation, event, cause, ports)
+    if isinstance(event, HoldRequested):
+        return await _commit(session, here, intents.hold(situation, cause=cause))
+    if isinstance(event, ResumeRequested):
+        return await _resume(session, here, cause, ports)
+    if isinstance(event, DestroyRequested):
+        return await _commit(session, here, intents.destroy(situation, cause=cause))
+    raise Refused(f"{event.type} is not for the committer", reason="unknown_command")
+
+
+async def _asked_release(session: Session, event: DeployRequested) -> Release:
+    release = await session.get(Release, event.release) if event.release else None
+    if release is None or release.project != event.project or event.service not in ("", release.service):
+        raise NotFound(f"{event.project} has no release {event.release or event.sha[:12]}", reason="unknown_release")
+    return release
+
+
+async def _deploy_asked(
+    session: Session, here: Place, release: Release, event: DeployRequested, cause: Cause, ports: Ports
+) -> Unit:
+    project = await session.project(here.project)
+    environment = next((one for one in project.environments if one.name == here.environment), None)
+    if environment is None:
+        raise NotFound(f"{here.project} has no environment {here.environment}", reason="unknown_environment")
+    if environment.branch != names.branch(release.ref) and not event.force:
+        raise Refused(f"{here.environment} is fed by {environment.branch}, not by {release.ref}", reason="wrong_branch")
+    situation = await session.situation(here)
+    if situation.hold is not None:
+        raise Refused(f"{here} is held; resume it first", reason="held")
+    forced = await _order(situation, release, environment, ports, force=event.force)
+    verdict = await ports.gate(release)
+    return await _commit(session, here, intents.deploy(situation, release, cause=cause, verdict=verdict, forced=forced))
+
+
+async def _roll_back(session: Session, here: Situation, event: RollbackRequested, cause: Cause, ports: Ports) -> Unit:
+    current = here.deployed()
+    here.expect(event.expected)
+    deployments = await session.deployments(here.place)
+    to = history.rollback_target(deployments, current=current, to=event.to)
+    release = await session.get(Release, to.release) if to.release else None
+    if release is not None:
+        # A digest that passed before keeps its verdict, so this needs no registry.
+        await ports.gate(release)
+    tree = await asyncio.to_thread(session.repo.tree, to.config_commit, here.place.path)
+    if not tree:
+        raise Refused(f"{to.config_commit[:12]} has no {here.place}", reason="config_commit_missing")
+    undone = history.undone(deployments, target=to, current=current)
+    draft = intents.roll_back(here, to, tree=tree, undone=undone, cause=cause, hold=event.hold)
+    return await _commit(session, here.place, draft)
+
+
+async def _resume(session: Session, here: Place, cause: Cause, ports: Ports) -> Unit:
+    """Take the hold away and deploy what waited; when that may not go out, the reason stands in the message."""
+    situation = await session.situation(here)
+    waiting = situation.deployed().held_release
+    if situation.hold is None and not waiting:
+        raise Refused(f"{here} is not held", reason="not_held")
+    note = ""
+    if waiting:
+        mark = session.mark()
+        try:
+            return await _deploy_waiting(session, situation, waiting, cause, ports)
+        except Permanent as error:
+            session.rewind(mark)
+            note = f"; {waiting} was not deployed: {error.message}"
+    if situation.hold is None:
+        cleared = replace(situation.deployed(), held_release="")
+        return Unit([session.put(cleared)])
+    unit = await _commit(session, here, intents.resume(situation, cause=cause))
+    return _noted(session, unit, here, note)
+
+
+async def _deploy_waiting(session: Session, here: Situation, waiting: str, cause: Cause, ports: Ports) -> Unit:
+    release = await session.get(Release, waiting)
+    if release is None:
+        raise NotFound(f"no release {waiting}", reason="unknown_release")
+    project = await session.project(here.place.project)
+    unprotected = Environment(name=here.place.environment, branch="")
+    environment = next((one for one in project.environments if one.name == here.place.environment), unprotected)
+    forced = await _order(here, release, environment, ports, force=False)
+    verdict = await ports.gate(release)
+    draft = intents.deploy(here, release, cause=cause, verdict=verdict, forced=forced)
+    return await _commit(session, here.place, draft)
+
+
+def _noted(session: Session, unit: Unit, here: Place, note: str) -> Unit:
+    for change in list(unit.changes):
+        if isinstance(change.record, Decision) and note:
+            unit.changes.append(session.put(replace(change.record, message=change.record.message + note)))
+    return unit
+
+
+async def _link(session: Session, event: LinkRequested) -> Unit:
+    if (event.id, None) in session.done or await session.get(Decision, event.id) is not None:
+        return Unit()
+    path = project_file(event.project)
+    taken = await session.get(Repository, event.repository)
+    if taken is not None and taken.project not in ("", event.project):
+        raise Refused(f"{event.repository} belongs to the project {taken.project}", reason="repository_taken")
+    data = await asyncio.to_thread(session.repo.read, session.tip, path) if session.tip else None
+    cause = Cause(event.id, "link", event.actor, now(), trace=event.trace)
+    draft = intents.link(event, data, cause=cause)
+    said = _command_decision(event, event.id, None)
+    if draft is None:
+        return Unit([session.put(said)])
+    commit, *_ = await session.write(draft)
+    written = await asyncio.to_thread(session.repo.read, commit.id, path)
+    parsed = projectfile.parse(written or b"", project=event.project)
+    unit = await session.project_unit(event.project, parsed, at=commit.at)
+    unit.changes.append(session.put(said))
+    return unit
+
+
+async def _commit(session: Session, here: Place, draft: Draft) -> Unit:
+    before = await session.target(here)
+    commit, tree, hold = await session.write(draft)
+    derived = derive.of_own(commit, here, before=before, tree=tree, hold=hold)
+    return await session.apply(derived, here, fresh=True)
+
+
+def _release_decision(
+    release: Release, identity: str, error: Permanent, outcome: Outcome, here: Place | None = None
+) -> Decision:
+    return Decision(
+        id=identity,
+        about="release",
+        outcome=outcome,
+        reason=error.reason,
+        message=error.message,
+        project=release.project,
+        environment=here.environment if here else "",
+        service=release.service,
+        repository=release.repository,
+        ref=release.ref,
+        sha=release.sha,
+        run=release.run,
+        release=release.id,
+        actor=release.actor,
+        at=now(),
+    )
+
+
+def _command_decision(
+    event: Command | LinkRequested, identity: str, error: Permanent | None, service: str = ""
+) -> Decision:
+    command = event if isinstance(event, Command) else None
+    return Decision(
+        id=identity,
+        about="command",
+        outcome="refused" if error else "accepted",
+        reason=error.reason if error else "linked",
+        message=error.message if error else f"{getattr(event, 'name', '')} is linked to {event.project}",
+        project=event.project,
+        environment=command.environment if command else "",
+        service=service or (command.service if command else ""),
+        repository=event.repository if isinstance(event, LinkRequested) else "",
+        actor=event.actor,
+        at=now(),
+    )

@@ -1,0 +1,213 @@
+"""One try of the committer on one tip: the records as they will be, overlaid on those that are stored.
+
+A lost push throws the whole session away; one event that fails rewinds it to where that event began.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from msgspec.structs import replace
+
+from gitops import hold as holds
+from gitops import projectfile
+from gitops.configrepo import ConfigRepo
+from gitops.derive import Derived, wish_id
+from gitops.edits import Commit, Draft
+from gitops.hold import Hold
+from gitops.intents import Situation
+from gitops.layout import HOLD_FILE, Place, project_file
+from gitops.projectfile import ProjectFile
+from gitops.render import is_ours
+from pipeline.errors import Invalid, Refused
+from pipeline.events import ConfigMoved, Event
+from pipeline.records import ConfigTip, Deployment, DeploymentStatus, Project, Record, Release, Repository, Target
+from pipeline.store import Change, Step, Store, Stored, now
+
+R = TypeVar("R", bound=Record)
+History = Callable[[Place], Awaitable[Sequence[Deployment]]]
+"""Every deployment of one place, newest last."""
+
+
+@dataclass
+class Unit:
+    """Records and events that must become true together."""
+
+    changes: list[Change] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+
+    def add(self, other: Unit) -> None:
+        self.changes += other.changes
+        self.events += other.events
+
+    def step(self) -> Step:
+        """As one atomic step; of several versions of a record the last is written, expecting what was first read."""
+        merged: dict[str, Change] = {}
+        for change in self.changes:
+            subject = change.record.subject
+            first = merged.get(subject)
+            merged[subject] = Change(change.record, first.seq) if first else change
+        return Step(tuple(merged.values()), tuple(self.events))
+
+
+@dataclass
+class _Overlay:
+    tip: str
+    records: dict[str, Record | None] = field(default_factory=dict)
+    seqs: dict[str, int] = field(default_factory=dict)
+    made: dict[Place, list[Deployment]] = field(default_factory=dict)
+
+    def copy(self) -> _Overlay:
+        made = {place: list(some) for place, some in self.made.items()}
+        return _Overlay(self.tip, dict(self.records), dict(self.seqs), made)
+
+
+class Session:
+    """What git and the store say together, as of ``tip``."""
+
+    def __init__(self, repo: ConfigRepo, store: Store, history: History, *, tip: str, stored: Stored[ConfigTip] | None):
+        self.repo, self._store, self._history = repo, store, history
+        self.since = stored.record.commit if stored else ""
+        self._seq = stored.seq if stored else 0
+        self.done: set[tuple[str, Place | None]] = set()
+        self._overlay = _Overlay(tip)
+        subject = ConfigTip.subject_of("main")
+        self._overlay.seqs[subject] = self._seq
+        self._overlay.records[subject] = stored.record if stored else None
+
+    @property
+    def tip(self) -> str:
+        return self._overlay.tip
+
+    def mark(self) -> _Overlay:
+        """Where to rewind to."""
+        return self._overlay.copy()
+
+    def rewind(self, mark: _Overlay) -> None:
+        self._overlay = mark
+
+    async def get(self, kind: type[R], *key: str) -> R | None:
+        """A record as it will be after all that this session did."""
+        subject = kind.subject_of(*key)
+        if subject not in self._overlay.records:
+            stored = await self._store.get(kind, *key)
+            self._overlay.records[subject] = stored.record if stored else None
+            self._overlay.seqs[subject] = stored.seq if stored else 0
+        found = self._overlay.records[subject]
+        assert found is None or isinstance(found, kind)
+        return found
+
+    def know(self, stored: Iterable[Stored[Release]]) -> None:
+        """Take over releases that were read already; nothing ever changes one."""
+        self._overlay.records.update({one.record.subject: one.record for one in stored})
+
+    def put(self, record: Record) -> Change:
+        """The change that writes ``record``: the first in a session expects what was read, if it was."""
+        subject = record.subject
+        self._overlay.records[subject] = record
+        return Change(record, self._overlay.seqs.pop(subject, None))
+
+    async def target(self, place: Place) -> Target | None:
+        return await self.get(Target, *place)
+
+    async def targets(self) -> list[Target]:
+        """Every target that was ever stored."""
+        return await self._store.all(Target)
+
+    async def projects(self) -> list[str]:
+        """Every project that was ever stored."""
+        return [project.slug for project in await self._store.all(Project)]
+
+    async def deployments(self, place: Place) -> list[Deployment]:
+        """Every deployment of one place, newest last, with those of this session and their latest state."""
+        known = list(await self._history(place))
+        ids = {deployment.id for deployment in known}
+        known += [made for made in self._overlay.made.get(place, ()) if made.id not in ids]
+        latest = (self._overlay.records.get(one.subject) for one in known)
+        return [new if isinstance(new, Deployment) else old for new, old in zip(latest, known, strict=True)]
+
+    async def situation(self, place: Place) -> Situation:
+        """One directory at the tip."""
+        target = await self.target(place)
+        return await asyncio.to_thread(self._situation, place, target)
+
+    def _situation(self, place: Place, target: Target | None) -> Situation:
+        tree = self.repo.tree(self.tip, place.path)
+        if not tree:
+            return Situation(place, target)
+        files = self.repo.files(tree)
+        hold = holds.parse(files[HOLD_FILE]) if HOLD_FILE in files else None
+        owned = frozenset(name for name, data in files.items() if is_ours(data))
+        return Situation(place, target, frozenset(files), owned, hold)
+
+    async def project(self, slug: str) -> ProjectFile:
+        """``project.yaml`` at the tip; empty when there is none. Raises Invalid."""
+        data = await asyncio.to_thread(self.repo.read, self.tip, project_file(slug))
+        return projectfile.parse(data, project=slug) if data is not None else ProjectFile()
+
+    async def write(self, draft: Draft) -> tuple[Commit, str, Hold | None]:
+        """Commit a draft: the commit, the new tree, its hold. Raises Refused when nothing would change."""
+        return await asyncio.to_thread(self._write, draft)
+
+    def _write(self, draft: Draft) -> tuple[Commit, str, Hold | None]:
+        before = self.repo.tree(self.tip, draft.edit.path) if self.tip else ""
+        ((commit, tree),) = self.repo.write(self.tip, [draft])
+        if tree == before:
+            raise Refused("the config repository says exactly that already", reason="already_deployed")
+        self._overlay.tip = commit
+        return self.repo.commit(commit), tree, self.repo.hold(tree)
+
+    async def apply(self, derived: Derived, place: Place, *, fresh: bool) -> Unit:
+        """The records of one commit at one place; ``fresh`` when the commit was written by this session."""
+        unit = Unit()
+        waited = await self.target(place)
+        if (new := derived.deployment) is not None and (fresh or await self.get(Deployment, new.id) is None):
+            unit.changes.append(Change(new, 0))
+            self._overlay.records[new.subject] = new
+            self._overlay.seqs.pop(new.subject, None)
+            self._overlay.made.setdefault(place, []).append(new)
+            if derived.event is not None:
+                unit.events.append(derived.event)
+        for one in derived.undone:
+            unit.add(await self._ended(one, "rolled_back"))
+        if derived.removed:
+            unit.add(await self._ended(derived.removed, "removed"))
+        if waited is not None and waited.held_release and waited.held_release != derived.target.held_release:
+            unit.add(await self._ended(wish_id(waited.held_release, place), "replaced"))
+        unit.changes.append(self.put(derived.target))
+        if derived.decision is not None:
+            unit.changes.append(self.put(derived.decision))
+        return unit
+
+    async def _ended(self, deployment: str, status: DeploymentStatus) -> Unit:
+        found = await self.get(Deployment, deployment)
+        if found is None or found.status in (status, "removed"):
+            return Unit()
+        return Unit([self.put(replace(found, status=status, finished_at=now()))])
+
+    async def project_unit(self, slug: str, parsed: ProjectFile, *, at: str) -> Unit:
+        """The records that ``project.yaml`` stands for. Raises Invalid for a repository of another project."""
+        old = await self.get(Project, slug)
+        for wanted in parsed.repositories:
+            taken = await self.get(Repository, wanted.id)
+            if taken is not None and taken.project not in ("", slug):
+                raise Invalid(f"{wanted.id} belongs to the project {taken.project}", reason="repository_taken")
+        unit = Unit([self.put(wanted) for wanted in parsed.repositories])
+        kept = tuple(wanted.id for wanted in parsed.repositories)
+        for gone in set(old.repositories if old else ()) - set(kept):
+            left = await self.get(Repository, gone)
+            if left is not None and left.project == slug:
+                unit.changes.append(self.put(replace(left, project="")))
+        created = old.created_at if old else at
+        unit.changes.append(
+            self.put(Project(slug=slug, environments=parsed.environments, repositories=kept, created_at=created))
+        )
+        return unit
+
+    def tip_unit(self) -> Unit:
+        """The mark up to which every record was derived, and the hint that the branch moved."""
+        moved = ConfigMoved(id=f"committer/{self._seq}/{self.tip}", commit=self.tip, by="committer", at=now())
+        return Unit([self.put(ConfigTip(commit=self.tip, at=now()))], [moved])

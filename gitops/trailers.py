@@ -1,0 +1,40 @@
+"""Commit messages that machines can read back: a subject, an optional reason, and trailers in the last paragraph.
+
+Only the last paragraph counts and every value is one line, so nothing that a person typed can pose as a trailer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+PREFIX = "Enclii-"
+SUBJECT_LIMIT = 120
+_TRAILER = re.compile(r"Enclii-([A-Z][A-Za-z]*): (.*)")
+_BLANKS = re.compile(r"[\s\x00-\x1f\x7f\x85\u2028\u2029]+")
+
+
+def one_line(text: str, limit: int = 1_000) -> str:
+    """``text`` without line breaks, control characters and outer blanks."""
+    return _BLANKS.sub(" ", text).strip()[:limit]
+
+
+def render(subject: str, trailers: Mapping[str, str], *, why: str = "") -> str:
+    """The whole message; a trailer with an empty value is left out."""
+    lines = [f"{PREFIX}{key}: {one_line(value)}" for key, value in trailers.items() if value]
+    # A reason that looks like a trailer is indented, so that it is no trailer in anybody's reading.
+    reason = one_line(why)
+    said = [f"  {reason}" if _TRAILER.match(reason) else reason] if reason else []
+    return "\n\n".join([one_line(subject, SUBJECT_LIMIT), *said, "\n".join(lines)]).rstrip() + "\n"
+
+
+def parse(message: str) -> dict[str, str]:
+    """The trailers of a message's last paragraph, without their prefix; the first of a name counts."""
+    paragraphs = message.replace("\r\n", "\n").rstrip().split("\n\n")
+    if len(paragraphs) < 2:
+        return {}
+    found: dict[str, str] = {}
+    for line in paragraphs[-1].split("\n"):
+        if match := _TRAILER.fullmatch(line.rstrip()):
+            found.setdefault(match[1], match[2].strip())
+    return found
