@@ -1,0 +1,162 @@
+"""What people ask for becomes an event: request bodies are checked field by field and published once.
+
+The console changes nothing itself; whoever owns the state answers with a decision under the command's id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from console import queries
+from console.projection import Projection
+from pipeline.bus import Write
+from pipeline.errors import Conflict, Invalid, NotFound
+from pipeline.events import (
+    CancelRequested,
+    Command,
+    DeployRequested,
+    DestroyRequested,
+    Event,
+    HoldRequested,
+    LinkRequested,
+    ResumeRequested,
+    RollbackRequested,
+)
+from pipeline.names import name, sha, token
+from pipeline.records import Decision, Parked, Run, Target
+from pipeline.store import Change, Step, Store, now
+
+COMMANDS: Final[dict[str, type[Command]]] = {
+    "rollbacks": RollbackRequested,
+    "holds": HoldRequested,
+    "resumes": ResumeRequested,
+    "deploys": DeployRequested,
+    "destroys": DestroyRequested,
+}
+TYPES: Final[tuple[type[Event], ...]] = (*COMMANDS.values(), CancelRequested, LinkRequested)
+_ONE_SERVICE: Final = (RollbackRequested, DestroyRequested)
+_KEY_LIMIT: Final = 128
+_OWN: Final = frozenset({"id", "at", "trace", "actor"})  # never taken from a body
+_RESENT_HEADERS: Final = ("ce-", "traceparent", "enclii-")
+
+
+def command_id(key: str) -> str:
+    """The command's id: the caller's idempotency key, or a new one. Raises Invalid."""
+    if not key:
+        return f"c-{uuid.uuid4()}"
+    if len(key) > _KEY_LIMIT or not key.isascii() or not key.isprintable() or " " in key:
+        raise Invalid("Idempotency-Key: at most 128 printable characters without spaces", reason="bad_key")
+    return key
+
+
+def read_command(kind: type[Event], body: Mapping[str, Any], *, key: str, actor: str) -> Event:
+    """The event that a request body asks for. Raises Invalid, which names the field."""
+    if unknown := body.keys() - (set(kind.__struct_fields__) - _OWN):
+        raise Invalid(f"unknown field {min(unknown)[:60]!r}", reason="unknown_field")
+    fields = {**body, "id": command_id(key), "at": now(), "actor": actor}
+    try:
+        return msgspec.convert(fields, type=kind)
+    except msgspec.ValidationError as error:
+        raise Invalid(str(error), reason="bad_field") from error
+
+
+def check(db: Projection, event: Event) -> None:
+    """Refuse at once what names nothing that exists. Raises Invalid, NotFound."""
+    if isinstance(event, Command):
+        name(event.environment, what="environment")
+        if isinstance(event, _ONE_SERVICE) or event.service:
+            name(event.service, what="service")
+        queries.check_scope(db, event.project, event.environment, event.service)
+    if isinstance(event, RollbackRequested) and event.to < 0:
+        raise Invalid("to: a release number, or 0 for the last healthy release", reason="bad_field")
+    if isinstance(event, DeployRequested) and not event.release:
+        sha(event.sha)
+    if isinstance(event, CancelRequested) and db.get(Run, event.run) is None:
+        raise NotFound(f"no run {event.run[:60]!r}", reason="no_such_run")
+    if isinstance(event, LinkRequested):
+        _check_link(event)
+
+
+def _check_link(event: LinkRequested) -> None:
+    name(event.project, what="project")
+    name(event.name, what="name")
+    for environment in event.branches:
+        name(environment, what="environment")
+    scheme = event.url.partition("://")[0]
+    if scheme not in {"https", "http", "ssh"} or "@" in event.url.removeprefix("ssh://git@") or not event.url.isascii():
+        raise Invalid("url: https://… or ssh://git@…, without a password in it", reason="bad_url")
+
+
+async def publish(store: Store, event: Event) -> None:
+    """Publish once. Raises Conflict when the id was used for something else, Unavailable."""
+    if await store.publish(event):
+        return
+    entry = await store.bus.get(event.subject)
+    if entry is None or _wish(msgspec.json.decode(entry.data, type=type(event))) != _wish(event):
+        raise Conflict("this Idempotency-Key was used for another request", reason="key_reused")
+
+
+def _wish(event: Event) -> Event:
+    """An event without what differs when the same request is made again."""
+    return msgspec.structs.replace(event, at="", trace="")
+
+
+async def command(store: Store, db: Projection, wanted: str) -> dict[str, Any]:
+    """How a command ended, or ``pending``; one for a whole environment has a decision for each service there.
+
+    Raises NotFound, Unavailable.
+    """
+    decided = await store.get(Decision, wanted)
+    if decided is not None:
+        return _ended(wanted, [decided.record])
+    events = await asyncio.gather(*(store.bus.get(f"ev.{kind.type}.{token(wanted)}") for kind in TYPES))
+    found = next((kind, entry) for kind, entry in zip(TYPES, events, strict=True) if entry) if any(events) else None
+    if found is None:
+        raise NotFound(f"no command {wanted[:80]!r}", reason="no_such_command")
+    event = msgspec.json.decode(found[1].data, type=found[0])
+    return _ended(wanted, await _for_each_service(store, db, event))
+
+
+async def _for_each_service(store: Store, db: Projection, event: Event) -> list[Decision]:
+    if not isinstance(event, Command) or isinstance(event, DeployRequested) or event.service:
+        return []
+    targets = db.find(Target, project=event.project, environment=event.environment)
+    reads = (store.get(Decision, f"{event.id}/{target.service}") for target in targets if target.deployment)
+    found = await asyncio.gather(*reads)
+    return [one.record for one in found if one] if all(found) else []
+
+
+def _ended(wanted: str, decisions: list[Decision]) -> dict[str, Any]:
+    shown = [queries.plain(decision) for decision in decisions]
+    status = "decided" if shown else "pending"
+    return {"id": wanted, "status": status, "decision": shown[0] if shown else None, "decisions": shown}
+
+
+async def settle_parked(store: Store, wanted: str, *, retry: bool) -> None:
+    """Send a parked event through again, or drop it. Raises NotFound, Unavailable.
+
+    The event goes first and the mark second: dying in between repeats the event, which is harmless.
+    """
+    found = await store.get(Parked, wanted)
+    if found is None or found.record.reason in queries.CLOSED:
+        raise NotFound(f"nothing is parked as {wanted[:60]!r}", reason="no_such_parked")
+    if retry:
+        await _send_again(store, found.record.subject_parked)
+    closed = msgspec.structs.replace(found.record, reason="retried" if retry else "dropped")
+    with contextlib.suppress(Conflict):  # it was parked again meanwhile: that is the newer truth
+        await store.commit(Step((Change(closed, found.seq),)))
+
+
+async def _send_again(store: Store, subject: str) -> None:
+    entry = await store.bus.get(subject)
+    if entry is None:
+        raise NotFound("the parked event is no longer stored; it can only be dropped", reason="event_gone")
+    headers = {key: value for key, value in entry.headers.items() if key.lower().startswith(_RESENT_HEADERS)}
+    with contextlib.suppress(Conflict):  # somebody else sends it again at this moment
+        await store.bus.commit(Write(subject, entry.data, entry.seq, headers))

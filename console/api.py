@@ -1,0 +1,326 @@
+"""The REST API: what the CLI and the pages read and ask for, behind one bearer token.
+
+Reads come from the projection; every POST publishes one event and answers 202 with the id of its command.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import hmac
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from console import actions, overview, problems, queries, streams
+from console.projection import Projection
+from pipeline.errors import EncliiError, Invalid
+from pipeline.events import CancelRequested, Event, LinkRequested
+from pipeline.names import split_service_id
+from pipeline.store import Store
+
+Doctor = Callable[[], Awaitable[list[dict[str, str]]]]
+"""The checks of this installation: ``{"level": ok|warning|error, "subject", "message", "fix"}`` each."""
+
+BODY_LIMIT: Final = 64 << 10
+LONGEST_WAIT: Final = 30.0
+LIST_LIMIT: Final = 200
+TAIL_LIMIT: Final = 10_000
+
+
+def create_api(
+    *,
+    projection: Projection,
+    store: Store,
+    logs: streams.Logs,
+    token: str,
+    doctor: Doctor | None = None,
+    actor: str = "deployer",
+    stopping: asyncio.Event | None = None,
+) -> Starlette:
+    """The application. ``actor`` is the name under which the token's holder acts; ``stopping`` ends open streams."""
+    if not token:
+        raise ValueError("the API needs a token")
+    surface = _Surface(projection, store, logs, doctor, actor, stopping or asyncio.Event())
+    handlers = {
+        EncliiError: problems.on_error,
+        HTTPException: problems.on_http_error,
+        Exception: problems.on_surprise,
+    }
+    return Starlette(
+        routes=surface.routes(),
+        middleware=[Middleware(_Bearer, token=token)],
+        exception_handlers=handlers,
+    )
+
+
+class _Bearer:
+    """Lets a request pass whose token is the right one, compared in constant time."""
+
+    def __init__(self, app: ASGIApp, *, token: str) -> None:
+        self._app = app
+        self._expected = b"Bearer " + token.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = [value for key, value in scope["headers"] if key == b"authorization"]
+        if len(given) == 1 and hmac.compare_digest(given[0], self._expected):
+            await self._app(scope, receive, send)
+            return
+        reason = "wrong_token" if given else "no_token"
+        answer = problems.problem(
+            401, "a valid bearer token is needed", reason=reason, headers={"WWW-Authenticate": "Bearer"}
+        )
+        await answer(scope, receive, send)
+
+
+class _Surface:
+    """The handlers, by the address that they answer."""
+
+    def __init__(
+        self,
+        projection: Projection,
+        store: Store,
+        logs: streams.Logs,
+        doctor: Doctor | None,
+        actor: str,
+        stopping: asyncio.Event,
+    ) -> None:
+        self._db = projection
+        self._store = store
+        self._logs = logs
+        self._doctor = doctor
+        self._actor = actor
+        self._stopping = stopping
+
+    def routes(self) -> list[Route]:
+        """The table of addresses."""
+        reads = {
+            "/v1/projects": self.projects,
+            "/v1/projects/{slug}/services": self.services,
+            "/v1/services/{id}/deployments/latest": self.latest,
+            "/v1/services/{id}/releases": self.releases,
+            "/v1/services/{id}/rollback-plan": self.rollback_plan,
+            "/v1/services/{id}/logs": self.service_logs,
+            "/v1/deployments/{id}": self.deployment,
+            "/v1/releases/{id}/deployments": self.release_deployments,
+            "/v1/status": self.status,
+            "/v1/ps": self.processes,
+            "/v1/runs": self.runs,
+            "/v1/runs/{id}": self.run,
+            "/v1/runs/{id}/events": self.run_events,
+            "/v1/runs/{id}/logs": self.build_logs,
+            "/v1/why/{id:path}": self.why,
+            "/v1/parked": self.parked,
+            "/v1/commands/{id}": self.command,
+        } | ({"/v1/doctor": self.doctor} if self._doctor else {})
+        kinds: dict[str, type[Event]] = {**actions.COMMANDS, "cancels": CancelRequested, "links": LinkRequested}
+        acting = [Route(f"/v1/{name}", self._acting(kind), methods=["POST"]) for name, kind in kinds.items()]
+        parked = Route("/v1/parked/{id}/{verb:str}", self.settle_parked, methods=["POST"])
+        return [Route(path, handler, methods=["GET"]) for path, handler in reads.items()] + [*acting, parked]
+
+    def projects(self, _: Request) -> Response:
+        return JSONResponse(queries.projects(self._db))
+
+    def services(self, request: Request) -> Response:
+        query = request.query_params
+        with_status = query.get("include_status", "").lower() in {"true", "1"}
+        environment = query.get("environment", "")
+        slug = request.path_params["slug"]
+        return JSONResponse(queries.services(self._db, slug, environment, include_status=with_status, now=_now()))
+
+    def latest(self, request: Request) -> Response:
+        project, service = split_service_id(request.path_params["id"])
+        environment = request.query_params.get("environment", "")
+        return JSONResponse(queries.latest_deployment(self._db, project, service, environment))
+
+    def releases(self, request: Request) -> Response:
+        project, service = split_service_id(request.path_params["id"])
+        environment = request.query_params.get("environment", "")
+        limit = _whole(request, "limit", 10, LIST_LIMIT)
+        return JSONResponse(queries.releases(self._db, project, service, environment, limit))
+
+    def rollback_plan(self, request: Request) -> Response:
+        project, service = split_service_id(request.path_params["id"])
+        environment = request.query_params.get("environment", "")
+        to = _whole(request, "to", 0, 1 << 31)
+        return JSONResponse(queries.rollback_plan(self._db, project, service, environment, to))
+
+    def deployment(self, request: Request) -> Response:
+        return JSONResponse(queries.deployment(self._db, request.path_params["id"]))
+
+    def release_deployments(self, request: Request) -> Response:
+        return JSONResponse(queries.release_deployments(self._db, request.path_params["id"]))
+
+    async def status(self, request: Request) -> Response:
+        """With ``after`` and ``wait``: answers when something was applied behind ``after``, at the latest then."""
+        await self._moved_behind(_whole(request, "after", 0, 1 << 62), _wait(request))
+        return JSONResponse(await asyncio.to_thread(overview.status, self._db, *_scope(request)))
+
+    async def _moved_behind(self, position: int, seconds: float) -> None:
+        moved = self._db.moved
+        if seconds and self._db.position() <= position:
+            await _at_most(seconds, moved)
+
+    def processes(self, request: Request) -> Response:
+        return JSONResponse(overview.processes(self._db, *_scope(request)))
+
+    def runs(self, request: Request) -> Response:
+        project = request.query_params.get("project", "")
+        return JSONResponse(queries.runs(self._db, project, _whole(request, "limit", 20, LIST_LIMIT)))
+
+    def run(self, request: Request) -> Response:
+        return JSONResponse(queries.run(self._db, request.path_params["id"]))
+
+    def why(self, request: Request) -> Response:
+        return JSONResponse(queries.why(self._db, request.path_params["id"]))
+
+    def parked(self, _: Request) -> Response:
+        return JSONResponse(queries.parked(self._db))
+
+    async def doctor(self, _: Request) -> Response:
+        assert self._doctor is not None
+        return JSONResponse({"checks": await self._doctor()})
+
+    async def service_logs(self, request: Request) -> Response:
+        project, service = split_service_id(request.path_params["id"])
+        environment = request.query_params.get("environment", "")
+        await asyncio.to_thread(queries.check_scope, self._db, project, environment, service)
+        if not environment:
+            raise Invalid("environment: which one?", reason="no_environment")
+        last_id = _last_id(request)
+        seen, _ = streams.two_numbers(last_id)
+        resumed = datetime.datetime.fromtimestamp(seen // streams.NANO, datetime.UTC) if seen else None
+        lines = self._logs.service_logs(
+            project,
+            environment,
+            service,
+            tail=None if resumed else _whole(request, "tail", 100, TAIL_LIMIT),
+            since=resumed or _since(request),
+            follow=_follow(request),
+        )
+        return streams.response(streams.service_lines(lines, last_id), self._stopping)
+
+    async def build_logs(self, request: Request) -> Response:
+        run, service = request.path_params["id"], request.query_params.get("service", "")
+        known = [job["service"] for job in (await asyncio.to_thread(queries.run, self._db, run))["jobs"]]
+        service = service or (known[0] if len(known) == 1 else "")
+        if service not in known:
+            raise Invalid(f"service: one of {', '.join(known) or 'none yet'}", reason="no_such_job")
+        last_id = _last_id(request)
+        streams.two_numbers(last_id)
+        lines = streams.build_lines(self._store.bus, self._db, run, service, last_id=last_id, follow=_follow(request))
+        return streams.response(lines, self._stopping)
+
+    async def run_events(self, request: Request) -> Response:
+        run = request.path_params["id"]
+        await asyncio.to_thread(queries.run, self._db, run)
+        return streams.response(streams.run_changes(self._db, run), self._stopping)
+
+    async def command(self, request: Request) -> Response:
+        """With ``wait``: answers when the command was decided, at the latest after that many seconds."""
+        wanted = request.path_params["id"]
+        deadline = asyncio.get_running_loop().time() + _wait(request)
+        while True:
+            moved = self._db.moved
+            found = await actions.command(self._store, self._db, wanted)
+            left = deadline - asyncio.get_running_loop().time()
+            if found["status"] != "pending" or left <= 0:
+                return JSONResponse(found)
+            await _at_most(left, moved)
+
+    def _acting(self, kind: type[Event]) -> Callable[[Request], Awaitable[Response]]:
+        async def act(request: Request) -> Response:
+            body = await _body(request)
+            key = request.headers.get("idempotency-key", "")
+            event = actions.read_command(kind, body, key=key, actor=self._actor)
+            await asyncio.to_thread(actions.check, self._db, event)
+            await actions.publish(self._store, event)
+            return _accepted(event.id)
+
+        return act
+
+    async def settle_parked(self, request: Request) -> Response:
+        verb, wanted = request.path_params["verb"], request.path_params["id"]
+        if verb not in {"retry", "drop"}:
+            raise HTTPException(404)
+        await actions.settle_parked(self._store, wanted, retry=verb == "retry")
+        return JSONResponse({"id": wanted, "status": "retried" if verb == "retry" else "dropped"}, 202)
+
+
+def _accepted(command: str) -> Response:
+    return JSONResponse({"command": command}, 202, headers={"Location": f"/v1/commands/{command}"})
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        raise HTTPException(415, "application/json is what is understood here")
+    found = bytearray()
+    async for chunk in request.stream():
+        found += chunk
+        if len(found) > BODY_LIMIT:
+            raise HTTPException(413, "the body is larger than 64 KiB")
+    try:
+        body = json.loads(bytes(found))
+    except (ValueError, RecursionError) as error:
+        raise Invalid("the body is not JSON", reason="bad_json") from error
+    if not isinstance(body, dict):
+        raise Invalid("the body is not a JSON object", reason="bad_json")
+    return body
+
+
+def _scope(request: Request) -> tuple[str, str, str]:
+    query = request.query_params
+    return query.get("project", ""), query.get("environment", ""), query.get("service", "")
+
+
+def _whole(request: Request, name: str, default: int, most: int) -> int:
+    text = request.query_params.get(name, "")
+    if not text:
+        return default
+    if not (text.isascii() and text.isdecimal() and len(text) < 20):
+        raise Invalid(f"{name}: a whole number", reason="bad_field")
+    return min(int(text), most)
+
+
+def _wait(request: Request) -> float:
+    return min(float(_whole(request, "wait", 0, 3600)), LONGEST_WAIT)
+
+
+def _follow(request: Request) -> bool:
+    return request.query_params.get("follow", "").lower() in {"true", "1"}
+
+
+def _since(request: Request) -> datetime.datetime | None:
+    text = request.query_params.get("since", "")
+    try:
+        found = datetime.datetime.fromisoformat(text) if text else None
+    except ValueError as error:
+        raise Invalid("since: a time as RFC 3339", reason="bad_field") from error
+    return found.replace(tzinfo=datetime.UTC) if found and not found.tzinfo else found
+
+
+def _last_id(request: Request) -> str:
+    return request.headers.get("last-event-id", "")
+
+
+async def _at_most(seconds: float, event: asyncio.Event) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)

@@ -1,0 +1,105 @@
+"""The ``enclii`` program: finds the command, runs it, and turns how it ended into an exit code and a legible error.
+
+Commands are imported when they are called, so that ``--help`` and completion stay fast.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import click
+
+from console.client import FAILED, INTERRUPTED, Failure
+from console.session import Session
+
+COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "up": ("platform", "Start Enclii on this machine (-d: in the background)."),
+    "down": ("platform", "Stop what up started; --purge leaves nothing."),
+    "link": ("link", "Register a repository and its branches."),
+    "status": ("reading", "What is wanted, what is live, what to do next."),
+    "ps": ("reading", "The processes of your services."),
+    "logs": ("logs", "The lines of a service, or of a build."),
+    "releases": ("reading", "The releases of a service."),
+    "rollback": ("rollback", "Go back to an earlier release, and hold there."),
+    "hold": ("acting", "Keep what is live; newer releases wait."),
+    "resume": ("acting", "End a hold; the newest waiting release is deployed."),
+    "deploy": ("acting", "Deploy a commit again."),
+    "cancel": ("acting", "Stop a run that is on its way."),
+    "destroy": ("acting", "Remove a service from an environment."),
+    "why": ("reading", "What was decided about a push, commit, release or command, and why."),
+    "doctor": ("reading", "Check this installation."),
+    "parked": ("acting", "Events that failed for good: show, retry or drop them."),
+}
+
+
+class Verbs(click.Group):
+    """A group that knows its commands by name and one line, and imports the one that is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"console.commands.{COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from console.texts import suggestion
+
+            raise click.UsageError(f"no command {args[0]!r}{suggestion(args[0], COMMANDS)}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The table above, without importing what it names."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="enclii", message="enclii %(version)s")
+def enclii() -> None:
+    """A push becomes a signed, running, revertible release."""
+
+
+def run(arguments: Sequence[str], env: Mapping[str, str], cwd: Path) -> int:
+    """Run one command and return its exit code; errors are told on stderr."""
+    try:
+        code = enclii.main(list(arguments), prog_name="enclii", standalone_mode=False, obj=Session(env, cwd))
+        return code if isinstance(code, int) else 0
+    except Failure as failure:
+        click.echo(explain(failure), err=True)
+        return failure.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted; what was asked for goes on (see: enclii status)", err=True)
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stdout = None  # the reader has left: nothing can be flushed to it at exit
+        return FAILED
+
+
+def explain(failure: Failure) -> str:
+    """What failed, why as a code, and what to do next."""
+    lines = [f"error: {failure.message}", f"  reason: {failure.reason}"]
+    return "\n".join(lines + ([f"  next: {failure.advice}"] if failure.advice else []))
+
+
+def main() -> None:
+    """The program's entry."""
+    sys.exit(run(sys.argv[1:], os.environ, Path.cwd()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,203 @@
+"""The CLI's side of the API over the standard library's HTTP: requests with a deadline, and events that resume.
+
+What an answer says went wrong becomes a ``Failure``, which carries the exit code; an API that does not answer too.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote, urlencode, urlsplit
+
+if TYPE_CHECKING:
+    import http.client
+
+FAILED: Final = 1
+USAGE: Final = 2
+TIMED_OUT: Final = 3
+NOT_LOGGED_IN: Final = 4
+NOT_FOUND: Final = 5
+REFUSED: Final = 6
+STILL_OLD: Final = 7
+INTERRUPTED: Final = 130
+
+CONNECT_LIMIT: Final = 3.0
+ANSWER_LIMIT: Final = 40.0
+RECONNECTIONS: Final = 8
+LONGEST_PAUSE: Final = 3.0
+Query = Mapping[str, Any]  # strings, whole numbers, booleans; what is empty is not sent
+
+
+class Failure(Exception):
+    """What failed, why as a code, what to do next, and the exit code that says the same to a program."""
+
+    def __init__(self, message: str, *, reason: str, exit_code: int = FAILED, advice: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.reason = reason
+        self.exit_code = exit_code
+        self.advice = advice
+
+
+@dataclass(frozen=True)
+class ServerEvent:
+    """One event of a stream."""
+
+    kind: str
+    data: Any
+    id: str
+
+
+def path(*parts: str) -> str:
+    """An address below ``/v1`` of which every part is quoted whole."""
+    return "/v1/" + "/".join(quote(part, safe="") for part in parts)
+
+
+class Client:
+    """Talks to one server with one token. Every call raises Failure."""
+
+    def __init__(self, server: str, token: str) -> None:
+        parts = urlsplit(server)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise Failure(f"{server!r} is not an http(s) address", reason="bad_server", exit_code=USAGE)
+        self.server = server.rstrip("/")
+        self._secure = parts.scheme == "https"
+        self._host = parts.hostname
+        self._port = _port(server)
+        self._prefix = parts.path.rstrip("/")
+        self._token = token
+
+    def get(self, address: str, query: Query | None = None) -> Any:
+        """The JSON at an address."""
+        with _Closing(self._ask("GET", _with_query(address, query))) as answer:
+            return _json(answer)
+
+    def post(self, address: str, body: Mapping[str, Any] | None = None, *, key: str = "") -> Any:
+        """What the server answered to ``body``; the same ``key`` again is the same request, so it is safe to repeat."""
+        headers = {"Content-Type": "application/json"} | ({"Idempotency-Key": key} if key else {})
+        with _Closing(self._ask("POST", address, json.dumps(body or {}).encode(), headers)) as answer:
+            return _json(answer)
+
+    def events(self, address: str, query: Query | None = None) -> Iterator[ServerEvent]:
+        """The events of a stream up to its end; a lost connection is taken up behind the last event seen."""
+        last, lost = "", 0
+        while True:
+            try:
+                for event in self._stream(_with_query(address, query), last):
+                    if event.kind == "end":
+                        return
+                    if event.kind == "problem":
+                        raise Failure(event.data["detail"], reason=event.data["reason_code"])
+                    last, lost = event.id or last, 0
+                    yield event
+            except OSError:
+                broken = self._away("the stream broke off")
+            except Failure as failure:
+                if failure.reason != "api_away" or not last:
+                    raise
+                broken = failure
+            else:
+                broken = self._away("the stream broke off")
+            lost += 1
+            if lost > RECONNECTIONS:
+                raise broken
+            time.sleep(min(0.1 * 2**lost, LONGEST_PAUSE))
+
+    def _stream(self, address: str, last: str) -> Iterator[ServerEvent]:
+        headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last} if last else {})
+        with _Closing(self._ask("GET", address, None, headers)) as answer:
+            yield from parse_events(answer.response)
+
+    def _ask(
+        self, method: str, address: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> _Answer:
+        import http.client
+
+        kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
+        connection = kind(self._host, self._port, timeout=CONNECT_LIMIT)
+        try:
+            connection.connect()
+            connection.sock.settimeout(ANSWER_LIMIT)
+            sent = {"Authorization": f"Bearer {self._token}", "Accept": "application/json", **(headers or {})}
+            connection.request(method, self._prefix + address, body, sent)
+            answer = _Answer(connection, connection.getresponse())
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            raise self._away(str(error) or type(error).__name__) from error
+        if answer.response.status >= 400:
+            with _Closing(answer):
+                raise _failure(answer.response.status, answer.response.read(1 << 20))
+        return answer
+
+    def _away(self, detail: str) -> Failure:
+        return Failure(f"the API at {self.server} does not answer: {detail}", reason="api_away", advice="enclii up -d")
+
+
+class _Answer:
+    def __init__(self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse) -> None:
+        self.connection = connection
+        self.response = response
+
+
+class _Closing:
+    """Closes the connection behind an answer; a stream that its reader leaves must not stay open."""
+
+    def __init__(self, answer: _Answer) -> None:
+        self._answer = answer
+
+    def __enter__(self) -> _Answer:
+        return self._answer
+
+    def __exit__(self, *_: object) -> None:
+        self._answer.response.close()
+        self._answer.connection.close()
+
+
+def _port(server: str) -> int | None:
+    try:
+        return urlsplit(server).port
+    except ValueError:
+        raise Failure(f"{server!r} has no valid port", reason="bad_server", exit_code=USAGE) from None
+
+
+def parse_events(lines: Iterator[bytes]) -> Iterator[ServerEvent]:
+    """Server-Sent Events out of a body's lines; comments are passed over."""
+    fields: dict[str, list[str]] = {}
+    for raw in lines:
+        line = raw.decode("utf-8", "replace").rstrip("\r\n")
+        if line:
+            name, _, value = line.partition(":")
+            fields.setdefault(name, []).append(value.removeprefix(" "))
+        elif "data" in fields:
+            kind, number = fields.get("event", ["message"])[-1], fields.get("id", [""])[-1]
+            yield ServerEvent(kind, json.loads("\n".join(fields["data"])), number)
+            fields = {}
+        else:
+            fields = {}
+
+
+def _with_query(address: str, query: Query | None) -> str:
+    pairs = {key: str(value).lower() if isinstance(value, bool) else value for key, value in (query or {}).items()}
+    found = urlencode({key: value for key, value in pairs.items() if value not in (None, "")})
+    return f"{address}?{found}" if found else address
+
+
+def _json(answer: _Answer) -> Any:
+    try:
+        return json.loads(answer.response.read())
+    except (ValueError, OSError) as error:
+        raise Failure("the API's answer broke off or is not JSON", reason="bad_answer") from error
+
+
+def _failure(status: int, body: bytes) -> Failure:
+    """The failure that a problem document tells of; other servers' error pages are told by their status alone."""
+    try:
+        found = json.loads(body)
+        detail, reason, code = str(found["detail"]), str(found["reason_code"]), int(found["exit_code"])
+    except (ValueError, KeyError, TypeError):
+        return Failure(f"the server answered {status}", reason=f"http_{status}")
+    advice = "set ENCLII_TOKEN, or run this where .enclii is" if code == NOT_LOGGED_IN else ""
+    return Failure(detail, reason=reason, exit_code=code, advice=advice)

@@ -1,0 +1,111 @@
+"""The verbs that ask for something: hold, resume, deploy, cancel, destroy, parked.
+
+Each publishes one command and waits for its decision; a refusal is told with its reason and exit code 6.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import click
+
+from console import views
+from console.client import USAGE, Failure, path
+from console.commands import waiting
+from console.commands.options import formatted, scoped, show
+from console.session import Scope, Session
+from console.texts import printable
+
+DECISION_LIMIT: Final = 60.0
+
+
+def settle(session: Session, address: str, body: dict[str, Any], output: str) -> None:
+    """Ask, wait for the decision and print it. Raises Failure when it is a refusal."""
+    command = waiting.ask(session, address, body)
+    decisions = waiting.decided(session, command, DECISION_LIMIT)
+    show({"command": command, "decisions": decisions}, output, lambda _: "\n".join(map(_told, decisions)))
+
+
+def _told(decision: dict[str, Any]) -> str:
+    return printable(f"{decision['service']}  {decision['message'] or decision['outcome']}".strip())
+
+
+@click.command()
+@click.option("--reason", default="", help="Why; kept in git.")
+@scoped
+@formatted
+@click.pass_obj
+def hold(session: Session, *, scope: Scope, output: str, reason: str) -> None:
+    """Keep what is live; newer releases wait. Without -s: every service of the environment."""
+    place = session.resolve(scope, environment=True)
+    settle(session, "/v1/holds", {**place.query(), "why": reason}, output)
+
+
+@click.command()
+@click.option("--reason", default="", help="Why; kept in git.")
+@scoped
+@formatted
+@click.pass_obj
+def resume(session: Session, *, scope: Scope, output: str, reason: str) -> None:
+    """End a hold; the newest waiting release is deployed. Without -s: every service of the environment."""
+    place = session.resolve(scope, environment=True)
+    settle(session, "/v1/resumes", {**place.query(), "why": reason}, output)
+
+
+@click.command()
+@click.argument("sha")
+@click.option("--force", is_flag=True, help="Even where it does not descend from what is deployed.")
+@click.option("--reason", default="", help="Why; kept in git.")
+@scoped
+@formatted
+@click.pass_obj
+def deploy(session: Session, *, sha: str, force: bool, scope: Scope, output: str, reason: str) -> None:
+    """Deploy the commit SHA (the full id) again."""
+    place = session.resolve(scope, environment=True)
+    settle(session, "/v1/deploys", {**place.query(), "sha": sha.lower(), "force": force, "why": reason}, output)
+
+
+@click.command()
+@click.argument("run")
+@formatted
+@click.pass_obj
+def cancel(session: Session, *, run: str, output: str) -> None:
+    """Stop the run RUN."""
+    settle(session, "/v1/cancels", {"run": run}, output)
+
+
+@click.command()
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option("--reason", default="", help="Why; kept in git.")
+@scoped
+@formatted
+@click.pass_obj
+def destroy(session: Session, *, scope: Scope, output: str, yes: bool, reason: str) -> None:
+    """Remove a service from an environment."""
+    place = session.resolve(scope, service=True, environment=True)
+    if not yes:
+        _confirm(session, f"Remove {place.service} from {place.project}/{place.environment}?")
+    settle(session, "/v1/destroys", {**place.query(), "why": reason}, output)
+
+
+def _confirm(session: Session, question: str) -> None:
+    """Ask on a terminal; elsewhere nobody would answer, and that must not hang."""
+    if not session.terminal:
+        raise Failure(question, reason="confirmation_needed", exit_code=USAGE, advice="add --yes")
+    click.confirm(question, abort=True, err=True)
+
+
+@click.command()
+@click.argument("verb", type=click.Choice(["retry", "drop"]), required=False)
+@click.argument("wanted", metavar="[ID]", required=False)
+@formatted
+@click.pass_obj
+def parked(session: Session, *, verb: str | None, wanted: str | None, output: str) -> None:
+    """Events that failed for good: list them, or retry or drop one."""
+    if verb is None:
+        answer = session.api.get("/v1/parked")
+        show(answer, output, lambda it: views.parked(it, session.now(), relative=session.terminal))
+        return
+    if not wanted:
+        raise click.UsageError(f"enclii parked {verb} ID")
+    show(session.api.post(path("parked", wanted, verb)), output, lambda it: f"{it['id']} {it['status']}")

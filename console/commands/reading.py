@@ -1,0 +1,74 @@
+"""The verbs that only look: status, ps, releases, why, doctor."""
+
+from __future__ import annotations
+
+import click
+
+from console import views
+from console.client import FAILED, path
+from console.commands.options import formatted, scoped, show
+from console.session import Scope, Session
+
+
+@click.command()
+@click.option("-w", "--watch", is_flag=True, help="Follow the newest run, stage by stage.")
+@scoped
+@formatted
+@click.pass_obj
+def status(session: Session, *, scope: Scope, output: str, watch: bool) -> int | None:
+    """What is wanted, what is live, what holds it, and what to do next."""
+    found = session.resolve(scope)
+    if watch:
+        from console.commands.watching import watch_newest
+
+        return watch_newest(session, found, output)
+    answer = session.api.get("/v1/status", found.query())
+    show(answer, output, lambda it: views.status(it, session.now(), relative=session.terminal))
+    return None
+
+
+@click.command()
+@scoped
+@formatted
+@click.pass_obj
+def ps(session: Session, *, scope: Scope, output: str) -> None:
+    """The processes of your services."""
+    answer = session.api.get("/v1/ps", session.resolve(scope).query())
+    show(answer, output, lambda it: views.processes(it, session.now()))
+
+
+@click.command()
+@click.option("-n", "--limit", type=click.IntRange(1, 200), default=20, show_default=True, help="How many.")
+@scoped
+@formatted
+@click.pass_obj
+def releases(session: Session, *, scope: Scope, output: str, limit: int) -> None:
+    """The releases of a service, newest first; * is live."""
+    found = session.resolve(scope, service=True)
+    query = {"limit": limit, "environment": found.environment}
+    answer = session.api.get(path("services", found.service_id, "releases"), query)
+    show(answer, output, lambda it: views.releases(it, session.now(), relative=session.terminal))
+
+
+@click.command()
+@click.argument("what")
+@scoped
+@formatted
+@click.pass_obj
+def why(session: Session, *, what: str, scope: Scope, output: str) -> None:
+    """What was decided about WHAT, and why: a delivery, run, commit, command, deployment, or a release such as v41."""
+    wanted = what
+    if what.startswith("v") and what[1:].isdecimal():
+        wanted = f"{session.resolve(scope, service=True).service_id}.{what}"
+    answer = session.api.get(path("why", wanted))
+    show(answer, output, lambda it: views.why(it, session.now(), relative=session.terminal))
+
+
+@click.command()
+@formatted
+@click.pass_obj
+def doctor(session: Session, *, output: str) -> int:
+    """Check this installation; exit code 1 when something must be mended."""
+    answer = session.api.get("/v1/doctor")
+    show(answer, output, views.checks)
+    return FAILED if any(check["level"] == "error" for check in answer["checks"]) else 0

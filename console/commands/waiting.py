@@ -1,0 +1,105 @@
+"""Waiting for what was asked: a command's decision, and a service that has become what the command wanted."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any, Final
+
+from console.client import FAILED, REFUSED, STILL_OLD, TIMED_OUT, Failure, path
+from console.session import Scope, Session
+
+ONE_WAIT: Final = 20
+ENDED: Final = {"refused": REFUSED, "failed": FAILED}
+
+
+def ask(session: Session, address: str, body: dict[str, Any]) -> str:
+    """Publish a command and return its id; a request that got no answer is made again under the same key."""
+    key = f"c-{uuid.uuid4()}"
+    try:
+        return str(session.api.post(address, body, key=key)["command"])
+    except Failure as failure:
+        if failure.reason not in {"api_away", "bad_answer", "nats_away"}:
+            raise
+        return str(session.api.post(address, body, key=key)["command"])
+
+
+def decided(session: Session, command: str, limit: float) -> list[dict[str, Any]]:
+    """The command's decisions, one per service. Raises Failure when one is a refusal, or none is there in time."""
+    deadline = time.monotonic() + limit
+    while (left := deadline - time.monotonic()) > 0:
+        answer = session.api.get(path("commands", command), {"wait": min(ONE_WAIT, max(1, int(left)))})
+        if answer["status"] != "pending":
+            return [_accepted(decision, command) for decision in answer["decisions"]]
+    raise Failure(
+        f"not decided within {limit:g} s; the command still stands",
+        reason="timeout",
+        exit_code=TIMED_OUT,
+        advice=f"enclii why {command}",
+    )
+
+
+def _accepted(decision: dict[str, Any], command: str) -> dict[str, Any]:
+    code = ENDED.get(decision["outcome"])
+    if code is not None:
+        raise Failure(
+            decision["message"] or decision["outcome"],
+            reason=decision["reason"],
+            exit_code=code,
+            advice=f"enclii why {command}",
+        )
+    return decision
+
+
+def until(
+    session: Session, scope: Scope, reached: Callable[[dict[str, Any]], bool], *, before: str, limit: float
+) -> dict[str, Any]:
+    """The service's state once ``reached``. Raises Failure when its deployment failed, or at the deadline.
+
+    ``before`` is the deployment that was wanted so far: what it says is not yet about what was asked for.
+    """
+    deadline = time.monotonic() + limit
+    answer = session.api.get("/v1/status", scope.query())
+    while True:
+        state: dict[str, Any] = next(iter(answer["services"]), {})
+        if state and reached(state):
+            return state
+        if state.get("status") == "failed" and (state["desired"] or {}).get("deployment") != before:
+            raise _failed(state)
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise Failure(
+                f"not live within {limit:g} s; it goes on",
+                reason="timeout",
+                exit_code=TIMED_OUT,
+                advice=f"enclii status {scope.flags()}",
+            )
+        query = scope.query() | {"after": str(answer["seq"]), "wait": str(min(ONE_WAIT, max(1, int(left))))}
+        answer = session.api.get("/v1/status", query)
+
+
+def _failed(state: dict[str, Any]) -> Failure:
+    live = state["live"]
+    still = f"; {live['version']} is still live" if live else ""
+    return Failure(
+        f"the deployment failed: {state['message'] or state['reason']}{still}",
+        reason=state["reason"] or "deployment_failed",
+        exit_code=STILL_OLD if live else FAILED,
+        advice="enclii logs",
+    )
+
+
+def is_live(image: str) -> Callable[[dict[str, Any]], bool]:
+    """Whether that image is wanted, runs and is healthy."""
+
+    def reached(state: dict[str, Any]) -> bool:
+        live, desired = state["live"], state["desired"]
+        same = bool(live and desired and live["image"] == image == desired["image"])
+        return same and live["deployment"] == desired["deployment"] and _well(live)
+
+    return reached
+
+
+def _well(live: dict[str, Any]) -> bool:
+    return bool(live["status"] == "running" and live["health"] == "healthy")

@@ -1,0 +1,168 @@
+"""``make demo``: the whole story on this machine, each step shown only after it was seen to hold.
+
+Starts Enclii, pushes a small application, waits until it runs by digest, pushes a change, rolls it back and leaves
+everything up. Exit code 0 means that every step held.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from console import installation, platform
+from pipeline.errors import EncliiError, Unavailable
+from pipeline.process import SEARCH_PATH
+
+LIMIT = 120.0
+DOCKERFILE = """\
+FROM scratch
+COPY busybox /bin/busybox
+COPY index.html /www/index.html
+CMD ["/bin/busybox", "httpd", "-f", "-p", "8080", "-h", "/www"]
+"""
+SERVICE_FILE = """\
+services:
+  web:
+    port: 8080
+    health: /index.html
+    replicas: 2
+"""
+
+
+class Demo:
+    """The story's person: a folder to work in, and the addresses that ``up`` gave."""
+
+    def __init__(self, at: installation.Addresses, folder: Path) -> None:
+        self._at = at
+        self._folder = folder
+        self._token = installation.token(at.home, "ENCLII_API_TOKEN")
+        self._deploy = installation.token(at.home, "ENCLII_GIT_DEPLOY_TOKEN")
+
+    def write(self) -> None:
+        """The application: one page, served by the machine's static busybox."""
+        busybox = shutil.which("busybox", path=SEARCH_PATH)
+        if busybox is None:
+            raise Unavailable("busybox is missing: apt-get install busybox-static", reason="busybox_missing")
+        shutil.copy(busybox, self._folder / "busybox")
+        (self._folder / "Dockerfile").write_text(DOCKERFILE)
+        (self._folder / "enclii.yaml").write_text(SERVICE_FILE)
+        self._git("init", "-q", "-b", "main")
+
+    def push(self, page: str) -> str:
+        """Commit the page and push it; what the remote said."""
+        (self._folder / "index.html").write_text(page)
+        self._git("add", "-A")
+        self._git("commit", "-q", "-m", f"Say {page.strip()}")
+        scheme, _, rest = self._at.githost.partition("://")
+        return self._git("push", f"{scheme}://deployer:{self._deploy}@{rest}/shop/shop.git", "main")
+
+    def history(self) -> str:
+        """The config repository's log."""
+        repositories = self._at.home / "githost" / "repositories" / "enclii" / "config.git"
+        return self._git("--git-dir", str(repositories), "log", "--format=%h %an: %s", "main")
+
+    def rollback(self) -> None:
+        """Ask for the last release that was healthy."""
+        self.api("/v1/rollbacks", {"project": "shop", "environment": "production", "service": "web"})
+
+    def runs(self, version: str) -> dict[str, Any]:
+        """The live deployment once it is that release, running and healthy."""
+        services = self.api("/v1/projects/shop/services?environment=production&include_status=true")["services"]
+        now = services[0]["current_deployment"] if services else None
+        return now if now and (now["version"], now["status"]) == (version, "running") else {}
+
+    def page(self) -> str:
+        """What the service answers at its stable address."""
+        request = urllib.request.Request(self._at.door, headers={"Host": "web.shop.localhost"})  # noqa: S310
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - our own loopback address
+            return str(answer.read().decode())
+
+    def api(self, path: str, body: Mapping[str, str] | None = None) -> Any:
+        """One request to the API."""
+        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self._at.console + path, data=data, headers=headers)  # noqa: S310
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - our own loopback address
+            return json.load(answer)
+
+    def _git(self, *words: str) -> str:
+        identity = ("-c", "user.name=deployer", "-c", "user.email=deployer@users.enclii.invalid")
+        done = subprocess.run(
+            ["git", *identity, *words], cwd=self._folder, capture_output=True, text=True, timeout=60, check=False
+        )
+        if done.returncode != 0:
+            raise Unavailable(f"git {words[0]} ended with {done.returncode}: {done.stderr}", reason="git_failed")
+        return done.stdout + done.stderr
+
+
+def seen(what: str, question: Callable[[], Any]) -> Any:
+    """Wait until ``question`` says yes, and say how long it took. Raises Unavailable when it never does."""
+    begun = time.monotonic()
+    last: object = "no answer"
+    while time.monotonic() - begun < LIMIT:
+        try:
+            if answer := question():
+                _say(f"  ✓ {what}  ({time.monotonic() - begun:.1f} s)")
+                return answer
+        except (OSError, ValueError, KeyError) as error:
+            last = error
+        time.sleep(0.1)
+    raise Unavailable(f"{what}: not seen within {LIMIT:g} s ({last})", reason="not_seen")
+
+
+def story(at: installation.Addresses, folder: Path) -> None:
+    """Push, run, push again, roll back; each seen."""
+    demo = Demo(at, folder)
+    seen("the API and the git host answer", lambda: demo.api("/v1/projects") is not None)
+    demo.write()
+    demo_first = demo.push("the first page\n")
+    _say("\n".join(f"  {line}" for line in demo_first.splitlines() if line.startswith("remote:")))
+    seen("v1 is built, signed, committed and runs by its digest", lambda: demo.runs("v1"))
+    seen("the stable address answers with it", lambda: demo.page() == "the first page\n")
+    demo.push("the second page\n")
+    seen("v2 runs", lambda: demo.runs("v2"))
+    seen("the same address answers with it", lambda: demo.page() == "the second page\n")
+    demo.rollback()
+    seen("rolled back: v1 runs again", lambda: demo.runs("v1"))
+    seen("the same address answers with the first page", lambda: demo.page() == "the first page\n")
+    _say("\nThe config repository tells the story, newest first:")
+    _say("\n".join(f"  {line}" for line in demo.history().splitlines()))
+
+
+def main() -> int:
+    """Run the story; 0 only when every step was seen to hold."""
+    home = installation.home_of(os.environ, Path.cwd())
+    try:
+        at = platform.up(home, environ=os.environ)
+        _say(f"Enclii is up; its state is in {at.home}")
+        seen("every process is ready", lambda: not platform.not_ready(home, limit=2.0))
+        with tempfile.TemporaryDirectory(prefix="enclii-demo-") as folder:
+            story(at, Path(folder))
+    except EncliiError as error:
+        sys.stderr.write(f"demo: {error}\n")
+        return 1
+    _say("\nLeft up for you:")
+    _say(f"  service     {at.door.replace('localhost', 'web.shop.localhost', 1)}")
+    _say(
+        f"  API         {at.console}\n  git host    {at.githost}\n  registry    {at.registry}\n  webhooks    {at.receiver}"
+    )
+    _say("Look around: .venv/bin/enclii ps      Stop: make down      Leave nothing: make down PURGE=1")
+    return 0
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

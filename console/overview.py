@@ -1,0 +1,148 @@
+"""The state of everything on one screen: per service what git wants, what runs, what holds it, and what to do next."""
+
+from __future__ import annotations
+
+from console import texts
+from console.projection import Projection
+from console.queries import Value, check_scope, plain
+from pipeline.records import Deployment, Live, Release, ReplicaView, Run, Target
+
+
+def status(db: Projection, project: str, environment: str, service: str) -> Value:
+    """One entry per service and environment. Raises NotFound."""
+    check_scope(db, project, environment, service)
+    targets = {t.key: t for t in db.find(Target, project=project, environment=environment, service=service)}
+    lives = {v.key: v for v in db.find(Live, project=project, environment=environment, service=service)}
+    keys = sorted(targets.keys() | {key for key, live in lives.items() if live.replicas})
+    found = [_entry(db, key, targets.get(key), lives.get(key)) for key in keys]
+    recent = db.find(Run, project=project, newest_first=True, limit=1)
+    return {"seq": db.position(), "services": found, "last_run": plain(recent[0]) if recent else None}
+
+
+def _entry(db: Projection, key: tuple[str, ...], target: Target | None, live: Live | None) -> Value:
+    project, environment, service = key
+    wanted = db.get(Deployment, target.deployment) if target and target.deployment else None
+    newest = db.find(Deployment, limit=1, newest_first=True, project=project, environment=environment, service=service)
+    word = _status(target, live, wanted)
+    return {
+        "project": project,
+        "environment": environment,
+        "service": service,
+        "status": word,
+        "health": live.health if live else "unknown",
+        "desired": _side(target.deployment, target.release, target.image, target.sha) if target else None,
+        "live": _live(live),
+        "reason": (wanted.reason if wanted else "") or (live.reason if live else ""),
+        "message": wanted.message if wanted else "",
+        "hold": _hold(target),
+        "url": live.address if live else "",
+        "last_deployment": {"id": newest[0].id, "status": newest[0].status, "created_at": newest[0].created_at}
+        if newest
+        else None,
+        "next": _next(word, target),
+    }
+
+
+def _side(deployment: str, release: str, image: str, sha: str) -> Value:
+    return {"deployment": deployment, "release": release, "version": texts.version(release), "image": image, "sha": sha}
+
+
+def _live(live: Live | None) -> Value | None:
+    if live is None or not live.deployment:
+        return None
+    return _side(live.deployment, live.release, live.image, "") | {
+        "status": live.status,
+        "health": live.health,
+        "replicas": f"{live.ready}/{live.desired}",
+        "since": live.since,
+    }
+
+
+def _status(target: Target | None, live: Live | None, wanted: Deployment | None) -> str:
+    """What is wanted and runs is as the observer says; what is wanted and does not run is as its deployment says."""
+    if target is None or not target.deployment:
+        return "removed"
+    if target.orphaned:
+        return "orphaned"
+    if live and live.deployment == target.deployment:
+        return live.status
+    return wanted.status if wanted else "pending"
+
+
+def _hold(target: Target | None) -> Value | None:
+    if target is None or not target.held:
+        return None
+    return {
+        "by": target.hold_by,
+        "reason": target.hold_reason,
+        "since": target.hold_since,
+        "from": texts.version(target.hold_from),
+        "waiting": texts.version(target.held_release),
+    }
+
+
+def _next(word: str, target: Target | None) -> str:
+    if word == "orphaned":
+        return "enclii destroy"
+    if word == "failed":
+        return "enclii logs"
+    if target and target.held:
+        return "enclii resume"
+    return ""
+
+
+def processes(db: Projection, project: str, environment: str, service: str) -> Value:
+    """One entry per replica, and one for each service of which nothing runs. Raises NotFound."""
+    overview = status(db, project, environment, service)
+    rows: list[Value] = []
+    for entry in overview["services"]:
+        live = db.get(Live, entry["project"], entry["environment"], entry["service"])
+        replicas = live.replicas if live else ()
+        place = {name: entry[name] for name in ("project", "environment", "service")}
+        rows += [place | _process(db, entry, live, number, r) for number, r in enumerate(replicas, 1) if live]
+        if not replicas:
+            rows.append(place | _absent(entry))
+    return {"processes": rows, "services": overview["services"]}
+
+
+def _process(db: Projection, entry: Value, live: Live, number: int, replica: ReplicaView) -> Value:
+    return {
+        "process": f"{live.service}.{number}",
+        "name": replica.name,
+        "ready": "1/1" if replica.state == "ready" else "0/1",
+        "status": "orphaned" if entry["status"] == "orphaned" else _word(replica.state),
+        "reason": replica.reason,
+        "restarts": replica.restarts,
+        "started_at": replica.started_at,
+        "release": _release_of(db, live, replica.digest),
+        "digest": replica.digest,
+        "address": replica.address,
+    }
+
+
+def _word(state: str) -> str:
+    return {"ready": "running"}.get(state, state)
+
+
+def _release_of(db: Projection, live: Live, digest: str) -> str:
+    """While one release replaces another, replicas of both are there: each is told by its image."""
+    if not digest or live.image.endswith(digest):
+        return texts.version(live.release)
+    found = db.find(Release, project=live.project, service=live.service, newest_first=True, limit=50)
+    return next((f"v{release.number}" for release in found if release.image.endswith(digest)), "?")
+
+
+def _absent(entry: Value) -> Value:
+    wanted = entry["desired"] or {}
+    return {
+        "process": entry["service"],
+        "name": "",
+        "ready": "0/0",
+        "status": entry["status"],
+        "reason": entry["reason"],
+        "restarts": 0,
+        "started_at": "",
+        "release": wanted.get("version", ""),
+        "digest": "",
+        "address": "",
+    }

@@ -1,0 +1,198 @@
+"""What the console reads: every record of the event store in one SQLite table, found by project, service or run.
+
+It owns nothing: the file may be deleted at any time and fills again by itself, so it trades durability for speed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final, TypeVar
+
+import msgspec
+
+from pipeline.bus import Bus, Message
+from pipeline.errors import EncliiError
+from pipeline.records import KINDS, Record
+
+log = logging.getLogger(__name__)
+
+R = TypeVar("R", bound=Record)
+
+SHAPE: Final = 1
+BATCH: Final = 500
+RECONNECT_DELAY: Final = 1.0
+COLUMNS: Final = ("project", "environment", "service", "run", "release", "sha", "created_at")
+_SCHEMA: Final = """
+CREATE TABLE records (
+  subject TEXT PRIMARY KEY, kind TEXT NOT NULL, project TEXT, environment TEXT, service TEXT, run TEXT,
+  release TEXT, sha TEXT, created_at TEXT, seq INTEGER NOT NULL, json BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX by_service ON records (kind, project, service, created_at);
+CREATE INDEX by_time ON records (kind, created_at);
+CREATE INDEX by_run ON records (run) WHERE run <> '';
+CREATE INDEX by_release ON records (release) WHERE release <> '';
+CREATE INDEX by_sha ON records (sha) WHERE sha <> '';
+CREATE TABLE position (seq INTEGER NOT NULL);
+INSERT INTO position VALUES (0);
+"""
+_PUT: Final = """
+INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (subject) DO UPDATE SET project = excluded.project, environment = excluded.environment,
+  service = excluded.service, run = excluded.run, release = excluded.release, sha = excluded.sha,
+  created_at = excluded.created_at, seq = excluded.seq, json = excluded.json WHERE excluded.seq > records.seq
+"""
+
+
+class Projection:
+    """The table and its position in the stream. ``follow`` fills it; the finders are safe to call from any thread."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._moved = asyncio.Event()
+        self._db = self._open()
+
+    @property
+    def moved(self) -> asyncio.Event:
+        """Set once when something is applied after this property was read; take it before reading, then wait."""
+        return self._moved
+
+    def position(self) -> int:
+        """The sequence up to which everything is in the table."""
+        with self._lock:
+            return int(self._db.execute("SELECT seq FROM position").fetchone()[0])
+
+    def close(self) -> None:
+        """Close the file; finders fail from now on."""
+        with self._lock:
+            self._db.close()
+
+    def clear(self) -> None:
+        """Forget everything; ``follow`` fills it again when it starts."""
+        with self._lock, self._db:
+            self._db.execute("DELETE FROM records")
+            self._db.execute("UPDATE position SET seq = 0")
+
+    async def follow(self, bus: Bus) -> None:
+        """Apply what the store holds and then what comes, for ever; a lost connection is taken up again."""
+        while True:
+            try:
+                await self._same_store(bus)
+                async with bus.watch("st.>", after=self.position()) as messages:
+                    waiting: list[Message] = []
+                    async for message in messages:
+                        waiting.append(message)
+                        if message.pending == 0 or len(waiting) >= BATCH:
+                            self.apply(waiting)
+                            waiting = []
+            except EncliiError as error:
+                log.warning("the projection waits for the event store: %s", error)
+            await asyncio.sleep(RECONNECT_DELAY)
+
+    async def _same_store(self, bus: Bus) -> None:
+        """Start anew when the store is not the one that was read: the newest message read is older there, or gone."""
+        with self._lock:
+            newest = self._db.execute("SELECT subject, seq, json FROM records ORDER BY seq DESC LIMIT 1").fetchone()
+        if newest is None:
+            self.clear()
+            return
+        entry = await bus.get(newest[0])
+        if entry is None or entry.seq < newest[1] or (entry.seq == newest[1] and entry.data != newest[2]):
+            log.warning("the event store is another one than before: reading it from its beginning")
+            self.clear()
+
+    def apply(self, messages: Sequence[Message]) -> None:
+        """Put messages and the position behind them into the table, in one transaction."""
+        rows = [row for message in messages if (row := _row(message.subject, message.data, message.seq))]
+        with self._lock, self._db:
+            self._db.executemany(_PUT, rows)
+            self._db.execute("UPDATE position SET seq = max(seq, ?)", (messages[-1].seq,))
+        moved, self._moved = self._moved, asyncio.Event()
+        moved.set()
+
+    def get(self, kind: type[R], *key: str) -> R | None:
+        """The record of that kind and key."""
+        found = self._select("subject = ?", [kind.subject_of(*key)], "")
+        return _decode(kind, found[0]) if found else None
+
+    def find(self, kind: type[R], *, limit: int = 0, newest_first: bool = False, **equal: str) -> list[R]:
+        """The records of a kind whose columns equal the given non-empty values, by time of creation."""
+        wanted = {column: value for column, value in equal.items() if value}
+        if unknown := wanted.keys() - set(COLUMNS):
+            raise ValueError(f"no such column: {', '.join(sorted(unknown))}")
+        where = " AND ".join(["kind = ?", *(f"{column} = ?" for column in wanted)])
+        direction = "DESC" if newest_first else "ASC"
+        order = f"ORDER BY created_at {direction}, seq {direction}" + (" LIMIT ?" if limit else "")
+        values: list[str | int] = [kind.kind, *wanted.values(), *([limit] if limit else [])]
+        return [_decode(kind, row) for row in self._select(where, values, order)]
+
+    def starting(self, kind: type[R], column: str, prefix: str, *, limit: int = 20) -> list[R]:
+        """The newest records of a kind of which a column begins so (for abbreviated commit ids)."""
+        if column not in COLUMNS:
+            raise ValueError(f"no such column: {column}")
+        where = f"kind = ? AND {column} >= ? AND {column} < ?"
+        values: list[str | int] = [kind.kind, prefix, prefix + "\uffff", limit]
+        return [_decode(kind, row) for row in self._select(where, values, "ORDER BY created_at DESC LIMIT ?")]
+
+    def _select(self, where: str, values: Sequence[str | int], order: str) -> list[bytes]:
+        with self._lock:
+            # Column names come from COLUMNS alone; every value is bound.
+            rows = self._db.execute(f"SELECT json FROM records WHERE {where} {order}", values)  # noqa: S608
+            return [row[0] for row in rows]
+
+    def _open(self) -> sqlite3.Connection:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(sqlite3.DatabaseError):
+            db = self._connect()
+            if db.execute("PRAGMA user_version").fetchone()[0] == SHAPE:
+                return db
+            db.close()
+        for left in _files(self._path):
+            left.unlink(missing_ok=True)
+        db = self._connect()
+        db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SHAPE}; COMMIT;")
+        return db
+
+    def _connect(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self._path, check_same_thread=False)
+        db.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF;")
+        return db
+
+
+def _files(path: Path) -> Iterator[Path]:
+    for ending in ("", "-wal", "-shm"):
+        yield path.with_name(path.name + ending)
+
+
+def _row(subject: str, data: bytes, seq: int) -> tuple[str | int | bytes, ...] | None:
+    kind = KINDS.get(subject.split(".")[1])
+    if kind is None:
+        return None
+    try:
+        record = msgspec.json.decode(data, type=kind)
+    except ValueError as error:
+        log.error("left out a record that cannot be read, %s: %s", subject, error)
+        return None
+    return (subject, kind.kind, *(_column(record, name) for name in COLUMNS), seq, data)
+
+
+def _column(record: Record, name: str) -> str:
+    if name == "created_at":
+        return str(getattr(record, "created_at", "") or getattr(record, "at", ""))
+    if name == "run" and record.kind == "run":
+        return record.key[0]
+    if name == "release" and record.kind == "release":
+        return record.key[0]
+    if name == "project" and record.kind == "project":
+        return record.key[0]
+    return str(getattr(record, name, ""))
+
+
+def _decode(kind: type[R], data: bytes) -> R:
+    return msgspec.json.decode(data, type=kind)

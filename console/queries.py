@@ -1,0 +1,321 @@
+"""The questions that people ask, answered from the projection as plain values that are ready to be JSON.
+
+Nothing here writes, waits or leaves the process; an unknown name raises NotFound with a suggestion.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from console import texts
+from console.projection import Projection
+from gitops.history import rollback_target, undone
+from pipeline.errors import NotFound, Refused
+from pipeline.jobs import run_status
+from pipeline.names import release_id, service_id
+from pipeline.records import (
+    Decision,
+    Deployment,
+    Job,
+    Live,
+    Parked,
+    Project,
+    Release,
+    Repository,
+    Run,
+    ServiceRecord,
+    Target,
+)
+
+Value = dict[str, Any]
+CLOSED: Final = frozenset({"retried", "dropped"})  # what a person did with a parked event; it waits no more
+BUSY_JOBS: Final = frozenset({"queued", "building", "signing", "committing"})
+BUSY_DEPLOYMENTS: Final = frozenset({"pending", "progressing"})
+SHORTEST_SHA: Final = 4
+
+
+def plain(record: msgspec.Struct) -> Value:
+    """A record with every field, defaults too: an answer's shape must not depend on its values."""
+    return {name: _plain(getattr(record, name)) for name in record.__struct_fields__}
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, msgspec.Raw):
+        return json.loads(bytes(value) or b"null")
+    if isinstance(value, msgspec.Struct):
+        return plain(value)
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return value
+
+
+def projects(db: Projection) -> Value:
+    """Every project with its environments, repositories and services."""
+    return {"projects": [_project(db, project) for project in db.find(Project)]}
+
+
+def _project(db: Projection, project: Project) -> Value:
+    repositories = db.find(Repository, project=project.slug)
+    return {
+        "slug": project.slug,
+        "environments": [plain(environment) for environment in project.environments],
+        "repositories": [{"id": r.id, "name": r.name, "forge": r.forge, "url": r.url} for r in repositories],
+        "services": [
+            {"name": name, "id": service_id(project.slug, name), "repository": repository}
+            for name, repository in sorted(_services(db, project.slug).items())
+        ],
+        "created_at": project.created_at,
+    }
+
+
+def _services(db: Projection, project: str) -> dict[str, str]:
+    """Every service that has a release, a place in git or something running, with its repository where known."""
+    found = {live.service: "" for live in db.find(Live, project=project) if live.replicas}
+    found |= {target.service: "" for target in db.find(Target, project=project)}
+    return found | {record.service: record.repository for record in db.find(ServiceRecord, project=project)}
+
+
+def known_project(db: Projection, slug: str) -> Project:
+    """The project. Raises NotFound."""
+    found = db.get(Project, slug)
+    if found is None:
+        hint = texts.suggestion(slug, (project.slug for project in db.find(Project)))
+        raise NotFound(f"no project {slug!r}{hint}", reason="no_such_project")
+    return found
+
+
+def known_service(db: Projection, project: str, service: str) -> None:
+    """Return if the service exists. Raises NotFound."""
+    known_project(db, project)
+    if service not in (names := _services(db, project)):
+        hint = texts.suggestion(service, names)
+        raise NotFound(f"no service {service!r} in {project}{hint}", reason="no_such_service")
+
+
+def known_environment(db: Projection, project: str, environment: str) -> None:
+    """Return if the environment exists. Raises NotFound."""
+    names = [found.name for found in known_project(db, project).environments]
+    if environment not in names:
+        hint = texts.suggestion(environment, names)
+        raise NotFound(f"no environment {environment!r} in {project}{hint}", reason="no_such_environment")
+
+
+def check_scope(db: Projection, project: str, environment: str, service: str) -> None:
+    """Check every name that is not empty. Raises NotFound."""
+    if project:
+        known_project(db, project)
+    if project and service:
+        known_service(db, project, service)
+    if project and environment:
+        known_environment(db, project, environment)
+
+
+def latest_deployment(db: Projection, project: str, service: str, environment: str) -> Value:
+    """The newest attempt to deploy the service, whatever became of it. Raises NotFound."""
+    check_scope(db, project, environment, service)
+    found = _newest(db, project, service, environment)
+    if found is None:
+        raise NotFound(f"{service_id(project, service)} was never deployed", reason="never_deployed")
+    return deployment_view(db, found)
+
+
+def _newest(db: Projection, project: str, service: str, environment: str) -> Deployment | None:
+    wanted = {"project": project, "service": service, "environment": environment}
+    found = db.find(Deployment, limit=1, newest_first=True, **wanted)
+    return found[0] if found else None
+
+
+def deployment(db: Projection, wanted: str) -> Value:
+    """One deployment. Raises NotFound."""
+    found = db.get(Deployment, wanted)
+    if found is None:
+        raise NotFound(f"no deployment {wanted!r}", reason="no_such_deployment")
+    return deployment_view(db, found)
+
+
+def release_deployments(db: Projection, release: str) -> Value:
+    """Where and when a release was deployed, newest first. Raises NotFound."""
+    if db.get(Release, release) is None:
+        raise NotFound(f"no release {release!r}", reason="no_such_release")
+    found = db.find(Deployment, release=release, newest_first=True)
+    return {"deployments": [deployment_view(db, one) for one in found]}
+
+
+def deployment_view(db: Projection, found: Deployment) -> Value:
+    """A deployment with what runs of it: ``health`` and ``replicas`` are the observer's while it is the live one."""
+    live = db.get(Live, found.project, found.environment, found.service)
+    seen = live if live and live.deployment == found.id else None
+    return plain(found) | {
+        "deployment_id": found.id,
+        "service_id": service_id(found.project, found.service),
+        "release_id": found.release,
+        "version": texts.version(found.release),
+        "health": seen.health if seen else "unknown",
+        "replicas": seen.desired if seen else _wanted_replicas(db, found),
+        "ready_replicas": seen.ready if seen else 0,
+    }
+
+
+def _wanted_replicas(db: Projection, found: Deployment) -> int:
+    release = db.get(Release, found.release)
+    spec = json.loads(bytes(release.spec) or b"null") if release else None
+    if not isinstance(spec, dict):
+        return 0
+    override = spec.get("environments", {}).get(found.environment, {}).get("replicas")
+    return int(spec.get("replicas", 1) if override is None else override)
+
+
+def services(db: Projection, project: str, environment: str, *, include_status: bool, now: datetime.datetime) -> Value:
+    """A project's services; with status, each with what is live in the environment (by default the first)."""
+    found = known_project(db, project)
+    if environment:
+        known_environment(db, project, environment)
+    chosen = environment or next((one.name for one in found.environments), "")
+    listed: list[Value] = []
+    for name in sorted(_services(db, project)):
+        entry: Value = {"id": service_id(project, name), "name": name}
+        if include_status:
+            entry["current_deployment"] = _current(db.get(Live, project, chosen, name), now)
+        listed.append(entry)
+    return {"project": project, "environment": chosen, "services": listed}
+
+
+def _current(live: Live | None, now: datetime.datetime) -> Value | None:
+    if live is None or not live.deployment:
+        return None
+    return {
+        "id": live.deployment,
+        "status": live.status,
+        "health": live.health,
+        "replicas": f"{live.ready}/{live.desired}",
+        "version": texts.version(live.release),
+        "uptime": texts.age(live.since, now) if live.since else "",
+        "since": live.since,
+    }
+
+
+def releases(db: Projection, project: str, service: str, environment: str, limit: int) -> Value:
+    """The service's releases, newest first, each with the newest that happened to it."""
+    check_scope(db, project, environment, service)
+    found = db.find(Release, project=project, service=service, newest_first=True, limit=limit)
+    lives = db.find(Live, project=project, service=service, environment=environment)
+    targets = db.find(Target, project=project, service=service, environment=environment)
+    return {"service": service_id(project, service), "releases": [_release(db, one, lives, targets) for one in found]}
+
+
+def _release(db: Projection, release: Release, lives: Sequence[Live], targets: Sequence[Target]) -> Value:
+    places = {live.environment for live in lives if live.release == release.id}
+    environments = {target.environment for target in targets}
+    tries = [d for d in db.find(Deployment, release=release.id, newest_first=True) if d.environment in environments]
+    held = any(target.held and target.held_release == release.id for target in targets)
+    status = "held" if held else tries[0].status if tries else "ready"
+    return {
+        "id": release.id,
+        "version": f"v{release.number}",
+        "number": release.number,
+        "image_uri": release.image,
+        "digest": release.image.rpartition("@")[2],
+        "git_sha": release.sha,
+        "ref": release.ref,
+        "subject_line": release.subject_line,
+        "created_at": release.created_at,
+        "actor": tries[0].actor if tries and tries[0].actor else release.actor,
+        "via": tries[0].via if tries else "push",
+        "run": release.run,
+        "reused": release.reused,
+        "status": status,
+        "live": sorted(places),
+    }
+
+
+def rollback_plan(db: Projection, project: str, service: str, environment: str, to: int) -> Value:
+    """What a rollback would do now. Raises NotFound, Refused."""
+    check_scope(db, project, environment, service)
+    target = db.get(Target, project, environment, service)
+    if target is None or not target.deployment:
+        raise Refused(f"nothing of {service} is deployed in {environment}", reason="not_deployed")
+    history = db.find(Deployment, project=project, environment=environment, service=service)
+    back = rollback_target(history, current=target, to=to)
+    release = db.get(Release, back.release)
+    return {
+        "project": project,
+        "environment": environment,
+        "service": service,
+        "expected": target.deployment,
+        "from": texts.version(target.release),
+        "to": texts.version(back.release),
+        "image": back.image,
+        "git_sha": back.sha,
+        "running_at": back.running_at,
+        "actor": release.actor if release else back.actor,
+        "undone": [{"version": texts.version(d.release), "git_sha": d.sha} for d in undone(
+            history, target=back, current=target)],
+        "held": target.held,
+    }  # fmt: skip
+
+
+def runs(db: Projection, project: str, limit: int) -> Value:
+    """Runs, newest first."""
+    if project:
+        known_project(db, project)
+    found = db.find(Run, project=project, newest_first=True, limit=limit)
+    return {"runs": [plain(run) | {"status": run_status(run, db.find(Job, run=run.id))} for run in found]}
+
+
+def run(db: Projection, wanted: str) -> Value:
+    """One run with its jobs and deployments; ``finished`` when nothing of it moves any more. Raises NotFound."""
+    found = db.get(Run, wanted)
+    if found is None:
+        raise NotFound(f"no run {wanted!r}", reason="no_such_run")
+    jobs = db.find(Job, run=wanted)
+    deployments = db.find(Deployment, run=wanted)
+    status = run_status(found, jobs)
+    busy = status == "running" or any(d.status in BUSY_DEPLOYMENTS for d in deployments)
+    return plain(found) | {
+        "status": status,
+        "jobs": [plain(job) for job in jobs],
+        "deployments": [deployment_view(db, one) for one in deployments],
+        "finished": not busy,
+    }
+
+
+def parked(db: Projection) -> Value:
+    """The events that wait for a person."""
+    return {"parked": [plain(one) for one in db.find(Parked) if one.reason not in CLOSED]}
+
+
+def why(db: Projection, wanted: str) -> Value:
+    """Everything that was decided about a delivery, command, run, commit, release or deployment. Raises NotFound."""
+    answer = {
+        "decisions": _unique([db.get(Decision, wanted)], db.find(Decision, run=wanted),
+                             db.find(Decision, release=wanted), _by_sha(db, Decision, wanted)),
+        "runs": _unique([db.get(Run, wanted)], _by_sha(db, Run, wanted)),
+        "jobs": _unique(db.find(Job, run=wanted)),
+        "releases": _unique([db.get(Release, wanted)], _by_sha(db, Release, wanted)),
+        "deployments": _unique([db.get(Deployment, wanted)], db.find(Deployment, release=wanted),
+                               _by_sha(db, Deployment, wanted)),
+        "parked": _unique([db.get(Parked, wanted)]),
+    }  # fmt: skip
+    if not any(answer.values()):
+        raise NotFound(f"nothing is known of {wanted[:80]!r}", reason="nothing_known")
+    return {"query": wanted, **answer}
+
+
+def _by_sha(db: Projection, kind: Any, wanted: str) -> Sequence[Any]:
+    is_hex = len(wanted) >= SHORTEST_SHA and not set(wanted) - set("0123456789abcdef")
+    return db.starting(kind, "sha", wanted) if is_hex else []
+
+
+def _unique(*groups: Sequence[Any]) -> list[Value]:
+    found = {record.subject: record for group in groups for record in group if record is not None}
+    return [plain(record) for record in found.values()]
+
+
+def release_named(project: str, service: str, version: str) -> str:
+    """The release id of ``v41`` or ``41``."""
+    return release_id(project, service, int(version.removeprefix("v")))

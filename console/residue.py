@@ -1,0 +1,69 @@
+"""What Enclii made outside its state folder: containers, networks, volumes and pulled images, found by their labels.
+
+Nothing is touched that does not carry this installation's label or was not pulled from its own registry.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from gitops.clusters import podman_commands as commands
+from gitops.clusters import podman_host
+from gitops.clusters.podman import Podman
+from pipeline import process
+
+LIMIT: Final = 60.0
+GRACE: Final = 10.0
+
+
+async def end_services(*, instance: str, home: Path) -> int:
+    """Stop and remove every service of this installation, as the syncer would; returns how many there were."""
+    if shutil.which("podman", path=process.SEARCH_PATH) is None:
+        return 0
+    configuration = podman_host.write_configuration(home / "podman")
+    env = podman_host.environment(configuration, None)
+    cluster = Podman(instance=instance, containers_conf=configuration)
+    found = [*await _json(commands.pods(instance), env), *await _json(commands.containers(instance), env)]
+    services = {commands.ref_of(item["Labels"]) for item in found}
+    for service in sorted(services):
+        await cluster.remove(service, grace=GRACE)
+    return len(services)
+
+
+async def forget(*, instance: str, home: Path, registry: str) -> None:
+    """Remove what outlives a service: its environment's network, and images pulled from ``registry``."""
+    if shutil.which("podman", path=process.SEARCH_PATH) is None:
+        return
+    env = podman_host.environment(podman_host.write_configuration(home / "podman"), None)
+    label = f"label={commands.PREFIX}instance={instance}"
+    networks = await _lines(("podman", "network", "ls", "--quiet", "--filter", label), env)
+    images = await _lines(("podman", "images", "--format", "{{.Id}} {{.Repository}}"), env)
+    ours = {line.split()[0] for line in images if line.split()[1:2] and line.split()[1].startswith(f"{registry}/")}
+    if networks:
+        await process.run(("podman", "network", "rm", *networks), timeout=LIMIT, env=env)
+    if ours:
+        await process.run(("podman", "rmi", "--force", *sorted(ours)), timeout=LIMIT, env=env)
+
+
+async def delete(home: Path) -> None:
+    """Remove the state folder. Files that a rootless build made under other user ids need podman's own view of it."""
+    try:
+        await asyncio.to_thread(shutil.rmtree, home)
+    except PermissionError:
+        env = podman_host.environment(None, None)
+        await process.run(("podman", "unshare", "rm", "-rf", "--", str(home)), timeout=LIMIT, env=env)
+
+
+async def _json(argv: commands.Argv, env: Mapping[str, str]) -> list[Mapping[str, Any]]:
+    done = await process.run(argv, timeout=LIMIT, env=env)
+    found: list[Mapping[str, Any]] = json.loads(done.stdout or b"[]") or []
+    return found
+
+
+async def _lines(argv: commands.Argv, env: Mapping[str, str]) -> list[str]:
+    return (await process.run(argv, timeout=LIMIT, env=env)).stdout.decode().splitlines()

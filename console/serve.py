@@ -1,0 +1,59 @@
+"""The console's process: the API over its projection, with the cluster's logs behind it."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import AsyncIterator
+
+from console.api import create_api
+from console.projection import Projection
+from gitops.clusters import LogLine, ServiceRef
+from gitops.clusters.podman import Podman
+from gitops.clusters.podman_host import write_configuration
+from pipeline.main import Process, in_background, room
+from pipeline.serve import serve
+
+
+class ClusterLogs:
+    """The running services' lines, read from the cluster that runs them."""
+
+    def __init__(self, cluster: Podman) -> None:
+        self._cluster = cluster
+
+    def service_logs(
+        self,
+        project: str,
+        environment: str,
+        service: str,
+        *,
+        tail: int | None,
+        since: datetime.datetime | None,
+        follow: bool,
+    ) -> AsyncIterator[LogLine]:
+        """The merged lines of all replicas, oldest first."""
+        return self._cluster.logs(ServiceRef(project, environment, service), follow=follow, tail=tail, since=since)
+
+
+async def serve_api(process: Process) -> None:
+    """Fill the projection and answer until the process shall end."""
+    home = room(process.settings, "console")
+    projection = Projection(home / "projection.sqlite")
+    cluster = Podman(instance=process.settings.instance, containers_conf=write_configuration(home))
+
+    async def doctor() -> list[dict[str, str]]:
+        return [
+            {"level": one.level, "subject": one.subject, "message": one.message, "fix": ""}
+            for one in await cluster.check()
+        ]
+
+    api = create_api(
+        projection=projection,
+        store=process.store,
+        logs=ClusterLogs(cluster),
+        token=process.settings.api_token.reveal(),
+        doctor=doctor,
+        stopping=process.stopping,
+    )
+    async with in_background(projection.follow(process.store.bus)):
+        await serve(process, api)
+    projection.close()

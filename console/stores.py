@@ -1,0 +1,80 @@
+"""The configuration files of the two stores that Enclii runs itself: NATS and the registry.
+
+NATS holds back, by user, what a process must not say: the builder, which runs strangers' code, cannot claim a
+release, and only the receiver and the git host can hand in deliveries.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from console.ports import LOOPBACK
+
+MAX_PAYLOAD: Final = 8 << 20
+
+_RELEASES = ("ev.release.ready.>", "st.release.>", "st.verdict.>")
+_DEPLOYMENTS = ("ev.deployment.>", "st.deployment.>", "st.target.>", "st.live.>", "st.route.>", "st.config.>")
+_DELIVERIES = ("hooks.>",)
+_PLANS = ("ev.build.requested.>",)
+_IMAGES = ("ev.image.built.>",)
+_COMMANDS = ("ev.rollback.>", "ev.hold.>", "ev.resume.>", "ev.deploy.>", "ev.destroy.>")
+_LINKS = ("ev.link.>",)
+_STATE = tuple(subject for subject in (*_RELEASES, *_DEPLOYMENTS) if subject.startswith("st."))
+_STREAMS = ("$JS.API.STREAM.DELETE.>", "$JS.API.STREAM.PURGE.>", "$JS.API.STREAM.MSG.DELETE.>")
+
+FORBIDDEN: Final[Mapping[str, tuple[str, ...]]] = {
+    "receiver": (*_RELEASES, *_DEPLOYMENTS, *_PLANS, *_IMAGES, *_COMMANDS, *_LINKS, *_STREAMS),
+    "githost": (*_RELEASES, *_DEPLOYMENTS, *_PLANS, *_IMAGES, *_COMMANDS, *_STREAMS),
+    "planner": (*_RELEASES, *_DEPLOYMENTS, *_COMMANDS, *_LINKS, *_STREAMS),
+    "builder": (*_RELEASES, *_DEPLOYMENTS, *_DELIVERIES, *_PLANS, *_COMMANDS, *_LINKS, *_STREAMS),
+    "signer": (*_DEPLOYMENTS, *_DELIVERIES, *_PLANS, *_IMAGES, *_COMMANDS, *_LINKS, *_STREAMS),
+    "committer": (*_DELIVERIES, *_IMAGES, *_STREAMS),
+    "syncer": (*_DELIVERIES, *_PLANS, *_IMAGES, *_RELEASES[:2], *_COMMANDS, *_LINKS, *_STREAMS),
+    "door": ("ev.>", "st.>", "hooks.>", "log.>", *_STREAMS),
+    "console": (*_STATE, *_STREAMS),
+}
+"""What each process may not publish. ``PIPE`` carries state and events, so the subjects tell them apart.
+
+The console may send any event, because a parked one goes through again by its hand; it decides nothing by itself."""
+
+
+def nats(*, store: Path, port: int, monitor: int, passwords: Mapping[str, str]) -> str:
+    """The server's configuration: loopback only, every write fsynced, a user for each process."""
+    users = "\n".join(_user(name, password) for name, password in passwords.items())
+    return f"""\
+listen: "{LOOPBACK}:{port}"
+http: "{LOOPBACK}:{monitor}"
+max_payload: {MAX_PAYLOAD}
+lame_duck_duration: 30s
+jetstream {{
+  store_dir: {json.dumps(str(store))}
+  sync_interval: always
+}}
+authorization {{
+  users: [
+{users}
+  ]
+}}
+"""
+
+
+def _user(name: str, password: str) -> str:
+    deny = json.dumps(list(FORBIDDEN[name]))
+    return (
+        f"    {{user: {json.dumps(name)}, password: {json.dumps(password)},"
+        f" permissions: {{publish: {{deny: {deny}}}}}}}"
+    )
+
+
+def registry(*, store: Path, port: int, secret: str) -> str:
+    """The registry's configuration; JSON, which is YAML too."""
+    document = {
+        "version": "0.1",
+        "log": {"level": "warn", "accesslog": {"disabled": True}},
+        "storage": {"filesystem": {"rootdirectory": str(store)}, "delete": {"enabled": True}},
+        "http": {"addr": f"{LOOPBACK}:{port}", "secret": secret},
+    }
+    return json.dumps(document, indent=2) + "\n"

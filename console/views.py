@@ -1,0 +1,197 @@
+"""Answers of the API as lines of text: pure functions from JSON to tables, ready for any terminal or pipe.
+
+Text from outside passes through ``printable``, so no name, message or reason can drive the reader's terminal.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from console.texts import age, printable, seconds_between, short, span
+
+Value = dict[str, Any]
+GAP: Final = "  "
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns as wide as their widest cell; the last is not padded."""
+    cells = [list(header), *[[printable(cell) for cell in row] for row in rows]]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    lines = (GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells)
+    return "\n".join(lines)
+
+
+def when(moment: str, now: datetime.datetime, *, relative: bool) -> str:
+    """A time for people (``2h ago``) or for a file (RFC 3339)."""
+    if not moment:
+        return "-"
+    return f"{age(moment, now)} ago" if relative else moment
+
+
+def processes(answer: Value, now: datetime.datetime) -> str:
+    """``ps``: a line of state per service, then one row per process."""
+    rows = [
+        [p["process"], p["ready"], _status(p), str(p["restarts"]), age(p["started_at"], now), p["release"] or "-"]
+        for p in answer["processes"]
+    ]
+    heads = [_headline(service) for service in answer["services"]]
+    return "\n".join([*heads, table(("PROCESS", "READY", "STATUS", "RESTARTS", "AGE", "RELEASE"), rows)])
+
+
+def _status(row: Value) -> str:
+    return f"{row['status']} ({row['reason']})" if row.get("reason") else str(row["status"])
+
+
+def _headline(service: Value) -> str:
+    live, desired = service["live"], service["desired"]
+    parts = [f"{service['project']}/{service['environment']} {service['service']}"]
+    parts.append(f"live {live['version']} {short(live['image'])}" if live else "nothing live")
+    if desired and (not live or live["deployment"] != desired["deployment"]):
+        parts.append(f"(desired {desired['version'] or 'none'})")
+    if service["hold"]:
+        parts.append("held")
+    parts += [service["url"], service["health"]]
+    return GAP.join(printable(part) for part in parts if part)
+
+
+def releases(answer: Value, now: datetime.datetime, *, relative: bool) -> str:
+    """``releases``: newest first, the live one starred."""
+    rows = [
+        [
+            r["version"] + ("*" if r["live"] else ""),
+            r["status"],
+            r["git_sha"][:7],
+            short(r["digest"]),
+            r["actor"] or "-",
+            r["via"],
+            when(r["created_at"], now, relative=relative),
+        ]
+        for r in answer["releases"]
+    ]
+    return table(("REL", "STATUS", "COMMIT", "DIGEST", "BY", "VIA", "WHEN"), rows)
+
+
+def status(answer: Value, now: datetime.datetime, *, relative: bool) -> str:
+    """``status``: one block per service, and the newest run."""
+    blocks = [_block(service, now, relative=relative) for service in answer["services"]]
+    run = answer["last_run"]
+    if run:
+        told = f"{run['id']} {run['status']} {run['sha'][:7]} {run['subject_line']}"
+        reason = f" ({run['reason']})" if run["reason"] else ""
+        blocks.append(f"last run  {printable(told + reason)}")
+    return "\n\n".join(blocks) if blocks else "nothing is deployed yet"
+
+
+def _block(service: Value, now: datetime.datetime, *, relative: bool) -> str:
+    live, desired, hold = service["live"], service["desired"], service["hold"]
+    pairs = [
+        ("service", f"{service['project']}/{service['environment']} {service['service']}"),
+        ("status", _status(service) + f", {service['health']}"),
+        ("live", _side(live) + (_running(live, now, relative=relative) if live else "")),
+        ("desired", _side(desired)),
+        ("held", _hold(hold, now, relative=relative) if hold else ""),
+        ("message", service["message"]),
+        ("url", service["url"]),
+        ("next", service["next"]),
+    ]
+    return "\n".join(f"{name:<8}  {printable(value)}" for name, value in pairs if value)
+
+
+def _running(live: Value, now: datetime.datetime, *, relative: bool) -> str:
+    return f"  {live['replicas']}  since {when(live['since'], now, relative=relative)}"
+
+
+def _side(side: Value | None) -> str:
+    return f"{side['version'] or 'unknown release'} {short(side['image'])}" if side and side["image"] else "nothing"
+
+
+def _hold(hold: Value, now: datetime.datetime, *, relative: bool) -> str:
+    waiting = f"; {hold['waiting']} waits" if hold["waiting"] else ""
+    reason = f": {hold['reason']}" if hold["reason"] else ""
+    return f"by {hold['by'] or '-'}, {when(hold['since'], now, relative=relative)}{reason}{waiting}"
+
+
+def why(answer: Value, now: datetime.datetime, *, relative: bool) -> str:
+    """``why``: each thing that is known, oldest kind of work first."""
+    lines: list[str] = []
+    for run in answer["runs"]:
+        lines.append(f"run {run['id']}  {_ended(run)}  {run['sha'][:7]} by {run['actor']}")
+    for job in answer["jobs"]:
+        lines.append(f"job {job['run']}/{job['service']}  {_ended(job)}")
+    for release in answer["releases"]:
+        lines.append(f"release {release['id']}  {short(release['image'])}  {release['sha'][:7]}")
+    for found in answer["deployments"]:
+        place = f"{found['project']}/{found['environment']} {found['service']}"
+        lines.append(f"deployment {found['id']}  {place}  {_ended(found)}")
+    for found in answer["decisions"]:
+        moment = when(found["at"], now, relative=relative)
+        lines.append(f"decision on {found['about']} {found['id']}  {moment}  {found['outcome']}  {_reason(found)}")
+    for found in answer["parked"]:
+        lines.append(f"parked {found['id']}  {found['event_type']}  {_reason(found)}")
+    return "\n".join(printable(line) for line in lines)
+
+
+def _ended(found: Value) -> str:
+    reason = _reason(found)
+    return f"{found['status']}  {reason}" if reason else str(found["status"])
+
+
+def _reason(found: Value) -> str:
+    return ": ".join(part for part in (found.get("reason", ""), found.get("message", "")) if part)
+
+
+def parked(answer: Value, now: datetime.datetime, *, relative: bool) -> str:
+    """``parked``: what waits for a person."""
+    names = ("id", "consumer", "event_type", "reason", "attempts")
+    rows = [[*(str(p[name]) for name in names), when(p["at"], now, relative=relative)] for p in answer["parked"]]
+    return table(("ID", "STAGE", "EVENT", "REASON", "TRIES", "WHEN"), rows)
+
+
+def checks(answer: Value) -> str:
+    """``doctor``: one line per check, and how to mend it."""
+    rows = [[c["level"], c["subject"], c["message"]] for c in answer["checks"]]
+    fixes = [f"fix {c['subject']}: {c['fix']}" for c in answer["checks"] if c.get("fix")]
+    return "\n".join([table(("LEVEL", "CHECK", "MESSAGE"), rows), *map(printable, fixes)])
+
+
+def plan(found: Value) -> str:
+    """``rollback --plan``: what would change, and the command that does it."""
+    place = f"-p {found['project']} -e {found['environment']} -s {found['service']}"
+    undone = ", ".join(f"{d['version']} ({d['git_sha'][:7]})" for d in found["undone"]) or "nothing"
+    lines = [
+        f"{found['project']}/{found['environment']} {found['service']}  {found['from']} → {found['to']}",
+        f"  image   {short(found['image'])}  of commit {found['git_sha'][:7]}",
+        f"  undone  {undone}",
+        f"  hold    newer releases will be built and wait until: enclii resume {place}",
+        f"Run: enclii rollback --to {found['to']} {place}",
+    ]
+    return "\n".join(printable(line) for line in lines)
+
+
+def log_line(line: Value, *, prefix: bool, safe: bool) -> str:
+    """A line of a service's or a build's log; on a terminal its control characters are shown, not obeyed."""
+    text = printable(line["text"]) if safe else str(line["text"])
+    return f"{printable(line['replica'])} | {text}" if prefix and line.get("replica") else text
+
+
+def stages(run: Value, now: datetime.datetime) -> Iterator[tuple[str, str]]:
+    """Each stage of a run as (identity with its state, line with elapsed seconds): a new identity is a change."""
+    for job in run["jobs"]:
+        for stage in job["stages"]:
+            end = stage["finished_at"]
+            took = seconds_between(stage["started_at"], _moment(end, now)) or 0.0
+            state = "done" if end else "running" if job["status"] not in ("failed", "cancelled") else job["status"]
+            name = f"{job['service']}  {stage['name']}"
+            yield f"{name} {state}", printable(f"{name}  {state}  {span(took)}")
+        if job["status"] in ("deployed", "held", "failed", "superseded", "cancelled"):
+            yield f"{job['service']} {job['status']}", printable(f"{job['service']}  {_ended(job)}")
+    for found in run["deployments"]:
+        name = f"{found['service']}  {found['environment']}  {found['version']}"
+        took = seconds_between(found["created_at"], _moment(found["running_at"] or found["finished_at"], now)) or 0.0
+        yield f"{name} {found['status']}", printable(f"{name}  {_ended(found)}  {span(took)}")
+
+
+def _moment(text: str, now: datetime.datetime) -> datetime.datetime:
+    return datetime.datetime.fromisoformat(text) if text else now
