@@ -1,0 +1,40 @@
+"""The main story: a push becomes a signed, running release; a second push replaces it; a rollback brings it back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.support.line import Line, commit, eventually, git, running_line, sample
+
+
+def live(line: Line) -> dict[str, object]:
+    services = line.api("/v1/projects/shop/services?environment=production&include_status=true")["services"]
+    return dict(services[0]["current_deployment"] or {}) if services else {}
+
+
+def runs(line: Line, version: str) -> bool:
+    now = live(line)
+    return now.get("version") == version and now.get("status") == "running"
+
+
+def test_a_push_runs_a_second_replaces_it_and_a_rollback_brings_it_back(tmp_path: Path) -> None:
+    with running_line(tmp_path / "home") as line:
+        sample(tmp_path / "shop", "one\n")
+        said = git("push", line.url("shop/shop"), "main", cwd=tmp_path / "shop")
+        assert "run r-" in said
+        eventually(lambda: runs(line, "v1"), what="v1 runs")
+        assert line.page("web.shop.localhost") == "one\n"
+
+        (tmp_path / "shop/index.html").write_text("two\n")
+        commit(tmp_path / "shop", "The second page")
+        git("push", line.url("shop/shop"), "main", cwd=tmp_path / "shop")
+        eventually(lambda: runs(line, "v2"), what="v2 runs")
+        assert line.page("web.shop.localhost") == "two\n"
+
+        line.api("/v1/rollbacks", {"project": "shop", "environment": "production", "service": "web"})
+        eventually(lambda: runs(line, "v1"), what="v1 runs again")
+        assert line.page("web.shop.localhost") == "one\n"
+
+        git("clone", "-q", line.url("enclii/config"), "config", cwd=tmp_path)
+        subjects = git("log", "--format=%s", cwd=tmp_path / "config")
+        assert subjects.splitlines()[0].startswith("Revert shop/web")

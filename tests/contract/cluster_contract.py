@@ -1,0 +1,322 @@
+"""What every cluster must keep, written once; an adapter's own test module imports these tests and gives the fixtures.
+
+``world`` offers the cluster and a way to push images; each test has a service of its own and leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+from uuid import uuid4
+
+import pytest
+
+from gitops.clusters import Cluster, LogLine, Observation, Replica, ServiceRef, Wanted
+from pipeline.errors import Permanent
+
+LIMIT = 30.0
+SAY_AND_STAY = "echo one; echo two >&2; exec sleep 1000"
+SAY_AND_DIE = "echo about to fail >&2; exit 3"
+COUNT = "i=0; while [ $i -lt 300 ]; do echo line $i; i=$((i+1)); done; exec sleep 1000"
+DIE_ONCE = "echo begin; sleep 2; echo end; exit 1"
+
+
+class World(Protocol):
+    """What an adapter's test module provides."""
+
+    @property
+    def cluster(self) -> Cluster: ...
+
+    def image(self, page: str) -> str: ...
+
+    async def fetch(self, replica: Replica) -> str: ...
+
+    async def interrupt_start(self, wanted: Wanted) -> None: ...
+
+    async def left(self, ref: ServiceRef) -> list[str]: ...
+
+
+@dataclass(frozen=True)
+class Service:
+    """One service of one test."""
+
+    ref: ServiceRef
+    world: World
+
+    def wanted(
+        self, deployment: str = "d1", *, page: str = "one", replicas: int = 1, path: str = "/", **container: Any
+    ) -> Wanted:
+        image = self.world.image(page)
+        ports = [] if "command" in container else [{"containerPort": 8080}]
+        probe = {"readinessProbe": {"httpGet": {"path": path, "port": 8080}}} if ports else {}
+        one = {"name": "web", "image": image, "ports": ports, **probe, **container}
+        document = {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": self.ref.service},
+            "spec": {"replicas": replicas, "template": {"spec": {"containers": [one]}}},
+        }
+        return Wanted(self.ref, deployment=deployment, release=f"v-{deployment}", image=image, documents=(document,))
+
+    def script(self, text: str, deployment: str = "d1") -> Wanted:
+        return self.wanted(deployment, command=["/bin/sh", "-c", text])
+
+
+@contextlib.asynccontextmanager
+async def a_service(world: World) -> AsyncIterator[Service]:
+    service = Service(ServiceRef(f"shop-{uuid4().hex[:8]}", "production", "web"), world)
+    try:
+        yield service
+    finally:
+        await world.cluster.remove(service.ref, grace=0)
+
+
+async def until(ask: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(LIMIT):
+        while not await ask():  # noqa: ASYNC110 - the condition lives in another process
+            await asyncio.sleep(0.05)
+
+
+async def only(world: World, ref: ServiceRef) -> Observation:
+    (one,) = await world.cluster.observe(ref)
+    return one
+
+
+def texts(lines: Sequence[LogLine]) -> list[str]:
+    return [line.text.decode() for line in lines]
+
+
+def test_a_started_service_becomes_healthy_and_shows_the_digest_that_runs(world: World) -> None:
+    async def go() -> None:
+        async with a_service(world) as service:
+            wanted = service.wanted(page="hello")
+            await world.cluster.start(wanted)
+            await world.cluster.wait_healthy(wanted, timeout=LIMIT)
+
+            (replica,) = (await only(world, service.ref)).replicas
+            assert (replica.state, replica.digest) == ("ready", wanted.digest)
+            assert "hello" in await world.fetch(replica)
+
+    asyncio.run(go())
+
+
+def test_starting_twice_makes_nothing_twice(world: World) -> None:
+    async def go() -> None:
+        async with a_service(world) as service:
+            wanted = service.wanted(replicas=2)
+            await world.cluster.start(wanted)
+            before = await only(world, service.ref)
+            await world.cluster.start(wanted)
+
+            after = await only(world, service.ref)
+            assert len(after.replicas) == 2
+            assert [one.started_at for one in after.replicas] == [one.started_at for one in before.replicas]
+
+    asyncio.run(go())
+
+
+def test_a_new_deployment_runs_beside_the_old_one_until_the_old_is_stopped(world: World) -> None:
+    async def go() -> None:
+        async with a_service(world) as service:
+            old, new = service.wanted("d1", page="old"), service.wanted("d2", page="new")
+            await world.cluster.start(old)
+            (before,) = (await only(world, service.ref)).replicas
+            await world.cluster.start(new)
+            await world.cluster.wait_healthy(new, timeout=LIMIT)
+
+            both = {one.deployment: one for one in await world.cluster.observe(service.ref)}
+            assert both["d1"].replicas[0].started_at == before.started_at
+            assert "old" in await world.fetch(both["d1"].replicas[0])
+            await world.cluster.stop(service.ref, keep=frozenset({"d2"}), grace=0)
+            last = await only(world, service.ref)
+            assert (last.deployment, last.replicas[0].started_at) == ("d2", both["d2"].replicas[0].started_at)
+
+    asyncio.run(go())
+
+
+def test_the_same_release_can_be_deployed_a_second_time(world: World) -> None:
+    async def go() -> None:
+        async with a_service(world) as service:
+            first = service.wanted("d1")
+            again = replace(first, deployment="d2")
+            await world.cluster.start(first)
+            await world.cluster.start(again)
+
+            assert [one.deployment for one in await world.cluster.observe(service.ref)] == ["d1", "d2"]
+
+    asyncio.run(go())
+
+
+def test_a_crash_loop_is_stopped_and_told_with_its_last_words(world: World) -> None:
+    async def go() -> None:
+        async with a_service(world) as service:
+            wanted = service.script(SAY_AND_DIE)
+            await world.cluster.start(wanted)
+            with pytest.raises(Permanent, match="about to fail") as caught:
+                await world.cluster.wait_healthy(wanted, timeout=LIMIT)
+
+            assert caught.value.reason == "crash_loop"
+            (replica,) = (await only(world, service.ref)).replicas
+            assert (replica.state, replica.exit_code) == ("failing", 3)
+
+    asyncio.run(go())
+
+
+def test_a_health_path_that_is_not_there_is_unhealthy(world: World) -> None:
+    async def go() -> None:
+        async with a_service(world) as service:
+            wanted = service.wanted(path="/missing")
+            await world.cluster.start(wanted)
+            with pytest.raises(Permanent, match="GET /missing answered 404") as caught:
+                await world.cluster.wait_healthy(wanted, timeout=3)
+
+            assert caught.value.reason == "unhealthy"
+
+    asyncio.run(go())
+
+
+def test_an_image_that_nobody_pushed_is_a_permanent_failure(world: World) -> None:
+    async def go() -> None:
+        async with a_service(world) as service:
+            wanted = service.wanted()
+            missing = replace(wanted, image=wanted.image.partition("@")[0] + "@sha256:" + "0" * 64)
+            with pytest.raises(Permanent) as caught:
+                await world.cluster.start(missing)
+
+            assert caught.value.reason == "image_missing"
+            assert await world.cluster.observe(service.ref) == []
+
+    asyncio.run(go())
+
+
+def test_the_last_lines_of_a_stopped_replica_are_kept(world: World) -> None:
+    async def go() -> None:
+        async with a_service(world) as service:
+            await world.cluster.start(service.script(COUNT))
+            await until(lambda: _said(world, service.ref, "line 299"))
+            (dead,) = await world.cluster.stop(service.ref, keep=frozenset(), grace=0)
+
+            assert texts(dead.lines) == [f"line {number}" for number in range(100, 300)]
+
+    asyncio.run(go())
+
+
+def test_both_streams_of_all_replicas_are_read(world: World) -> None:
+    async def go() -> None:
+        async with a_service(world) as service:
+            await world.cluster.start(replace_count(service.script(SAY_AND_STAY), 2))
+            await until(lambda: _count(world, service.ref, 4))
+            found = [line async for line in world.cluster.logs(service.ref)]
+
+            said = sorted((line.stream, line.text) for line in found)
+            assert said == [("stderr", b"two"), ("stderr", b"two"), ("stdout", b"one"), ("stdout", b"one")]
+            assert len({line.replica for line in found}) == 2
+
+    asyncio.run(go())
+
+
+def test_following_goes_on_through_restarts_without_loss_or_repetition(world: World) -> None:
+    async def go() -> None:
+        async with a_service(world) as service:
+            await world.cluster.start(service.script(DIE_ONCE))
+            followed: list[LogLine] = []
+            async with asyncio.timeout(LIMIT):
+                async for line in world.cluster.logs(service.ref, follow=True):
+                    followed.append(line)
+                    if len(followed) == 5:
+                        break
+
+            assert texts(followed) == ["begin", "end", "begin", "end", "begin"]
+
+    asyncio.run(go())
+
+
+def test_following_shows_replicas_that_come_later(world: World) -> None:
+    async def go() -> None:
+        async with a_service(world) as service:
+            await world.cluster.start(service.script("echo old; exec sleep 1000", "d1"))
+            seen: set[str] = set()
+            async with asyncio.timeout(LIMIT):
+                async for line in world.cluster.logs(service.ref, follow=True):
+                    seen.add(line.text.decode())
+                    if seen == {"old"}:
+                        await world.cluster.start(service.script("echo new; exec sleep 1000", "d2"))
+                    if seen == {"old", "new"}:
+                        break
+
+    asyncio.run(go())
+
+
+def test_a_start_that_was_killed_in_the_middle_is_finished_by_the_next(world: World) -> None:
+    async def go() -> None:
+        async with a_service(world) as service:
+            wanted = service.wanted()
+            await world.interrupt_start(wanted)
+            await world.cluster.start(wanted)
+            await world.cluster.wait_healthy(wanted, timeout=LIMIT)
+
+            assert len((await only(world, service.ref)).replicas) == 1
+
+    asyncio.run(go())
+
+
+def test_events_hint_at_what_happened(world: World) -> None:
+    async def go() -> None:
+        async with a_service(world) as service, contextlib.aclosing(world.cluster.events()) as hints:  # type: ignore[type-var]
+            first = asyncio.ensure_future(anext(hints))
+            number = 0
+            async with asyncio.timeout(LIMIT):
+                while not first.done():  # the watcher may not be listening yet: hints may be lost, never needed
+                    number += 1
+                    await world.cluster.start(service.script("exec sleep 1000", f"d{number}"))
+                    await asyncio.wait({first}, timeout=1)
+
+            assert first.result().ref == service.ref
+
+    asyncio.run(go())
+
+
+def test_removing_leaves_nothing(world: World) -> None:
+    async def go() -> None:
+        async with a_service(world) as service:
+            await world.cluster.start(with_volumes(service.wanted(replicas=2)))
+            await world.cluster.remove(service.ref, grace=0)
+
+            assert await world.cluster.observe(service.ref) == []
+            assert await world.left(service.ref) == []
+
+    asyncio.run(go())
+
+
+async def _lines(world: World, ref: ServiceRef) -> list[str]:
+    return [line.text.decode() async for line in world.cluster.logs(ref)]
+
+
+async def _said(world: World, ref: ServiceRef, text: str) -> bool:
+    return text in await _lines(world, ref)
+
+
+async def _count(world: World, ref: ServiceRef, count: int) -> bool:
+    return len(await _lines(world, ref)) == count
+
+
+def replace_count(wanted: Wanted, replicas: int) -> Wanted:
+    (document,) = wanted.documents
+    return replace(wanted, documents=({**document, "spec": {**document["spec"], "replicas": replicas}},))
+
+
+def with_volumes(wanted: Wanted) -> Wanted:
+    """The same with an empty directory and the files of a ConfigMap."""
+    (document,) = wanted.documents
+    (container,) = document["spec"]["template"]["spec"]["containers"]
+    mounts = [{"name": "tmp", "mountPath": "/tmp"}, {"name": "etc", "mountPath": "/etc/web"}]  # noqa: S108
+    pod = {
+        "containers": [{**container, "volumeMounts": mounts}],
+        "volumes": [{"name": "tmp", "emptyDir": {}}, {"name": "etc", "configMap": {"name": "settings"}}],
+    }
+    config = {"kind": "ConfigMap", "metadata": {"name": "settings"}, "data": {"level": "info"}}
+    spec = {**document["spec"], "template": {"spec": pod}}
+    return replace(wanted, documents=({**document, "spec": spec}, config))

@@ -1,0 +1,115 @@
+"""Podman keeps the cluster contract, on the real podman of this machine, with real images from a real registry.
+
+All that is made carries an instance of its own and is gone afterwards, the pulled images included.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from gitops.clusters import Cluster, Replica, ServiceRef, Wanted, podman_commands, podman_host, subset
+from gitops.clusters.podman import Podman
+from tests.contract.cluster_contract import *  # noqa: F403 - the contract's tests are collected here
+from tests.support.components import needs
+from tests.support.images import push_sample
+from tests.support.registry import running_registry
+
+
+@dataclass
+class PodmanWorld:
+    """One instance on this machine's podman and one registry."""
+
+    cluster: Cluster
+    instance: str
+    registry: str
+    env: dict[str, str]
+    pages: dict[str, str] = field(default_factory=dict)
+
+    def image(self, page: str) -> str:
+        if page not in self.pages:
+            repository = f"shop/{self.instance}"
+            self.pages[page] = f"{self.registry}/{repository}@{push_sample(self.registry, repository, page=page)}"
+        return self.pages[page]
+
+    async def fetch(self, replica: Replica) -> str:
+        assert replica.address is not None
+        host, _, port = replica.address.partition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"GET / HTTP/1.0\r\n\r\n")
+        body = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        return body.decode()
+
+    async def interrupt_start(self, wanted: Wanted) -> None:
+        """Leave what a play that was killed leaves: a pod and its container, created and never started."""
+        workload = subset.translate(wanted)
+        name = podman_commands.pod_name(self.instance, wanted.ref, wanted.deployment, 0)
+        labels = podman_commands.labels(self.instance, wanted, workload, 0)
+        documents = subset.manifests(workload, name=name, labels=labels, host_ports={}, limits=False)
+        self.podman("pull", "-q", "--tls-verify=false", wanted.image)
+        self.podman("kube", "play", "--start=false", "--network", "podman", "-", stdin=json.dumps(documents[-1]))
+
+    async def left(self, ref: ServiceRef) -> list[str]:
+        prefix = podman_commands.service_prefix(self.instance, ref)
+        names = self.podman("ps", "-a", "--external", "--format", "{{.Names}}").split()
+        names += self.podman("pod", "ps", "--format", "{{.Name}}").split()
+        names += self.podman("volume", "ls", "--format", "{{.Name}}").split()
+        networks = self.podman("network", "ls", "--format", "{{.Name}}").split()
+        return [name for name in names if name.startswith(prefix)] + [
+            name for name in networks if name == podman_commands.network_name(self.instance, ref)
+        ]
+
+    def podman(self, *words: str, stdin: str | None = None) -> str:
+        done = subprocess.run(
+            ["podman", *words], input=stdin, env=self.env, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 0, f"{words}: {done.stderr}"
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PodmanWorld]:
+    needs("podman", "buildah", "docker-registry", "busybox")
+    folder: Path = tmp_path_factory.mktemp("podman")
+    instance = f"test-{uuid4().hex[:10]}"
+    conf = podman_host.write_configuration(folder)
+    env = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", **podman_host.environment(conf, None)}
+    with running_registry(folder / "registry") as registry:
+        made = PodmanWorld(Podman(instance=instance, containers_conf=conf), instance, registry, env)
+        yield made
+    _forget_images(made)
+
+
+def _forget_images(world: PodmanWorld) -> None:
+    for image in world.pages.values():
+        subprocess.run(["podman", "rmi", "-f", image], env=world.env, capture_output=True, timeout=60, check=False)
+
+
+def test_doctor_describes_this_podman(world: PodmanWorld) -> None:
+    subjects = {finding.subject for finding in asyncio.run(world.cluster.check())}
+
+    assert {"podman", "podman user", "podman cgroups", "podman storage"} <= subjects
+
+
+def test_two_instances_never_see_each_other(world: PodmanWorld) -> None:
+    other = Podman(instance=f"{world.instance}-other")
+
+    assert asyncio.run(other.observe()) == []
+
+
+def test_a_podman_that_cannot_answer_is_an_error_for_the_doctor(world: PodmanWorld, tmp_path: Path) -> None:
+    broken = tmp_path / "containers.conf"
+    broken.write_text("this is no configuration")
+
+    (finding,) = asyncio.run(Podman(instance=world.instance, containers_conf=broken).check())
+
+    assert finding.level == "error"

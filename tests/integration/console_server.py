@@ -1,0 +1,136 @@
+"""The console for one test: a real nats-server, the projection that follows it, and the API in a real uvicorn."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from console.api import create_api
+from console.client import Client, Failure
+from console.projection import Projection
+from gitops.clusters import LogLine
+from pipeline.bus import connect
+from pipeline.records import Record
+from pipeline.store import Change, Step, Store
+from tests.support.nats import running_nats
+
+TOKEN = "the-token-of-a-test"
+LIMIT = 30.0
+
+
+@dataclass
+class Lines:
+    """Lines as a cluster would give them, oldest first."""
+
+    lines: list[LogLine] = field(default_factory=list)
+    asked: list[dict[str, Any]] = field(default_factory=list)
+
+    async def service_logs(
+        self,
+        project: str,
+        environment: str,
+        service: str,
+        *,
+        tail: int | None,
+        since: datetime.datetime | None,
+        follow: bool,
+    ) -> AsyncIterator[LogLine]:
+        self.asked.append({"of": (project, environment, service), "tail": tail, "since": since, "follow": follow})
+        for line in self.lines:
+            yield line
+
+
+@dataclass
+class Console:
+    """What a test works with; ``ask`` runs a blocking call of the client beside the server's loop."""
+
+    store: Store
+    projection: Projection
+    client: Client
+    url: str
+    logs: Lines
+    stopping: asyncio.Event
+
+    async def put(self, *records: Record) -> None:
+        """Write records and wait until they can be read."""
+        await self.store.commit(Step(tuple(Change(record, None) for record in records)))
+        entry = await self.store.bus.get(records[-1].subject)
+        assert entry is not None
+        await self.reached(entry.seq)
+
+    async def reached(self, seq: int) -> None:
+        """Wait until the projection has applied ``seq``."""
+        while True:
+            moved = self.projection.moved
+            if self.projection.position() >= seq:
+                return
+            await moved.wait()
+
+    async def get(self, address: str, **query: str | int | bool) -> Any:
+        return await asyncio.to_thread(self.client.get, address, query)
+
+    async def post(self, address: str, body: dict[str, Any], key: str = "") -> Any:
+        return await asyncio.to_thread(lambda: self.client.post(address, body, key=key))
+
+    async def failure(self, address: str, **query: str | int | bool) -> Failure:
+        """The failure that asking ends in."""
+        try:
+            found = await self.get(address, **query)
+        except Failure as failure:
+            return failure
+        raise AssertionError(f"{address} answered {found}")
+
+
+def with_console(tmp: Path, story: Callable[[Console], Awaitable[None]]) -> None:
+    """Run ``story`` beside a console of its own."""
+
+    async def go(url: str) -> None:
+        async with asyncio.timeout(LIMIT), _console(url, tmp) as console:
+            await story(console)
+
+    with running_nats(tmp) as url:
+        asyncio.run(go(url))
+
+
+@asynccontextmanager
+async def _console(nats_url: str, tmp: Path) -> AsyncIterator[Console]:
+    bus = await connect(nats_url, name="test")
+    await bus.create_streams()
+    projection, store, logs = Projection(tmp / "console.sqlite"), Store(bus, "test"), Lines()
+    stopping = asyncio.Event()
+    following = asyncio.create_task(projection.follow(bus))
+    app = create_api(projection=projection, store=store, logs=logs, token=TOKEN, stopping=stopping)
+    try:
+        async with serving(app) as url:
+            yield Console(store, projection, Client(url, TOKEN), url, logs, stopping)
+    finally:
+        following.cancel()
+        with suppress(asyncio.CancelledError):
+            await following
+        projection.close()
+        await bus.close()
+
+
+@asynccontextmanager
+async def serving(app: Any) -> AsyncIterator[str]:
+    """The address of ``app`` in a uvicorn on a port that the system chose."""
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, lifespan="off", log_level="warning", ws="none")
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(server.serve())
+    try:
+        while not server.started:
+            await asyncio.sleep(0.005)
+            if task.done():
+                task.result()
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        await task

@@ -1,0 +1,215 @@
+"""The program against a real API: what it prints, what it asks for, and how it exits; the test decides the commands."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from console import cli
+from pipeline.events import HoldRequested, LinkRequested, RollbackRequested, decode
+from pipeline.hooks import hook_secret
+from pipeline.records import Decision, Outcome
+from tests.integration import console_records as data
+from tests.integration.console_server import TOKEN, Console, with_console
+
+PLACE = ("-p", "shop", "-e", "production", "-s", "web")
+
+
+@dataclass
+class Ended:
+    code: int
+    out: str
+    err: str
+
+
+async def enclii(console: Console, cwd: Path, *arguments: str) -> Ended:
+    """Run the program as its entry does, in a thread of its own."""
+    out, err = io.StringIO(), io.StringIO()
+
+    def call() -> int:
+        return cli.run(arguments, {"ENCLII_SERVER": console.url, "ENCLII_TOKEN": TOKEN}, cwd)
+
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = await asyncio.to_thread(call)
+    return Ended(code, out.getvalue(), err.getvalue())
+
+
+async def next_event(console: Console, kind: str) -> bytes:
+    """The first event of that type."""
+    async with console.store.bus.watch(f"ev.{kind}.*") as messages:
+        return (await anext(messages)).data
+
+
+async def decide(console: Console, wanted: str, outcome: Outcome, reason: str) -> None:
+    await console.put(Decision(id=wanted, about="command", outcome=outcome, reason=reason, message="because"))
+
+
+def test_ps_finds_the_only_project_and_lists_its_processes(tmp_path: Path) -> None:
+    async def story(console: Console) -> None:
+        await console.put(*data.shop())
+        ended = await enclii(console, tmp_path, "ps")
+        rows = ended.out.splitlines()
+        assert (ended.code, ended.err) == (0, "")
+        assert rows[1].split() == ["PROCESS", "READY", "STATUS", "RESTARTS", "AGE", "RELEASE"]
+        assert [row.split()[0] for row in rows[2:]] == ["web.1", "web.2"]
+
+    with_console(tmp_path, story)
+
+
+@pytest.mark.parametrize("verb", [["ps"], ["status"], ["releases"], ["parked"], ["why", "v2"], ["rollback", "--plan"]])
+def test_every_read_speaks_json(tmp_path: Path, verb: list[str]) -> None:
+    async def story(console: Console) -> None:
+        await console.put(*data.shop())
+        place = [] if verb == ["parked"] else list(PLACE)
+        ended = await enclii(console, tmp_path, *verb, *place, "-o", "json")
+        assert ended.code == 0, ended.err
+        assert isinstance(json.loads(ended.out), dict)
+
+    with_console(tmp_path, story)
+
+
+def test_an_unknown_service_is_exit_five_with_a_suggestion(tmp_path: Path) -> None:
+    async def story(console: Console) -> None:
+        await console.put(*data.shop())
+        ended = await enclii(console, tmp_path, "releases", "-s", "wbe")
+        assert ended.code == 5
+        assert "did you mean web?" in ended.err
+        assert ended.out == ""
+
+    with_console(tmp_path, story)
+
+
+def test_an_environment_that_is_not_settled_is_asked_for(tmp_path: Path) -> None:
+    async def story(console: Console) -> None:
+        await console.put(*data.shop())
+        ended = await enclii(console, tmp_path, "rollback")
+        assert ended.code == 2
+        assert "production, staging" in ended.err
+
+    with_console(tmp_path, story)
+
+
+def test_a_rollback_waits_until_the_old_image_is_live_and_says_how_to_undo_it(tmp_path: Path) -> None:
+    async def story(console: Console) -> None:
+        await console.put(*data.shop())
+        running = asyncio.create_task(enclii(console, tmp_path, "rollback", "--reason", "errors", *PLACE))
+        event = decode("rollback.requested", await next_event(console, "rollback.requested"))
+        assert isinstance(event, RollbackRequested)
+        await decide(console, event.id, "accepted", "rolled_back")
+        again = data.deployment(1, data.IMAGE1, data.SHA1, data.AT1, "progressing")
+        await console.put(again, data.target(1, data.IMAGE1, data.SHA1, held=True))
+        await console.put(data.live(1, data.IMAGE1, data.AT2))
+
+        ended = await running
+
+        assert (event.to, event.expected, event.why) == (1, "d-2", "errors")
+        assert ended.code == 0, ended.err
+        assert "v1 is live" in ended.out
+        assert "Undo: enclii rollback --to v2" in ended.err
+        assert "Release the hold: enclii resume -p shop" in ended.err
+
+    with_console(tmp_path, story)
+
+
+def test_a_refused_command_is_exit_six_with_its_reason(tmp_path: Path) -> None:
+    async def story(console: Console) -> None:
+        await console.put(*data.shop())
+        running = asyncio.create_task(enclii(console, tmp_path, "hold", *PLACE))
+        event = decode("hold.requested", await next_event(console, "hold.requested"))
+        assert isinstance(event, HoldRequested)
+        await decide(console, event.id, "refused", "already_held")
+
+        ended = await running
+
+        assert ended.code == 6
+        assert "reason: already_held" in ended.err
+
+    with_console(tmp_path, story)
+
+
+def test_a_failed_rollback_with_the_old_release_still_live_is_exit_seven(tmp_path: Path) -> None:
+    async def story(console: Console) -> None:
+        await console.put(*data.shop())
+        running = asyncio.create_task(enclii(console, tmp_path, "rollback", *PLACE))
+        event = decode("rollback.requested", await next_event(console, "rollback.requested"))
+        await decide(console, event.id, "accepted", "rolled_back")
+        failed = data.deployment(1, data.IMAGE1, data.SHA1, data.AT1, "failed")
+        await console.put(failed, data.target(1, data.IMAGE1, data.SHA1))
+
+        ended = await running
+
+        assert ended.code == 7, ended.err
+        assert "v2 is still live" in ended.err
+
+    with_console(tmp_path, story)
+
+
+def test_what_failed_before_a_rollback_does_not_fail_it(tmp_path: Path) -> None:
+    async def story(console: Console) -> None:
+        await console.put(*data.shop(), data.deployment(2, data.IMAGE2, data.SHA2, data.AT2, "failed"))
+        await console.put(data.live(1, data.IMAGE1, data.AT1))
+        running = asyncio.create_task(enclii(console, tmp_path, "rollback", *PLACE))
+        event = decode("rollback.requested", await next_event(console, "rollback.requested"))
+        await decide(console, event.id, "accepted", "rolled_back")
+        await console.put(data.deployment(1, data.IMAGE1, data.SHA1, data.AT1, "running"))
+        await console.put(data.target(1, data.IMAGE1, data.SHA1))
+
+        ended = await running
+
+        assert ended.code == 0, ended.err
+
+    with_console(tmp_path, story)
+
+
+def test_a_hold_without_a_service_is_decided_for_each(tmp_path: Path) -> None:
+    async def story(console: Console) -> None:
+        await console.put(*data.shop())
+        running = asyncio.create_task(enclii(console, tmp_path, "hold", "-e", "production"))
+        event = decode("hold.requested", await next_event(console, "hold.requested"))
+        await decide(console, f"{event.id}/web", "accepted", "held")
+
+        ended = await running
+
+        assert (ended.code, ended.out) == (0, "because\n"), ended.err
+
+    with_console(tmp_path, story)
+
+
+def test_linking_says_what_to_paste_into_github(tmp_path: Path) -> None:
+    async def story(console: Console) -> None:
+        (tmp_path / ".enclii" / "secrets").mkdir(parents=True)
+        (tmp_path / ".enclii" / "addresses.json").write_text("{}")
+        (tmp_path / ".enclii" / "secrets" / "webhook-secrets").write_text("root\n")
+        running = asyncio.create_task(enclii(console, tmp_path, "link", "https://github.com/Owner/Shop.git"))
+        event = decode("link.requested", await next_event(console, "link.requested"))
+        assert isinstance(event, LinkRequested)
+        await decide(console, event.id, "accepted", "linked")
+
+        ended = await running
+
+        assert (event.repository, event.project, event.forge) == ("github:Owner/Shop", "shop", "github")
+        assert ended.code == 0, ended.err
+        assert f"/hooks/github/{event.hook}\n" in ended.err
+        assert hook_secret("root", event.hook) in ended.err
+
+    with_console(tmp_path, story)
+
+
+def test_watching_prints_one_line_per_change(tmp_path: Path) -> None:
+    async def story(console: Console) -> None:
+        await console.put(*data.shop(), data.run(3, "running"), data.job(3, "building"))
+        watching = asyncio.create_task(enclii(console, tmp_path, "status", "--watch"))
+        await console.put(data.job(3, "deployed"), data.run(3, "succeeded"))
+
+        ended = await watching
+
+        assert ended.code == 0, ended.err
+        assert ended.out.splitlines() == ["web  deployed"]
+
+    with_console(tmp_path, story)

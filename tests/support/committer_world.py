@@ -1,0 +1,207 @@
+"""One committer on a real event store and a real config repository, for the tests that drive it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+from msgspec.structs import replace
+
+from gitops.committer import Committer, Result
+from gitops.configrepo import ConfigRepo
+from gitops.layout import Place
+from gitops.requests import Ports
+from pipeline.bus import Bus, connect
+from pipeline.events import (
+    ConfigMoved,
+    Event,
+    LinkRequested,
+    ReleaseReady,
+    RollbackRequested,
+)
+from pipeline.names import token
+from pipeline.records import Decision, Deployment, Release, Target, Verdict
+from pipeline.servicefile import ServiceSpec
+from pipeline.store import Change, Step, Store, now
+from tests.support.config_git import Person, bare, git, served
+from tests.support.nats import running_nats
+
+WEB = Place("shop", "production", "web")
+
+
+def sha_of(number: int) -> str:
+    return f"{number:040x}"
+
+
+def image_of(number: int, service: str = "web") -> str:
+    return f"registry.example:5000/shop/{service}@sha256:{number:064x}"
+
+
+@dataclass
+class World:
+    """One store, one config repository, one committer, and sources whose commits form one line."""
+
+    tmp: Path
+    remote: Path
+    url: str
+    store: Store
+    committer: Committer = field(init=False)
+    refuse: dict[str, Exception] = field(default_factory=dict)
+    diverged: set[tuple[str, str]] = field(default_factory=set)
+    resuming: dict[str, frozenset[str]] = field(default_factory=dict)
+    asked: int = 0
+
+    def __post_init__(self) -> None:
+        self.committer = self.new_committer()
+
+    def new_committer(self, mirror: str = "mirror") -> Committer:
+        repo = ConfigRepo(self.tmp / mirror, self.url)
+        ports = Ports(gate=self.gate, is_descendant=self.is_descendant, resumes=self.resumes)
+        return Committer(repo, self.store, ports=ports, history=self.history)
+
+    async def gate(self, release: Release) -> Verdict:
+        self.asked += 1
+        if release.id in self.refuse:
+            raise self.refuse[release.id]
+        digest = "sha256:" + token(release.id)
+        return Verdict(
+            image=release.image, source_url=release.source_url, shas=(release.sha,), provenance=digest, verified_at=""
+        )
+
+    async def is_descendant(self, repository: str, new: str, old: str) -> bool | None:
+        if (new, old) in self.diverged or (old, new) in self.diverged:
+            return False
+        return int(new, 16) >= int(old, 16)
+
+    async def resumes(self, release: Release) -> frozenset[str]:
+        return self.resuming.get(release.id, frozenset())
+
+    async def history(self, place: Place) -> list[Deployment]:
+        known = [
+            one for one in await self.store.all(Deployment) if (one.project, one.environment, one.service) == place
+        ]
+        return sorted(known, key=lambda one: one.created_at)
+
+    async def release(self, number: int, service: str = "web", **spec: object) -> ReleaseReady:
+        """Store a release and return the event that says it is ready."""
+        stated = ServiceSpec(name=service, **{"port": 8080, "health": "/healthz", **spec})  # type: ignore[arg-type]
+        release = Release(
+            id=f"shop.{service}.v{number}",
+            project="shop",
+            service=service,
+            number=number,
+            image=image_of(number, service),
+            sha=sha_of(number),
+            ref="refs/heads/main",
+            repository="local:shop/shop",
+            source_url="http://git.example/shop/shop.git",
+            actor="deployer",
+            subject_line="a change",
+            run=f"r-{number}",
+            spec=msgspec.Raw(msgspec.json.encode(stated)),
+        )
+        await self.store.commit(Step((Change(release, None),)))
+        return ReleaseReady(
+            id=f"r-{number}/{service}", release=release.id, run=release.run, project="shop", service=service
+        )
+
+    async def link(self, **given: object) -> LinkRequested:
+        event = LinkRequested(
+            id="link-1",
+            project="shop",
+            repository="local:shop/shop",
+            name="shop",
+            forge="local",
+            url="http://git.example/shop/shop.git",
+            actor="deployer",
+            **given,  # type: ignore[arg-type]
+        )
+        await self.do(event)
+        return event
+
+    async def do(self, *events: Event) -> list[Result]:
+        """Handle a group and record its results, as the process does."""
+        results = await self.committer.handle(events)
+        await self.record(results)
+        return results
+
+    async def record(self, results: list[Result]) -> None:
+        for result in results:
+            await self.store.commit(result.step)
+
+    async def deployed(self, number: int) -> Deployment:
+        """Release and deploy a version, and let it have been seen running."""
+        await self.do(await self.release(number))
+        return await self.seen_running()
+
+    async def seen_running(self) -> Deployment:
+        stored = await self.store.get(Deployment, (await self.target()).deployment)
+        assert stored is not None
+        running = replace(stored.record, status="running", running_at=now())
+        await self.store.commit(Step((Change(running, stored.seq),)))
+        return running
+
+    async def target(self, place: Place = WEB) -> Target:
+        stored = await self.store.get(Target, *place)
+        assert stored is not None
+        return stored.record
+
+    async def decision(self, identity: str) -> Decision:
+        stored = await self.store.get(Decision, identity)
+        assert stored is not None, identity
+        return stored.record
+
+    async def status(self, deployment: str) -> str:
+        stored = await self.store.get(Deployment, deployment)
+        assert stored is not None
+        return stored.record.status
+
+    async def moved(self) -> list[Result]:
+        """Somebody pushed: the committer is told."""
+        return await self.do(ConfigMoved(id="hint", commit=""))
+
+    def person(self) -> Person:
+        home = self.tmp / f"person-{len(list(self.tmp.iterdir()))}"
+        home.mkdir()
+        person = Person(self.remote, home)
+        person.pull()
+        return person
+
+    def log(self, pattern: str = "%s") -> list[str]:
+        """The branch's history, newest first."""
+        return git("log", f"--format={pattern}", "main", cwd=self.remote).splitlines()
+
+    def file(self, path: str, at: str = "main") -> str:
+        return git("show", f"{at}:{path}", cwd=self.remote)
+
+    def files(self) -> list[str]:
+        return git("ls-tree", "-r", "--name-only", "main", cwd=self.remote).splitlines()
+
+
+Story = Callable[[World], Awaitable[None]]
+
+
+def told(tmp: Path, story: Story) -> None:
+    """Run one story in a world of its own, with the project linked."""
+
+    async def go(url: str, served_at: str) -> None:
+        bus: Bus = await connect(url, name="test")
+        try:
+            await bus.create_streams()
+            async with asyncio.timeout(60):
+                world = World(tmp, bare(tmp), f"{served_at}/config.git", Store(bus))
+                await world.link()
+                await story(world)
+        finally:
+            await bus.close()
+
+    with running_nats(tmp / "nats") as url, served(tmp) as served_at:
+        asyncio.run(go(url, served_at))
+
+
+def rollback(identity: str = "c-1", **given: object) -> RollbackRequested:
+    fields = {"project": "shop", "environment": "production", "service": "web", "actor": "operator", **given}
+    return RollbackRequested(id=identity, **fields)  # type: ignore[arg-type]

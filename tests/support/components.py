@@ -1,0 +1,34 @@
+"""Which real components this machine has; a test that needs one says so by name.
+
+On a laptop a missing component skips the test with its reason. Under CI the same test fails: a green run there means
+that everything was tried.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+SEARCH_PATH = os.pathsep.join(
+    [str(Path(sys.executable).parent), os.environ.get("PATH", ""), "/usr/sbin", str(Path.home() / ".cache/kit/bin")]
+)
+
+
+def find(program: str) -> str | None:
+    """The program's path, looked for in the virtual environment, on PATH, in /usr/sbin and in the kit."""
+    return shutil.which(program, path=SEARCH_PATH)
+
+
+def needs(*programs: str) -> str:
+    """The first program's path; skips the test, or fails it under CI, when one of them is missing."""
+    missing = [name for name in programs if find(name) is None]
+    if missing:
+        reason = f"not on this machine: {', '.join(missing)}"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return find(programs[0]) or ""

@@ -1,0 +1,216 @@
+"""The whole line for one test: every process of Enclii for real, each of which can be killed and started again."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pipeline.process import orphan_proof
+from pipeline.settings import granted
+from tests.support.components import SEARCH_PATH, needs
+from tests.support.nats import running_nats
+from tests.support.registry import running_registry
+
+COMMANDS = {
+    "githost": ("ingest", "githost"),
+    "receiver": ("ingest", "receiver"),
+    "planner": ("pipeline", "planner"),
+    "builder": ("pipeline", "builder"),
+    "signer": ("pipeline", "signer"),
+    "committer": ("gitops", "committer"),
+    "syncer": ("gitops", "syncer"),
+    "door": ("gitops", "door"),
+    "console": ("console", "api"),
+}
+DEPLOY, READ, WRITE, API = "deploy-token", "read-token", "write-token", "api-token"
+ROOT = Path(__file__).parents[2]
+
+
+class Line:
+    """A running installation in one folder."""
+
+    def __init__(self, home: Path, nats: str, registry: str) -> None:
+        self.home = home
+        self.registry = registry
+        self.ports = {name: _free_port() for name in ("githost", "receiver", "door", "console", "door_ops")}
+        self.instance = "t" + os.urandom(4).hex()
+        self._nats = nats
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, *names: str) -> None:
+        """Start the named processes, or all that do not run."""
+        for name in names or COMMANDS:
+            if name in self._children and self._children[name].poll() is None:
+                continue
+            log = (self.home / f"{name}.log").open("ab")
+            argv = orphan_proof((sys.executable, "-m", *COMMANDS[name]))
+            self._children[name] = subprocess.Popen(
+                argv, cwd=ROOT, env=self._environment(name), stdout=log, stderr=subprocess.STDOUT
+            )
+            log.close()
+
+    def listens(self, *names: str) -> bool:
+        """True once each of the named processes (all that have a port, by default) accepts connections."""
+        for name in names or ("githost", "receiver", "door", "console"):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.ports[name]), 1):
+                continue
+            return False
+        return True
+
+    def kill(self, name: str) -> None:
+        """kill -9, and wait until it is gone."""
+        self._children[name].kill()
+        self._children[name].wait()
+
+    def end(self) -> None:
+        """TERM to all; what does not end is killed; the services' containers go too."""
+        for child in self._children.values():
+            child.send_signal(signal.SIGTERM)
+        for child in self._children.values():
+            try:
+                child.wait(15)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+        self._remove_containers()
+
+    def log(self, name: str) -> str:
+        """What a process has logged."""
+        path = self.home / f"{name}.log"
+        return path.read_text() if path.exists() else ""
+
+    def api(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        """One request to the API."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.ports['console']}{path}",
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Authorization": f"Bearer {API}", "Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.load(answer)
+
+    def page(self, host: str, path: str = "/") -> str:
+        """What a service answers through the front door."""
+        request = urllib.request.Request(f"http://127.0.0.1:{self.ports['door']}{path}", headers={"Host": host})
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return str(answer.read().decode())
+
+    def url(self, repository: str, token: str = DEPLOY) -> str:
+        """The git host's address of a repository."""
+        return f"http://deployer:{token}@127.0.0.1:{self.ports['githost']}/{repository}.git"
+
+    def _environment(self, name: str) -> dict[str, str]:
+        at = "http://127.0.0.1:"
+        every = {
+            "HOME": str(self.home),
+            "INSTANCE": self.instance,
+            "NATS_URL": self._nats,
+            "REGISTRY": self.registry,
+            "REGISTRY_PLAIN_HTTP": "true",
+            "GITHOST_URL": f"{at}{self.ports['githost']}",
+            "CONFIG_URL": f"{at}{self.ports['githost']}/enclii/config.git",
+            "CONSOLE_URL": f"{at}{self.ports['console']}",
+            "RECEIVER_URL": f"{at}{self.ports['receiver']}",
+            "DOOR_URL": f"http://localhost:{self.ports['door']}",
+            "DOOR_OPS_PORT": str(self.ports["door_ops"]),
+            "GIT_READ_TOKEN": READ,
+            "GIT_DEPLOY_TOKEN": DEPLOY,
+            "GIT_WRITE_TOKEN": WRITE,
+            "WEBHOOK_SECRETS": "root-secret",
+            "API_TOKEN": API,
+            "DEPLOY_TIMEOUT": "40s",
+            "DRAIN": "3s",
+            "HEAL": "5s",
+            "PORT": str(self.ports.get(name, 0)),
+            "OPS_PORT": str(self.ports["door_ops"] if name == "door" else 0),
+        }
+        allowed = {row.env for row in granted(name)}
+        given = {f"ENCLII_{key}": value for key, value in every.items() if f"ENCLII_{key}" in allowed}
+        return {"PATH": SEARCH_PATH, "HOME": str(self.home), "LANG": "C.UTF-8", **given}
+
+    def _remove_containers(self) -> None:
+        label = f"label=enclii.dev/instance={self.instance}"
+        for kind in (("pod",), ("container",)):
+            found = subprocess.run(["podman", *kind, "ps", "-aq", "--filter", label], capture_output=True, check=False)
+            for one in found.stdout.decode().split():
+                subprocess.run(["podman", *kind, "rm", "-f", "-t", "0", one], capture_output=True, check=False)
+        found = subprocess.run(["podman", "network", "ls", "-q", "--filter", label], capture_output=True, check=False)
+        for one in found.stdout.decode().split():
+            subprocess.run(["podman", "network", "rm", "-f", one], capture_output=True, check=False)
+
+
+@contextlib.contextmanager
+def running_line(home: Path) -> Iterator[Line]:
+    """Everything, started; ended with nothing left."""
+    needs("podman", "buildah", "docker-registry", "nats-server", "git", "syft")
+    with running_nats(home / "nats") as nats, running_registry(home / "registry") as registry:
+        line = Line(home, nats, registry)
+        try:
+            line.start()
+            eventually(line.listens, what="all processes listen")
+            yield line
+        finally:
+            line.end()
+
+
+def eventually(question: Callable[[], Any], *, limit: float = 60.0, what: str = "") -> Any:
+    """The first true answer; asked again until ``limit`` seconds are over."""
+    deadline = time.monotonic() + limit
+    last: object = None
+    while time.monotonic() < deadline:
+        try:
+            last = question()
+            if last:
+                return last
+        except (OSError, ValueError, KeyError) as error:
+            last = error
+        time.sleep(0.1)
+    raise AssertionError(f"not within {limit:g} s: {what or question}; last answer {last!r}")
+
+
+def git(*words: str, cwd: Path) -> str:
+    """Run git as a person would; its output, with what the remote said."""
+    done = subprocess.run(
+        ["git", "-c", "user.name=deployer", "-c", "user.email=deployer@example.test", *words],
+        cwd=cwd, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, f"git {' '.join(words)}: {done.stdout}{done.stderr}"
+    return done.stdout + done.stderr
+
+
+def sample(folder: Path, page: str) -> None:
+    """A repository with one service: Debian's static busybox that serves one page."""
+    folder.mkdir(parents=True)
+    shutil.copy(needs("busybox"), folder / "busybox")
+    (folder / "index.html").write_text(page)
+    (folder / "Dockerfile").write_text(
+        "FROM scratch\nCOPY busybox /bin/busybox\nCOPY index.html /www/index.html\n"
+        'CMD ["/bin/busybox", "httpd", "-f", "-p", "8080", "-h", "/www"]\n'
+    )
+    (folder / "enclii.yaml").write_text("services:\n  web:\n    port: 8080\n    health: /index.html\n    replicas: 2\n")
+    git("init", "-q", "-b", "main", cwd=folder)
+    commit(folder, "The first page")
+
+
+def commit(folder: Path, message: str) -> str:
+    """Commit everything; the commit's id."""
+    git("add", "-A", cwd=folder)
+    git("commit", "-q", "-m", message, cwd=folder)
+    return git("rev-parse", "HEAD", cwd=folder).strip()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

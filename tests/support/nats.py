@@ -1,0 +1,86 @@
+"""A real nats-server for one test: JetStream with every write fsynced, a port that the system chose, ended with TERM.
+
+Starting again on the same directory and port continues with the same streams, so a test can let it die in between.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.process import orphan_proof
+from tests.support.components import needs
+
+START_LIMIT = 20.0
+END_LIMIT = 10.0
+MAX_PAYLOAD = 8 << 20
+
+
+@contextlib.contextmanager
+def running_nats(tmp: Path, *, port: int = -1, sync: str = "always", extra: str = "") -> Iterator[str]:
+    """Yield ``nats://127.0.0.1:PORT`` while the server runs with its store in ``tmp``.
+
+    ``extra`` is appended to the configuration: users and permissions, or limits that a test wants to reach.
+    """
+    with running_server(tmp, port=port, sync=sync, extra=extra) as (url, _):
+        yield url
+
+
+@contextlib.contextmanager
+def running_server(
+    tmp: Path, *, port: int = -1, sync: str = "always", extra: str = ""
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """As ``running_nats``, with the process too, for the test that stops or kills it."""
+    program = needs("nats-server")
+    ports = tmp / "nats.ports"
+    ports.mkdir(parents=True, exist_ok=True)
+    for left in ports.iterdir():
+        left.unlink()
+    configuration = tmp / "nats.conf"
+    configuration.write_text(_configuration(tmp / "jetstream", ports, port, sync) + extra)
+    log = tmp / "nats.log"
+    with log.open("wb") as sink:
+        argv = orphan_proof((program, "-c", str(configuration)))
+        process = subprocess.Popen(argv, stdout=sink, stderr=subprocess.STDOUT)
+    try:
+        yield _address(process, ports, log), process
+    finally:
+        _end(process)
+
+
+def _configuration(store: Path, ports: Path, port: int, sync: str) -> str:
+    return f"""
+listen: "127.0.0.1:{port}"
+ports_file_dir: {json.dumps(str(ports))}
+max_payload: {MAX_PAYLOAD}
+jetstream {{
+  store_dir: {json.dumps(str(store))}
+  sync_interval: {sync}
+}}
+"""
+
+
+def _address(process: subprocess.Popen[bytes], ports: Path, log: Path) -> str:
+    """The server writes its ports once it listens; the file may be seen half-written, so until it parses."""
+    deadline = time.monotonic() + START_LIMIT
+    while True:
+        with contextlib.suppress(StopIteration, ValueError, OSError):
+            found = json.loads(next(ports.glob("*.ports")).read_text())
+            return str(found["nats"][0])
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise AssertionError(f"nats-server did not start: {log.read_text()[-2000:]}")
+        time.sleep(0.005)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(END_LIMIT)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
