@@ -152,10 +152,10 @@ def main() -> int:
         return 1
     _say("\nLeft up for you:")
     _say(f"  service     {at.door.replace('localhost', 'web.shop.localhost', 1)}")
-    _say(
-        f"  API         {at.console}\n  git host    {at.githost}\n  registry    {at.registry}\n  webhooks    {at.receiver}"
-    )
-    _say("Look around: .venv/bin/enclii ps      Stop: make down      Leave nothing: make down PURGE=1")
+    places = {"API": at.console, "git host": at.githost, "registry": at.registry, "webhooks": at.receiver}
+    for what, where in places.items():
+        _say(f"  {what:11} {where}")
+    _say("Look around: .venv/bin/enclii ps\nStop: make down      Leave nothing: make down PURGE=1")
     return 0
 
 
