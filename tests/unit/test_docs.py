@@ -1,0 +1,70 @@
+"""The documents keep up with the code: what is named there exists here, and what exists here is named there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from console.cli import COMMANDS
+from pipeline.events import TYPES
+from pipeline.records import KINDS
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+
+
+def table(page: Path, heading: str) -> set[str]:
+    """The first cells, in backticks, of the tables below a heading of the second level."""
+    section = page.read_text().split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    return set(re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE))
+
+
+def anchors(page: Path) -> set[str]:
+    """The names by which a page's headings can be linked to."""
+    headings = re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def broken(page: Path, target: str) -> bool:
+    path, _, anchor = target.partition("#")
+    file = page.parent / path if path else page
+    return not file.exists() or (bool(anchor) and anchor not in anchors(file))
+
+
+def test_every_event_is_in_the_table_of_events() -> None:
+    assert set(TYPES) == table(DOCS / "events.md", "Events")
+
+
+def test_every_record_is_in_the_table_of_records() -> None:
+    assert set(KINDS) <= table(DOCS / "events.md", "Records")
+
+
+def test_every_command_has_a_section() -> None:
+    headings = re.findall(r"^## (.+)$", (DOCS / "cli.md").read_text(), re.MULTILINE)
+
+    assert headings == list(COMMANDS)
+
+
+def test_every_decision_is_listed() -> None:
+    listed = set(LINK.findall((DOCS / "adr" / "README.md").read_text()))
+
+    assert listed == {page.name for page in (DOCS / "adr").glob("0*.md")}
+
+
+def test_the_readme_says_linux_first_and_stays_short() -> None:
+    lines = (ROOT / "README.md").read_text().splitlines()
+
+    assert len(lines) <= 150
+    assert any("Linux only" in line for line in lines[:4])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_link_between_the_pages_is_broken(page: Path) -> None:
+    links = LINK.findall(FENCE.sub("", page.read_text()))
+
+    assert [link for link in links if "://" not in link and broken(page, link)] == []
