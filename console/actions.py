@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from console import queries
+from console.forges import Forges
 from console.projection import Projection
 from pipeline.bus import Write
 from pipeline.errors import Conflict, Invalid, NotFound
@@ -28,8 +29,8 @@ from pipeline.events import (
     ResumeRequested,
     RollbackRequested,
 )
-from pipeline.names import name, sha, token
-from pipeline.records import Decision, Parked, Run, Target
+from pipeline.names import BRANCH_PREFIX, name, sha, token
+from pipeline.records import Decision, Parked, Project, Release, Run, Target
 from pipeline.store import Change, Step, Store, now
 
 COMMANDS: Final[dict[str, type[Command]]] = {
@@ -42,8 +43,24 @@ COMMANDS: Final[dict[str, type[Command]]] = {
 TYPES: Final[tuple[type[Event], ...]] = (*COMMANDS.values(), CancelRequested, LinkRequested)
 _ONE_SERVICE: Final = (RollbackRequested, DestroyRequested)
 _KEY_LIMIT: Final = 128
-_OWN: Final = frozenset({"id", "at", "trace", "actor"})  # never taken from a body
+_OWN: Final = frozenset({"id", "at", "trace", "actor", "hook"})  # never taken from a body
 _RESENT_HEADERS: Final = ("ce-", "traceparent", "enclii-")
+
+
+def resolved(db: Projection, event: DeployRequested) -> DeployRequested:
+    """The wish with the release that the commit already has, else with where its commit is to be planned from."""
+    if event.release:
+        return event
+    found = [one for one in db.find(Release, project=event.project, newest_first=True) if one.sha == event.sha]
+    known = next((one for one in found if event.service in ("", one.service)), None)
+    if known is not None:
+        return msgspec.structs.replace(event, release=known.id, service=event.service or known.service)
+    project = db.get(Project, event.project)
+    branches = {one.name: one.branch for one in project.environments} if project else {}
+    if project is None or not project.repositories or event.environment not in branches:
+        return event
+    ref = BRANCH_PREFIX + branches[event.environment]
+    return msgspec.structs.replace(event, repository=project.repositories[0], ref=ref)
 
 
 def command_id(key: str) -> str:
@@ -79,18 +96,19 @@ def check(db: Projection, event: Event) -> None:
         sha(event.sha)
     if isinstance(event, CancelRequested) and db.get(Run, event.run) is None:
         raise NotFound(f"no run {event.run[:60]!r}", reason="no_such_run")
-    if isinstance(event, LinkRequested):
-        _check_link(event)
 
 
-def _check_link(event: LinkRequested) -> None:
+def link(forges: Forges, event: LinkRequested) -> LinkRequested:
+    """The link with a hook where its forge sends webhooks. Raises Invalid, which names the field."""
     name(event.project, what="project")
     name(event.name, what="name")
     for environment in event.branches:
         name(environment, what="environment")
-    scheme = event.url.partition("://")[0]
-    if scheme not in {"https", "http", "ssh"} or "@" in event.url.removeprefix("ssh://git@") or not event.url.isascii():
-        raise Invalid("url: https://… or ssh://git@…, without a password in it", reason="bad_url")
+    forges.check(
+        forge=event.forge, url=event.url, repository=event.repository,
+        branches=event.branches, credential=event.credential,
+    )  # fmt: skip
+    return msgspec.structs.replace(event, hook=forges.new_hook(event.id) if event.forge == "github" else "")
 
 
 async def publish(store: Store, event: Event) -> None:

@@ -21,10 +21,12 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from console import actions, overview, problems, queries, streams
+from console.forges import Forges
 from console.projection import Projection
 from pipeline.errors import EncliiError, Invalid
-from pipeline.events import CancelRequested, Event, LinkRequested
+from pipeline.events import CancelRequested, DeployRequested, Event, LinkRequested
 from pipeline.names import split_service_id
+from pipeline.records import Repository
 from pipeline.store import Store
 
 Doctor = Callable[[], Awaitable[list[dict[str, str]]]]
@@ -42,6 +44,7 @@ def create_api(
     store: Store,
     logs: streams.Logs,
     token: str,
+    forges: Forges,
     doctor: Doctor | None = None,
     actor: str = "deployer",
     stopping: asyncio.Event | None = None,
@@ -49,7 +52,7 @@ def create_api(
     """The application. ``actor`` is the name under which the token's holder acts; ``stopping`` ends open streams."""
     if not token:
         raise ValueError("the API needs a token")
-    surface = _Surface(projection, store, logs, doctor, actor, stopping or asyncio.Event())
+    surface = _Surface(projection, store, logs, forges, doctor, actor, stopping or asyncio.Event())
     handlers = {
         EncliiError: problems.on_error,
         HTTPException: problems.on_http_error,
@@ -92,6 +95,7 @@ class _Surface:
         projection: Projection,
         store: Store,
         logs: streams.Logs,
+        forges: Forges,
         doctor: Doctor | None,
         actor: str,
         stopping: asyncio.Event,
@@ -99,6 +103,7 @@ class _Surface:
         self._db = projection
         self._store = store
         self._logs = logs
+        self._forges = forges
         self._doctor = doctor
         self._actor = actor
         self._stopping = stopping
@@ -123,6 +128,7 @@ class _Surface:
             "/v1/why/{id:path}": self.why,
             "/v1/parked": self.parked,
             "/v1/commands/{id}": self.command,
+            "/v1/webhooks/{repository:path}": self.webhook,
         } | ({"/v1/doctor": self.doctor} if self._doctor else {})
         kinds: dict[str, type[Event]] = {**actions.COMMANDS, "cancels": CancelRequested, "links": LinkRequested}
         acting = [Route(f"/v1/{name}", self._acting(kind), methods=["POST"]) for name, kind in kinds.items()]
@@ -239,11 +245,21 @@ class _Surface:
                 return JSONResponse(found)
             await _at_most(left, moved)
 
+    async def webhook(self, request: Request) -> Response:
+        """What the forge is to be told, the secret too; so the answer is kept nowhere."""
+        found = await self._store.get(Repository, request.path_params["repository"])
+        hook = found.record.hook if found and found.record.project else ""
+        return JSONResponse(self._forges.webhook(hook), headers={"Cache-Control": "no-store"})
+
     def _acting(self, kind: type[Event]) -> Callable[[Request], Awaitable[Response]]:
         async def act(request: Request) -> Response:
             body = await _body(request)
             key = request.headers.get("idempotency-key", "")
             event = actions.read_command(kind, body, key=key, actor=self._actor)
+            if isinstance(event, LinkRequested):
+                event = actions.link(self._forges, event)
+            if isinstance(event, DeployRequested):
+                event = await asyncio.to_thread(actions.resolved, self._db, event)
             await asyncio.to_thread(actions.check, self._db, event)
             await actions.publish(self._store, event)
             return _accepted(event.id)

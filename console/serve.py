@@ -6,6 +6,7 @@ import datetime
 from collections.abc import AsyncIterator
 
 from console.api import create_api
+from console.forges import Forges
 from console.projection import Projection
 from gitops.clusters import LogLine, ServiceRef
 from gitops.clusters.podman import Podman
@@ -36,9 +37,10 @@ class ClusterLogs:
 
 async def serve_api(process: Process) -> None:
     """Fill the projection and answer until the process shall end."""
-    home = room(process.settings, "console")
+    told = process.settings
+    home = room(told, "console")
     projection = Projection(home / "projection.sqlite")
-    cluster = Podman(instance=process.settings.instance, containers_conf=write_configuration(home))
+    cluster = Podman(instance=told.instance, containers_conf=write_configuration(home))
 
     async def doctor() -> list[dict[str, str]]:
         return [
@@ -50,7 +52,8 @@ async def serve_api(process: Process) -> None:
         projection=projection,
         store=process.store,
         logs=ClusterLogs(cluster),
-        token=process.settings.api_token.reveal(),
+        token=told.api_token.reveal(),
+        forges=Forges(told.githost_url, told.receiver_url, tuple(root.reveal() for root in told.webhook_secrets)),
         doctor=doctor,
         stopping=process.stopping,
     )

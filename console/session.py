@@ -103,11 +103,6 @@ class Session:
                 advice="set ENCLII_TOKEN, or run this as the user who ran enclii up",
             ) from error
 
-    def receiver(self) -> str:
-        """The webhooks' address as the forge reaches it, as far as it is known here."""
-        found = self.env.get("ENCLII_RECEIVER_URL", "") or _loopback(self.home, "receiver")
-        return found.rstrip("/") or "(the receiver's address)"
-
     def resolve(self, given: Scope, *, service: bool = False, environment: bool = False) -> Scope:
         """Fill in what was not given; with the flags set, fail unless service and environment are settled."""
         given = replace(

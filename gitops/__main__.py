@@ -12,7 +12,6 @@ import msgspec
 
 from pipeline.keys import load_public
 from pipeline.main import Process, in_background, main, room
-from pipeline.names import token
 from pipeline.records import Deployment, Release, Repository
 from pipeline.registry import Registry
 
@@ -57,9 +56,10 @@ class Ancestry:
     """How two commits of a registered repository stand to each other, by mirrors of the committer's own."""
 
     def __init__(self, process: Process) -> None:
+        from pipeline.mirrors import Mirrors
+
         self._process = process
-        self._home = room(process.settings, "committer")
-        self._mirrors: dict[str, Mirror] = {}
+        self._mirrors = Mirrors(process.settings, room(process.settings, "committer"))
 
     async def is_descendant(self, repository: str, new: str, old: str) -> bool | None:
         """True if ``new`` comes after ``old``; None when one of them is not known there."""
@@ -72,15 +72,8 @@ class Ancestry:
         return await asyncio.to_thread(mirror.is_ancestor, old, new)
 
     async def _mirror(self, repository: str) -> Mirror | None:
-        from pipeline.mirror import Mirror
-
-        if repository not in self._mirrors:
-            found = await self._process.store.get(Repository, repository)
-            if found is None:
-                return None
-            read = self._process.settings.git_read_token.reveal() if found.record.forge == "local" else None
-            self._mirrors[repository] = Mirror(self._home / token(repository), found.record.url, token=read)
-        return self._mirrors[repository]
+        found = await self._process.store.get(Repository, repository)
+        return await self._mirrors.of(found.record) if found else None
 
 
 async def syncer(process: Process) -> None:

@@ -24,7 +24,7 @@ from pipeline.events import (
 from pipeline.outcome import Park, outcome
 from pipeline.records import Decision, Job, JobStatus
 from pipeline.store import Change, Step, Store
-from pipeline.worker import Stage, beating, event_of, give_back, until
+from pipeline.worker import ACK_WAIT, Stage, beating, event_of, give_back, until
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ async def commit_forever(committer: Committer, store: Store, stopping: asyncio.E
     """Run until ``stopping`` is set; the group in hand is finished first."""
     subjects = [f"ev.{kind.type}.*" for kind in TAKES]
     stage = Stage(CONSUMER, TAKES, _never)
-    async with store.bus.consume("PIPE", CONSUMER, subjects, inflight=GROUP) as messages:
+    async with store.bus.consume("PIPE", CONSUMER, subjects, ack_wait=ACK_WAIT, inflight=GROUP) as messages:
         async for group in grouped(until(messages, stopping)):
             async with beating(group):
                 await _settle(committer, store, stage, group)

@@ -69,10 +69,13 @@ def linked(data: bytes | None, link: LinkRequested) -> bytes:
     if old is None:
         entries.append(entry)
     else:
+        if old.get("hook") and not link.rotate:
+            entry.pop("hook", None)
         old.update(entry)
     _add_environments(document, link)
     written = _dumped(document) if data is not None else emit.document(document)
-    return data if data is not None and parse(written, project=link.project) == before else written
+    after = parse(written, project=link.project)  # what nobody could read again is not written
+    return data if data is not None and after == before else written
 
 
 def _add_environments(document: dict[str, Any], link: LinkRequested) -> None:

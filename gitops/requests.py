@@ -55,6 +55,8 @@ async def fulfil(session: Session, event: Event, ports: Ports) -> Unit:
         return await _release_ready(session, event, ports)
     if isinstance(event, LinkRequested):
         return await _decided(session, event, _link(session, event))
+    if isinstance(event, DeployRequested) and event.repository:
+        return Unit()  # no release of that commit yet: the planner's, whose run ends in a release
     if isinstance(event, Command):
         return await _command(session, event, ports)
     return Unit()

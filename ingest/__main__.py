@@ -41,19 +41,19 @@ async def receiver(process: Process) -> None:
     from ingest.receiver import create_receiver
 
     # Read before the first request: a hook that is not known yet would be refused, and forges do not ask twice.
-    hooks = {found.hook for found in await process.store.all(Repository)} - {""}
+    hooks = {found.id: found.hook for found in await process.store.all(Repository) if found.project}
     roots = [root.reveal() for root in process.settings.webhook_secrets]
 
     def secrets(hook: str) -> Sequence[Secret] | None:
-        if hook not in hooks:
+        if hook not in hooks.values():
             return None
         return [Secret(root_id(root), hook_secret(root, hook).encode()) for root in roots]
 
     async def follow() -> None:
         async with process.store.bus.watch("st.repository.*") as messages:
             async for message in messages:
-                hooks.add(msgspec.json.decode(message.data, type=Repository).hook)
-                hooks.discard("")
+                found = msgspec.json.decode(message.data, type=Repository)
+                hooks[found.id] = found.hook if found.project else ""
 
     async with in_background(follow()):
         await serve(process, create_receiver(store=process.store, secrets=secrets))

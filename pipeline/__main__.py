@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from pathlib import Path
 
 from pipeline.errors import Refused
 from pipeline.events import BuildRequested, CancelRequested, Delivery, DeployRequested, ImageBuilt
 from pipeline.main import Process, main, room
-from pipeline.names import token
-from pipeline.records import Repository
 from pipeline.registry import Registry
 from pipeline.settings import Settings
 from pipeline.worker import Stage, work
@@ -18,21 +15,13 @@ from pipeline.worker import Stage, work
 
 async def planner(process: Process) -> None:
     """Deliveries become runs."""
-    from pipeline.mirror import Mirror
+    from pipeline.mirrors import Mirrors
     from pipeline.stages.cancel import Canceller
     from pipeline.stages.plan import Planner
 
-    mirrors: dict[str, Mirror] = {}
-    home = room(process.settings, "mirrors")
-
-    def mirror(repository: Repository) -> Mirror:
-        if repository.id not in mirrors:
-            token_ = source_token(process.settings, repository)
-            mirrors[repository.id] = Mirror(home / token(repository.id), repository.url, token=token_)
-        return mirrors[repository.id]
-
+    mirrors = Mirrors(process.settings, room(process.settings, "mirrors"))
     async with registry(process.settings) as images:
-        stage = Planner(process.store, images, mirror)
+        stage = Planner(process.store, images, mirrors.of)
         deliveries = Stage("planner", (Delivery,), stage.handle, stage.failed, at_once=8)
         cancels = Stage("canceller", (CancelRequested,), Canceller(process.store).handle)
         commands = Stage("planner-deploys", (DeployRequested,), stage.handle, stage.failed)
@@ -88,16 +77,6 @@ def registry(told: Settings) -> Registry:
 
     credentials = Credentials(told.registry_user, told.registry_password.reveal()) if told.registry_user else None
     return Registry(told.registry, plain_http=told.registry_plain_http, credentials=credentials)
-
-
-def source_token(told: Settings, repository: Repository) -> str | None:
-    """What fetches a repository: our own git host's read token, or the file that ``enclii link`` named."""
-    if repository.forge == "local":
-        return told.git_read_token.reveal()
-    if not repository.credential:
-        return None
-    file = told.below_home(told.credentials) / Path(repository.credential).name
-    return file.read_text().strip() if file.is_file() else None
 
 
 PROCESSES = {"planner": planner, "builder": builder, "signer": signer}

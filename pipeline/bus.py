@@ -208,7 +208,11 @@ class Bus:
 
     async def _followed(self, subjects: str, after: int) -> AsyncIterator[Message]:
         while True:
-            name = await self._ephemeral(subjects, after=after)
+            try:
+                name = await self._ephemeral(subjects, after=after)
+            except Unavailable:  # the server is on its way back
+                await asyncio.sleep(HEARTBEAT)
+                continue
             with contextlib.suppress(_ReaderGone):
                 async with self._pulled(_stream_of(subjects), name, 256, acknowledge=False) as messages:
                     async for message in messages:
@@ -227,6 +231,8 @@ class Bus:
                     yield message
                     if message.pending == 0:
                         return
+        except _ReaderGone:
+            raise Unavailable("the event store (NATS) went away while it was read", reason="nats_away") from None
         finally:
             with contextlib.suppress(EncliiError):
                 await self._api(f"CONSUMER.DELETE.{stream}.{name}", {})
@@ -306,6 +312,8 @@ class _Puller:
                 await self._pull()
         elif status == "503":
             await asyncio.sleep(HEARTBEAT)
+            if not durable:  # a server that was killed comes back without the readers that it kept in memory
+                raise _ReaderGone
             self._outstanding = 0
             await self._pull()
 

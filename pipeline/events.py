@@ -118,7 +118,8 @@ class LinkRequested(Event, frozen=True, kw_only=True):
     actor: str
     branches: dict[str, str] = {}  # environment → branch
     protected: tuple[str, ...] = ()
-    hook: str = ""
+    hook: str = ""  # a proposal: a repository keeps the hook that it has, unless ``rotate`` is set
+    rotate: bool = False
     credential: str = ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 
@@ -14,3 +15,9 @@ def hook_secret(root: str, hook: str) -> str:
 def root_id(root: str) -> str:
     """A short public name of a root, stored with what it has verified."""
     return hashlib.sha256(b"enclii webhook root\x00" + root.encode()).hexdigest()[:8]
+
+
+def new_hook(root: str, command: str) -> str:
+    """A hook's token: 26 characters that only who has the root can tell from the command that made it."""
+    digest = hmac.new(root.encode(), b"enclii hook\x00" + command.encode(), hashlib.sha256).digest()
+    return base64.b32encode(digest).decode().lower()[:26]

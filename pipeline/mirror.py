@@ -43,7 +43,7 @@ _SETTINGS = {
     "transfer.fsckObjects": "true",
 }
 _MISSING = re.compile(r"not our ref|couldn't find remote ref|upload-pack: not our ref|no such remote ref|bad object")
-_DENIED = re.compile(r"Authentication failed|could not read (Username|Password)|Permission denied|error: 40[13]")
+_DENIED = re.compile(r"Authentication failed|could not read (Username|Password)|Permission denied|error: 401")
 _MOVED = re.compile(r"redirect|error: 30\d", re.IGNORECASE)
 _ABSENT = re.compile(r"repository '.*' not found|does not appear to be a git repository|error: 404|not found: did you")
 _BROKEN = re.compile(r"fsck|did not send all necessary objects|index-pack failed|badTree|hasDot|missing")
@@ -66,6 +66,10 @@ class Mirror:
         self._token = token
         self._ssh_key = ssh_key
         self._lock = asyncio.Lock()
+
+    def open_with(self, *, token: str | None, ssh_key: Path | None) -> None:
+        """Use another credential from the next question on."""
+        self._token, self._ssh_key = token, ssh_key
 
     async def fetch_commit(self, wanted: str) -> str:
         """Have the commit ``wanted`` (a full id, or a full ref as it is now) and return its id.
@@ -213,7 +217,7 @@ class Mirror:
         if _MISSING.search(stderr):
             return NotFound(text, reason="commit_not_found")
         if _DENIED.search(stderr):
-            return Unavailable(text, reason="remote_denied")
+            return Refused(f"{text}; enclii link --credential names what opens it", reason="remote_denied")
         if _ABSENT.search(stderr):
             return Unavailable(text, reason="remote_not_found")
         if _BROKEN.search(stderr):

@@ -7,8 +7,6 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
-from prometheus_client import generate_latest
-
 Check = Callable[[], Awaitable[None]]
 """Raises when the process can't do its work; the text is shown."""
 
@@ -55,6 +53,8 @@ async def _answer(
         status, body = await routes[path](query)
         return status, "application/json", body
     if path == "/metrics":
+        from prometheus_client import generate_latest  # its HTTP server comes along: only for who is scraped
+
         return 200, "text/plain; version=0.0.4", generate_latest()
     if path == "/healthz":
         return 200, "application/json", b'{"status":"ok"}\n'

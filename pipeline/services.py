@@ -25,11 +25,13 @@ class Inputs:
     dockerfile: str
     images: tuple[str, ...]  # base images as the Dockerfile names them
 
-    def key(self, bases: dict[str, str], *, salt: str = "") -> str:
-        """The build key; ``salt`` makes it unique where an input could not be resolved."""
+    def key(self, bases: dict[str, str], *, scope: str, salt: str = "") -> str:
+        """The build key within ``scope``: an image is never lent to another repository or service, whose provenance
+        could not vouch for it. ``salt`` makes the key unique where an input could not be resolved.
+        """
         return build_key(
             self.tree, dockerfile=self.dockerfile, target=self.spec.build.target, arguments=self.spec.build.args,
-            bases=bases, builder_class=BUILDER_CLASS + salt,
+            bases=bases, builder_class=f"{BUILDER_CLASS}/{scope}/{salt}",
         )  # fmt: skip
 
 

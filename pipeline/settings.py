@@ -132,7 +132,7 @@ class Settings:
     )
     push_limit: int = _setting(parsing.size, "512Mi", "largest pack that the git host takes", to="githost")
     credentials: Path = _setting(
-        parsing.path, "credentials", "folder of tokens and deploy keys for private repositories", to="planner"
+        parsing.path, "credentials", "folder of tokens and deploy keys for private repositories", to="planner committer"
     )
     sweep: float = _setting(
         parsing.duration, "60s", "how often heads are compared with what was seen", to="githost planner"

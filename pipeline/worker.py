@@ -28,7 +28,7 @@ Handler = Callable[[Event], Awaitable[Step]]
 Failure = Callable[[Event, Exception], Awaitable[Step]]
 """What to record when an event is parked: the job failed, the decision is so."""
 
-ACK_WAIT = 30.0
+ACK_WAIT = 10.0  # what a killed process had in hand comes again after so many seconds
 CONFLICT_TRIES = 20
 
 
@@ -58,8 +58,9 @@ async def work(stage: Stage, store: Store, stopping: asyncio.Event) -> None:
         asyncio.TaskGroup() as group,
         store.bus.consume(stage.stream(), stage.name, stage.subjects(), ack_wait=ACK_WAIT, inflight=stage.at_once) as m,
     ):
-        async for message in until(m, stopping):
-            await slots.acquire()
+        following = until(m, stopping)
+        # The slot comes first: a message that waits for one would not be beaten for and would come a second time.
+        while await slots.acquire() and (message := await anext(following, None)) is not None:
             task = group.create_task(_one(stage, store, message))
             task.add_done_callback(lambda _: slots.release())
 

@@ -1,23 +1,18 @@
 """``enclii link``: register a repository and its branches, and say what to paste into GitHub for its webhook.
 
-A hook's name comes from the repository and its secret from the state folder's root, so linking twice is linking once.
+Linking twice is linking once: the repository keeps its hook until ``--rotate`` makes a new one.
 """
 
 from __future__ import annotations
 
-from typing import Final
-from urllib.parse import urlsplit
+from typing import Any
 
 import click
 
-from console.client import USAGE, Failure
+from console.client import USAGE, Failure, path
 from console.commands.acting import settle
 from console.commands.options import formatted, tell
 from console.session import Session
-
-GITHUB: Final = "github.com"
-ROOTS: Final = "webhook-secrets"
-EVENTS: Final = "push"
 
 
 @click.command()
@@ -29,7 +24,11 @@ EVENTS: Final = "push"
 )
 @click.option("--protect", multiple=True, metavar="ENVIRONMENT", help="Refuse deployments out of order there.")
 @click.option("--forge", type=click.Choice(["github", "local"]), default=None, help="Else told by the host.")
-@click.option("--credential", default="", metavar="NAME", help="File of a token or deploy key, of a private one.")
+@click.option(
+    "--credential", default="", metavar="NAME",
+    help="Of a private repository: file with a token or deploy key, in the state folder's credentials/HOST/.",
+)  # fmt: skip
+@click.option("--rotate", is_flag=True, help="Make a new webhook; the old one ends at once.")
 @formatted
 @click.pass_obj
 def link(
@@ -42,55 +41,41 @@ def link(
     protect: tuple[str, ...],
     forge: str | None,
     credential: str,
+    rotate: bool,
     output: str,
 ) -> None:
     """Register the repository at URL and its branches."""
-    address = urlsplit(url)
-    if "://" not in url or address.password or not address.hostname:
-        raise Failure("a full address is needed, without a password in it", reason="bad_url", exit_code=USAGE)
-    location = address.path.strip("/").removesuffix(".git")
-    short = name or location.rpartition("/")[2].lower()
-    kind = forge or ("github" if address.hostname == GITHUB else "local")
-    hook = _hook(location) if kind == "github" else ""
-    body = {
-        "project": project or session.env.get("ENCLII_PROJECT", "") or short,
-        "repository": f"{kind}:{location}",
-        "name": short,
-        "forge": kind,
-        "url": url,
-        "branches": _branches(branches),
-        "protected": list(protect),
-        "hook": hook,
-        "credential": credential,
-    }
-    settle(session, "/v1/links", body, output)
-    if hook:
-        _tell_webhook(session, hook)
-
-
-def _hook(location: str) -> str:
-    from pipeline.names import token
-
-    return token("hook", location.lower())[:16]
-
-
-def _tell_webhook(session: Session, hook: str) -> None:
-    """What GitHub asks for in Settings → Webhooks; the secret only where its root can be read."""
-    tell("In the repository's Settings → Webhooks → Add webhook:")
-    tell(f"  Payload URL   {session.receiver()}/hooks/github/{hook}")
-    tell("  Content type  application/json")
-    tell(f"  Secret        {_secret(session, hook)}")
-    tell(f"  Events        {EVENTS}")
-
-
-def _secret(session: Session, hook: str) -> str:
-    from pipeline.hooks import hook_secret
+    from console import forges
+    from pipeline.errors import Invalid
 
     try:
-        roots = (session.home / "secrets" / ROOTS).read_text().strip()
-    except OSError:
-        return "(run this where the state folder is, to see it)"
-    return hook_secret(roots.split(",")[0].strip(), hook)
+        found = forges.address(url)
+    except Invalid as error:
+        raise Failure(error.message, reason=error.reason, exit_code=USAGE) from error
+    kind = forge or ("github" if found.host == forges.GITHUB else "local")
+    body = {
+        "project": project or session.env.get("ENCLII_PROJECT", "") or name or found.name,
+        "repository": found.identity(kind),
+        "name": name or found.name,
+        "forge": kind,
+        "url": found.url,
+        "branches": _branches(branches),
+        "protected": list(protect),
+        "credential": credential,
+        "rotate": rotate,
+    }
+    settle(session, "/v1/links", body, output)
+    if kind == "github":
+        _tell_webhook(session.api.get(path("webhooks", found.identity(kind))))
+
+
+def _tell_webhook(webhook: dict[str, Any]) -> None:
+    """What GitHub asks for in Settings → Webhooks."""
+    tell("In the repository's Settings → Webhooks → Add webhook:")
+    tell(f"  Payload URL   {webhook['payload_url']}")
+    tell(f"  Content type  {webhook['content_type']}")
+    tell(f"  Secret        {webhook['secret']}")
+    tell(f"  Events        {webhook['events']}")
 
 
 def _branches(given: tuple[str, ...]) -> dict[str, str]:

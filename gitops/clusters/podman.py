@@ -248,7 +248,8 @@ class Podman:
     async def _repo_digests(self, item: _Container) -> tuple[str, ...]:
         """Kept by image while the asked digest is in it: what an image is known by only grows by a pull."""
         known = self._images.get(item["Image"], ())
-        if item["Config"]["Labels"].get(commands.PREFIX + "image") in known:
+        asked = str(item["Config"]["Labels"].get(commands.PREFIX + "image", "")).rpartition("@")[2]
+        if any(name.endswith(asked) for name in known):
             return known
         try:
             found = await self._json(commands.inspect_image(item["Image"]), "inspect an image")

@@ -75,13 +75,15 @@ def running(container: Mapping[str, Any]) -> bool:
 
 
 def digest_of(container: Mapping[str, Any], repo_digests: Sequence[str]) -> tuple[str, frozenset[str]]:
-    """The measured digest: the one that was asked for if the image has it, else whatever the image has."""
-    asked = _label(container, "image")
-    repository = asked.partition("@")[0]
-    mine = [name.partition("@")[2] for name in repo_digests if name.partition("@")[0] == repository]
-    if asked in repo_digests:
-        return asked.partition("@")[2], frozenset(mine)
-    return (mine[0] if mine else ""), frozenset(mine)
+    """The measured digest: the one that was asked for if the image has it, else whatever the image has.
+
+    The repository's name is no part of the proof: podman keeps one image for two repositories with the same content
+    and may know it by the first one's name alone.
+    """
+    asked = _label(container, "image").partition("@")[2]
+    found = [name.partition("@")[2] for name in repo_digests]
+    digest = asked if asked in found else found[0] if found else ""
+    return digest, frozenset(found)
 
 
 def replica(

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import msgspec
+from msgspec.structs import replace
 
 from pipeline import names
 from pipeline.errors import EncliiError, Permanent, Retryable
 from pipeline.events import BuildRequested, Delivery, DeployRequested, Event, ImageBuilt
 from pipeline.mirror import Mirror
+from pipeline.origin import registered, remembered
 from pipeline.records import Branch, Decision, Image, Job, Project, Repository, Run, Target
 from pipeline.registry import Registry
 from pipeline.servicefile import ServiceSpec
@@ -49,19 +51,24 @@ class Planner:
 
     store: Store
     registry: Registry
-    mirror: Callable[[Repository], Mirror]
+    mirror: Callable[[Repository], Awaitable[Mirror]]
 
     async def handle(self, event: Event) -> Step:
         """Plan one delivery; an empty step when it was decided already."""
         delivery = _as_delivery(event)
         if delivery is None or await self._decided(delivery):
             return Step()
-        if reason := _ignored(delivery):
-            return self._decision(delivery, "skipped", *reason)
-        repository = await self.store.get(Repository, delivery.repository)
+        repository = await registered(self.store, delivery)
         if repository is None:
             return self._unregistered(delivery)
-        return await self._pushed(delivery, repository.record)
+        origin = await remembered(self.store, delivery)
+        step = await self._known(replace(delivery, repository=repository.id), repository)
+        return Step((*step.changes, *origin), step.events)
+
+    async def _known(self, delivery: Delivery, repository: Repository) -> Step:
+        if reason := _ignored(delivery):
+            return self._decision(delivery, "skipped", *reason, project=repository.project)
+        return await self._pushed(delivery, repository)
 
     async def failed(self, event: Event, error: Exception) -> Step:
         """The decision of a delivery that could not be planned."""
@@ -76,12 +83,14 @@ class Planner:
         return found is not None and found.record.attempt >= delivery.attempt
 
     def _unregistered(self, delivery: Delivery) -> Step:
+        if reason := _ignored(delivery):
+            return self._decision(delivery, "skipped", *reason)
         if delivery.forge == "local":
             raise Retryable("the repository is being registered", reason="repository_unknown", delay=0.15)
         return self._decision(delivery, "refused", "repository_unknown", "no project has this repository: enclii link")
 
     async def _pushed(self, delivery: Delivery, repository: Repository) -> Step:
-        mirror = self.mirror(repository)
+        mirror = await self.mirror(repository)
         head = delivery.after if delivery.kind == "deploy" else await mirror.head(delivery.ref)
         if head is None:
             return self._decision(
@@ -140,7 +149,8 @@ class Planner:
         try:
             inputs = await asyncio.to_thread(inputs_of, push.mirror, push.head, spec)
             bases = await self._bases(inputs.images)
-            key = inputs.key(bases, salt="" if len(bases) == len(inputs.images) else push.run)
+            scope = f"{push.repository.id}/{job.project}/{spec.name}"
+            key = inputs.key(bases, scope=scope, salt="" if len(bases) == len(inputs.images) else push.run)
             job = msgspec.structs.replace(job, tree=inputs.tree, build_key=key)
             known = await self.store.get(Image, key)
             if known is not None and known.record.provenance:
@@ -226,6 +236,8 @@ def _as_delivery(event: Event) -> Delivery | None:
 
 def _ignored(delivery: Delivery) -> tuple[str, str] | None:
     """Why nothing is to be done for a delivery, whatever the repository says."""
+    if delivery.kind == "ping":
+        return "ping", "the webhook reaches Enclii"
     if delivery.kind not in {"push", "sweep", "deploy"}:
         return f"ignored_{delivery.kind}", f"{delivery.kind} deliveries start nothing"
     if names.branch(delivery.ref) is None:

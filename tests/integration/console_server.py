@@ -14,6 +14,7 @@ import uvicorn
 
 from console.api import create_api
 from console.client import Client, Failure
+from console.forges import Forges
 from console.projection import Projection
 from gitops.clusters import LogLine
 from pipeline.bus import connect
@@ -23,6 +24,7 @@ from tests.support.nats import running_nats
 
 TOKEN = "the-token-of-a-test"
 LIMIT = 30.0
+FORGES = Forges("http://git.example.test", "https://hooks.example.test", ("root",))
 
 
 @dataclass
@@ -106,7 +108,9 @@ async def _console(nats_url: str, tmp: Path) -> AsyncIterator[Console]:
     projection, store, logs = Projection(tmp / "console.sqlite"), Store(bus, "test"), Lines()
     stopping = asyncio.Event()
     following = asyncio.create_task(projection.follow(bus))
-    app = create_api(projection=projection, store=store, logs=logs, token=TOKEN, stopping=stopping)
+    app = create_api(
+        projection=projection, store=store, logs=logs, token=TOKEN, forges=FORGES, stopping=stopping
+    )  # fmt: skip
     try:
         async with serving(app) as url:
             yield Console(store, projection, Client(url, TOKEN), url, logs, stopping)

@@ -14,7 +14,7 @@ import pytest
 from console import cli
 from pipeline.events import HoldRequested, LinkRequested, RollbackRequested, decode
 from pipeline.hooks import hook_secret
-from pipeline.records import Decision, Outcome
+from pipeline.records import Decision, Outcome, Repository
 from tests.integration import console_records as data
 from tests.integration.console_server import TOKEN, Console, with_console
 
@@ -183,19 +183,21 @@ def test_a_hold_without_a_service_is_decided_for_each(tmp_path: Path) -> None:
 
 def test_linking_says_what_to_paste_into_github(tmp_path: Path) -> None:
     async def story(console: Console) -> None:
-        (tmp_path / ".enclii" / "secrets").mkdir(parents=True)
-        (tmp_path / ".enclii" / "addresses.json").write_text("{}")
-        (tmp_path / ".enclii" / "secrets" / "webhook-secrets").write_text("root\n")
         running = asyncio.create_task(enclii(console, tmp_path, "link", "https://github.com/Owner/Shop.git"))
         event = decode("link.requested", await next_event(console, "link.requested"))
         assert isinstance(event, LinkRequested)
+        url = "https://github.com/Owner/Shop.git"
+        known = Repository(
+            id=event.repository, project="shop", name="shop", forge="github", url=url, hook=event.hook
+        )  # fmt: skip
+        await console.put(known)
         await decide(console, event.id, "accepted", "linked")
 
         ended = await running
 
-        assert (event.repository, event.project, event.forge) == ("github:Owner/Shop", "shop", "github")
+        assert (event.repository, event.project, event.url) == ("github:owner/shop", "shop", url)
         assert ended.code == 0, ended.err
-        assert f"/hooks/github/{event.hook}\n" in ended.err
+        assert f"https://hooks.example.test/hooks/github/{event.hook}\n" in ended.err
         assert hook_secret("root", event.hook) in ended.err
 
     with_console(tmp_path, story)

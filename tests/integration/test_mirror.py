@@ -175,7 +175,7 @@ def test_a_token_opens_a_private_repository(source: pygit2.Repository, tmp_path:
 
 
 def test_a_wrong_token_is_not_in_the_error(source: pygit2.Repository, tmp_path: Path) -> None:
-    with git_over_http(tmp_path, token="right") as address, pytest.raises(Unavailable) as caught:
+    with git_over_http(tmp_path, token="right") as address, pytest.raises(Refused) as caught:
         asyncio.run(Mirror(tmp_path / "m.git", f"{address}/source", token="wrong-token").head("HEAD"))
 
     assert caught.value.reason == "remote_denied"

@@ -45,7 +45,7 @@ class Line:
         self.registry = registry
         self.ports = {name: _free_port() for name in ("githost", "receiver", "door", "console", "door_ops")}
         self.instance = "t" + os.urandom(4).hex()
-        self._nats = nats
+        self.nats = nats
         self._children: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, *names: str) -> None:
@@ -53,12 +53,19 @@ class Line:
         for name in names or COMMANDS:
             if name in self._children and self._children[name].poll() is None:
                 continue
-            log = (self.home / f"{name}.log").open("ab")
-            argv = orphan_proof((sys.executable, "-m", *COMMANDS[name]))
+            self.start_as(name, *COMMANDS[name])
+
+    def start_as(self, name: str, *module: str) -> None:
+        """Start one process by another module than its own, with the settings that it always has."""
+        argv = orphan_proof((sys.executable, "-m", *module))
+        with (self.home / f"{name}.log").open("ab") as log:
             self._children[name] = subprocess.Popen(
                 argv, cwd=ROOT, env=self._environment(name), stdout=log, stderr=subprocess.STDOUT
             )
-            log.close()
+
+    def ended(self, name: str) -> int | None:
+        """How the process ended, as Popen says it; None while it runs."""
+        return self._children[name].poll()
 
     def listens(self, *names: str) -> bool:
         """True once each of the named processes (all that have a port, by default) accepts connections."""
@@ -115,7 +122,7 @@ class Line:
         every = {
             "HOME": str(self.home),
             "INSTANCE": self.instance,
-            "NATS_URL": self._nats,
+            "NATS_URL": self.nats,
             "REGISTRY": self.registry,
             "REGISTRY_PLAIN_HTTP": "true",
             "GITHOST_URL": f"{at}{self.ports['githost']}",
@@ -141,10 +148,10 @@ class Line:
 
     def _remove_containers(self) -> None:
         label = f"label=enclii.dev/instance={self.instance}"
-        for kind in (("pod",), ("container",)):
-            found = subprocess.run(["podman", *kind, "ps", "-aq", "--filter", label], capture_output=True, check=False)
+        for kind, every in (("pod", "-q"), ("container", "-aq")):  # pods know no -a
+            found = subprocess.run(["podman", kind, "ps", every, "--filter", label], capture_output=True, check=False)
             for one in found.stdout.decode().split():
-                subprocess.run(["podman", *kind, "rm", "-f", "-t", "0", one], capture_output=True, check=False)
+                subprocess.run(["podman", kind, "rm", "-f", "-t", "0", one], capture_output=True, check=False)
         found = subprocess.run(["podman", "network", "ls", "-q", "--filter", label], capture_output=True, check=False)
         for one in found.stdout.decode().split():
             subprocess.run(["podman", "network", "rm", "-f", one], capture_output=True, check=False)
@@ -187,6 +194,14 @@ def git(*words: str, cwd: Path) -> str:
     )  # fmt: skip
     assert done.returncode == 0, f"git {' '.join(words)}: {done.stdout}{done.stderr}"
     return done.stdout + done.stderr
+
+
+def run_enclii(line: Line, token: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line as a person would, in a pipe."""
+    env = {"PATH": SEARCH_PATH, "HOME": str(line.home), "ENCLII_TOKEN": token}
+    env["ENCLII_SERVER"] = f"http://127.0.0.1:{line.ports['console']}"
+    argv = (sys.executable, "-c", "from console.cli import main; main()", *words)
+    return subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=120)
 
 
 def sample(folder: Path, page: str) -> None:

@@ -31,6 +31,15 @@ def running_registry(
     tmp: Path, *, port: int = 0, auth: Mapping[str, Any] | None = None, delete: bool = True
 ) -> Iterator[str]:
     """Yield ``127.0.0.1:PORT`` while the registry runs; ``auth`` is the registry's own configuration section."""
+    with running_server(tmp, port=port, auth=auth, delete=delete) as (host, _):
+        yield host
+
+
+@contextlib.contextmanager
+def running_server(
+    tmp: Path, *, port: int = 0, auth: Mapping[str, Any] | None = None, delete: bool = True
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """As ``running_registry``, with the process too, for the test that kills it."""
     program = needs("docker-registry")
     tmp.mkdir(parents=True, exist_ok=True)
     configuration = tmp / "registry.yml"
@@ -40,7 +49,7 @@ def running_registry(
         argv = orphan_proof((program, "serve", str(configuration)))
         process = subprocess.Popen(argv, stdout=sink, stderr=subprocess.STDOUT)
     try:
-        yield _address(process, log)
+        yield _address(process, log), process
     finally:
         _end(process)
 

@@ -1,0 +1,36 @@
+"""Links into project.yaml: what a second one changes, and what it keeps."""
+
+from __future__ import annotations
+
+import pytest
+
+from gitops.projectfile import linked, parse
+from pipeline.errors import Invalid
+from pipeline.events import LinkRequested
+
+
+def link(hook: str, *, rotate: bool = False, branches: dict[str, str] | None = None) -> LinkRequested:
+    return LinkRequested(
+        id="c-1", project="shop", repository="github:o/shop", name="shop", forge="github", hook=hook, rotate=rotate,
+        url="https://github.com/o/shop", actor="deployer", branches=branches or {},
+    )  # fmt: skip
+
+
+def test_a_second_link_keeps_the_hook_and_changes_nothing() -> None:
+    data = linked(None, link("first"))
+
+    assert linked(data, link("second")) == data
+
+
+def test_a_rotated_hook_replaces_the_old_one_and_nothing_else() -> None:
+    data = linked(None, link("first"))
+
+    parsed = parse(linked(data, link("second", rotate=True)), project="shop")
+
+    assert [one.hook for one in parsed.repositories] == ["second"]
+    assert parsed.environments == parse(data, project="shop").environments
+
+
+def test_a_branch_that_git_would_refuse_is_never_written() -> None:
+    with pytest.raises(Invalid):
+        linked(None, link("first", branches={"production": "no..branch"}))
