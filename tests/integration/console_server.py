@@ -23,7 +23,7 @@ from pipeline.store import Change, Step, Store
 from tests.support.nats import running_nats
 
 TOKEN = "the-token-of-a-test"
-LIMIT = 30.0
+LIMIT = 90.0
 FORGES = Forges("http://git.example.test", "https://hooks.example.test", ("root",))
 
 
