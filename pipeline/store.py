@@ -7,7 +7,6 @@ written is expected to be absent. So two processes that act on the same state ca
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -102,8 +101,3 @@ def record_of(entry: Entry) -> Record | None:
     """The record that a ``st.…`` message holds; None for a kind that this version does not know."""
     kind = KINDS.get(entry.subject.split(".")[1])
     return msgspec.json.decode(entry.data, type=kind) if kind else None
-
-
-def step(changes: Sequence[Change] = (), events: Sequence[Event] = ()) -> Step:
-    """A step from any sequences."""
-    return Step(tuple(changes), tuple(events))
