@@ -24,7 +24,7 @@ from pipeline.events import (
 from pipeline.outcome import Park, outcome
 from pipeline.records import Decision, Job, JobStatus
 from pipeline.store import Change, Step, Store
-from pipeline.worker import ACK_WAIT, Stage, beating, event_of, give_back, until
+from pipeline.worker import ACK_WAIT, Stage, beating, event_of, give_back, settle, until
 
 log = logging.getLogger(__name__)
 
@@ -87,11 +87,7 @@ async def _record(store: Store, stage: Stage, result: Result, waiting: dict[str,
     """Make one result's step true and acknowledge its event; False when nothing later may be recorded."""
     event = result.event
     if result.error is not None and event is not None:
-        decided = outcome(result.error, waiting[event.id].deliveries)
-        if isinstance(decided, Park) and isinstance(event, ReleaseReady):
-            await store.commit(await jobs.failed_step(event, result.error, store))
-        await give_back(stage, store, waiting[event.id], event, result.error)
-        return True
+        return await _give_back(store, stage, event, result.error, waiting[event.id])
     try:
         step = await _with_job(store, result)
         await store.commit(step)
@@ -100,6 +96,19 @@ async def _record(store: Store, stage: Stage, result: Result, waiting: dict[str,
         return False
     if event is not None:
         await waiting[event.id].ack()
+    return True
+
+
+async def _give_back(store: Store, stage: Stage, event: Event, error: EncliiError, message: Message) -> bool:
+    """Retry or park the event; a job that is given up on is told so first. False when that can't be recorded now."""
+    decided = outcome(error, message.deliveries)
+    if isinstance(decided, Park) and isinstance(event, ReleaseReady):
+        try:
+            await settle(lambda wanted: jobs.failed_step(wanted, error, store), event, store)
+        except EncliiError as unrecorded:
+            log.warning("could not record the failure of %s: %s", event.id, unrecorded)
+            return False
+    await give_back(stage, store, message, event, error)
     return True
 
 
