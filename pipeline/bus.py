@@ -16,12 +16,14 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import nats
-import nats.errors
-from nats.aio.client import Client
-from nats.aio.msg import Msg
-
+from pipeline.absent import absent
 from pipeline.errors import Conflict, EncliiError, Unavailable
+
+with absent("aiohttp"):  # nats-py takes it along for websockets, which are not spoken here: 8 MB a process
+    import nats
+    import nats.errors
+    from nats.aio.client import Client
+    from nats.aio.msg import Msg
 
 CAS_MISSED = {10071, 10164, 10201}
 STORE_FULL = {10047, 10077}
