@@ -54,13 +54,19 @@ class _Text(logging.Formatter):
         return line + (f"\n{self.formatException(record.exc_info)}" if record.exc_info else "")
 
 
-def set_up(process: str, form: Literal["auto", "json", "text"] = "auto", stream: TextIO = sys.stderr) -> None:
+def set_up(
+    process: str,
+    form: Literal["auto", "json", "text"] = "auto",
+    stream: TextIO = sys.stderr,
+    *,
+    level: Literal["debug", "info", "warning", "error"] = "info",
+) -> None:
     """Send this process's log to ``stream``; ``auto`` is text on a terminal and JSON elsewhere."""
     handler = logging.StreamHandler(stream)
     text = form == "text" or (form == "auto" and stream.isatty())
     formatter: logging.Formatter = _Text(process) if text else _Json(process)
     formatter.converter = time.gmtime
     handler.setFormatter(formatter)
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for chatty in ("httpx2", "httpcore2", "nats", "uvicorn.access"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+        logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLogger().level))

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from pipeline.bus import Message
-from pipeline.errors import Conflict, EncliiError
+from pipeline.errors import Conflict, EncliiError, Retryable
 from pipeline.events import DELIVERIES, TYPES, Event, decode
 from pipeline.log import bound
 from pipeline.names import token
@@ -30,6 +30,7 @@ Failure = Callable[[Event, Exception], Awaitable[Step]]
 
 ACK_WAIT = 10.0  # what a killed process had in hand comes again after so many seconds
 CONFLICT_TRIES = 20
+BRIEF_TRIES = 20
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ async def give_back(stage: Stage, store: Store, message: Message, event: Event, 
     decided = outcome(error, message.deliveries)
     expected = isinstance(error, EncliiError)
     log.log(
-        logging.WARNING if expected else logging.ERROR,
+        _severity(error, message.deliveries),
         "%s: %s (%s, try %d)", stage.name, error, getattr(error, "reason", type(error).__name__), message.deliveries,
         exc_info=None if expected else error,
     )  # fmt: skip
@@ -159,6 +160,14 @@ async def give_back(stage: Stage, store: Store, message: Message, event: Event, 
             await message.retry(1.0)
             return
     await message.retry(decided.delay)
+
+
+def _severity(error: Exception, tries: int) -> int:
+    """Work that waits a moment for another process's is no news, until it waits for long."""
+    if not isinstance(error, EncliiError):
+        return logging.ERROR
+    brief = isinstance(error, Retryable) and error.delay is not None and error.delay < 1.0
+    return logging.DEBUG if brief and tries <= BRIEF_TRIES else logging.WARNING
 
 
 async def _park(stage: Stage, store: Store, event: Event, error: Exception, decided: Park, message: Message) -> None:
