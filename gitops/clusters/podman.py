@@ -118,7 +118,7 @@ class Podman:
 
     async def stop(self, ref: ServiceRef, *, keep: frozenset[str], grace: float) -> list[DeadLog]:
         going = [item for item in await self._list(ref) if self._label(item, "deployment") not in keep]
-        await self._end([item["Id"] for item in going if item["State"] == "running"], grace)
+        await self._end([item["Id"] for item in going if item["State"] in ("running", "stopping")], grace)
         logs = await asyncio.gather(*(self._drain(item) for item in going))
         pods = [
             pod["Name"]

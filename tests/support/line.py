@@ -147,14 +147,21 @@ class Line:
         return {"PATH": SEARCH_PATH, "HOME": str(self.home), "LANG": "C.UTF-8", **given}
 
     def _remove_containers(self) -> None:
+        """The containers are stopped first: podman takes seconds to remove a pod in which something still runs."""
         label = f"label=enclii.dev/instance={self.instance}"
+        if there := self._podman("ps", "-aq", "--filter", label):
+            self._podman("stop", "-t", "0", *there)
         for kind, every in (("pod", "-q"), ("container", "-aq")):  # pods know no -a
-            found = subprocess.run(["podman", kind, "ps", every, "--filter", label], capture_output=True, check=False)
-            for one in found.stdout.decode().split():
-                subprocess.run(["podman", kind, "rm", "-f", "-t", "0", one], capture_output=True, check=False)
-        found = subprocess.run(["podman", "network", "ls", "-q", "--filter", label], capture_output=True, check=False)
-        for one in found.stdout.decode().split():
-            subprocess.run(["podman", "network", "rm", "-f", one], capture_output=True, check=False)
+            if found := self._podman(kind, "ps", every, "--filter", label):
+                self._podman(kind, "rm", "-f", "-t", "0", *found)
+        if networks := self._podman("network", "ls", "-q", "--filter", label):
+            self._podman("network", "rm", "-f", *networks)
+
+    def _podman(self, *words: str) -> list[str]:
+        configuration = self.home / "syncer/containers.conf"
+        told = {"CONTAINERS_CONF": str(configuration)} if configuration.exists() else {}
+        done = subprocess.run(["podman", *words], env=os.environ | told, capture_output=True, check=False)
+        return done.stdout.decode().split()
 
 
 @contextlib.contextmanager
