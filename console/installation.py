@@ -61,6 +61,10 @@ class Addresses:
     def nats(self) -> str:
         return f"nats://{ports.LOOPBACK}:{self.ports['nats']}"
 
+    @property
+    def nats_monitor(self) -> str:
+        return self._http("nats_monitor")
+
     def ops(self, process: str) -> str:
         return self._http(f"{process}_ops")
 
@@ -107,6 +111,7 @@ def _chosen(at: Addresses, process: str) -> dict[str, str]:
         "HOST": ports.LOOPBACK,
         "OPS_PORT": str(at.ports[f"{process}_ops"]),
         "NATS_URL": at.nats,
+        "NATS_MONITOR_URL": at.nats_monitor,
         "NATS_USER": process,
         "REGISTRY": at.registry,
         "REGISTRY_PLAIN_HTTP": "true",

@@ -29,8 +29,9 @@ from console.installation import (
     until,
 )
 from console.supervise import Files, Program, State
-from pipeline.errors import Conflict, Unavailable
-from pipeline.settings import PROCESSES
+from pipeline import durability
+from pipeline.errors import Conflict, EncliiError, Unavailable
+from pipeline.settings import PREFIX, PROCESSES, Settings
 
 __all__ = [
     "Addresses",
@@ -83,7 +84,20 @@ async def _start(home: Path, environ: Mapping[str, str], enclii: Sequence[Progra
     ):
         supervise.stop(at, limit=END_LIMIT)
         raise Unavailable(f"NATS or the registry did not start: see {at.logs}", reason="stores_failed")
+    try:
+        await _demand_durability(home, environ)
+    except EncliiError:
+        supervise.stop(at, limit=END_LIMIT)
+        raise
     supervise.start_group(at, supervise.ENCLII)
+
+
+async def _demand_durability(home: Path, environ: Mapping[str, str]) -> None:
+    """Each process would refuse by itself, again and again; said here, it is said once and where somebody looks."""
+    given = {k: v for k, v in environment(home, "githost", environ=environ).items() if k.startswith(PREFIX)}
+    told = Settings.from_env(given, process="githost")
+    await durability.demand_nats(told.nats_monitor_url, told.durability)
+    await durability.demand_git(told.durability)
 
 
 def foreground(home: Path, *, environ: Mapping[str, str], terminal: bool) -> int:

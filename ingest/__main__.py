@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from pipeline import durability
 from pipeline.hooks import hook_secret, root_id
 from pipeline.main import Process, in_background, main, room
 from pipeline.records import Repository
@@ -21,6 +22,7 @@ async def githost(process: Process) -> None:
     from pipeline.servicefile import parse_servicefile
 
     told = process.settings
+    await durability.demand_git(told.durability)
     tokens = Tokens(
         deploy=told.git_deploy_token.reveal(), read=told.git_read_token.reveal(), config=told.git_write_token.reveal()
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import uvloop
 
-from pipeline import log
+from pipeline import durability, log
 from pipeline.bus import Bus, connect
 from pipeline.errors import EncliiError, Unavailable
 from pipeline.ops import Route, ops_server
@@ -45,7 +45,7 @@ def main(name: str, body: Body) -> None:
     except EncliiError as error:
         sys.stderr.write(f"{name}: the configuration has problems:\n{error}\n")
         sys.exit(2)
-    log.set_up(name, settings.log_format)  # type: ignore[arg-type]
+    log.set_up(name, settings.log_format, level=settings.log_level)  # type: ignore[arg-type]
     try:
         uvloop.run(_run(name, settings, body))
     except* EncliiError as group:
@@ -64,6 +64,7 @@ async def _run(name: str, settings: Settings, body: Body) -> None:
     )  # fmt: skip
     process = Process(name, settings, Store(bus, source=name), stopping)
     try:
+        await durability.demand_nats(settings.nats_monitor_url, settings.durability)
         await bus.create_streams()
         async with ops_server(settings.ops_port, {"nats": _answers(bus)}, process.routes):
             await _until_stopped(process, body)

@@ -85,8 +85,15 @@ class Settings:
     nats_user: str = _setting(parsing.text, "", "NATS user; empty: none")
     nats_password: Secret = _setting(Secret, "", "that user's password", secret=True)
     nats_replicas: int = _setting(parsing.whole(1, 5), "1", "copies of each stream: 1, or 3 or 5 in a cluster")
+    nats_monitor_url: str = _setting(
+        parsing.url("http", "https"),
+        "http://127.0.0.1:7043",
+        "NATS server's monitoring address, which tells how it syncs; several by commas",
+    )
     durability: str = _setting(
-        parsing.choice("fsync", MAY_LOSE), "fsync", "fsync: refuse to start unless NATS syncs before it acknowledges"
+        parsing.choice("fsync", MAY_LOSE),
+        "fsync",
+        "fsync: refuse to start unless NATS and git sync before they acknowledge",
     )
 
     # Registry

@@ -19,7 +19,7 @@ from typing import Any
 from pipeline.process import orphan_proof
 from pipeline.settings import granted
 from tests.support.components import SEARCH_PATH, needs
-from tests.support.nats import running_nats
+from tests.support.nats import monitor_of, running_nats
 from tests.support.registry import running_registry
 
 COMMANDS = {
@@ -123,6 +123,7 @@ class Line:
             "HOME": str(self.home),
             "INSTANCE": self.instance,
             "NATS_URL": self.nats,
+            "NATS_MONITOR_URL": monitor_of(self.nats),
             "REGISTRY": self.registry,
             "REGISTRY_PLAIN_HTTP": "true",
             "GITHOST_URL": f"{at}{self.ports['githost']}",

@@ -20,6 +20,13 @@ START_LIMIT = 20.0
 END_LIMIT = 10.0
 MAX_PAYLOAD = 8 << 20
 
+_monitors: dict[str, str] = {}
+
+
+def monitor_of(url: str) -> str:
+    """The address of the monitoring page of the server that was started last at ``url``."""
+    return _monitors[url]
+
 
 @contextlib.contextmanager
 def running_nats(tmp: Path, *, port: int = -1, sync: str = "always", extra: str = "") -> Iterator[str]:
@@ -56,6 +63,7 @@ def running_server(
 def _configuration(store: Path, ports: Path, port: int, sync: str) -> str:
     return f"""
 listen: "127.0.0.1:{port}"
+http: "127.0.0.1:-1"
 ports_file_dir: {json.dumps(str(ports))}
 max_payload: {MAX_PAYLOAD}
 jetstream {{
@@ -71,7 +79,9 @@ def _address(process: subprocess.Popen[bytes], ports: Path, log: Path) -> str:
     while True:
         with contextlib.suppress(StopIteration, ValueError, OSError):
             found = json.loads(next(ports.glob("*.ports")).read_text())
-            return str(found["nats"][0])
+            url = str(found["nats"][0])
+            _monitors[url] = str(found["monitoring"][0])
+            return url
         if process.poll() is not None or time.monotonic() > deadline:
             raise AssertionError(f"nats-server did not start: {log.read_text()[-2000:]}")
         time.sleep(0.005)
