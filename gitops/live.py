@@ -17,7 +17,8 @@ def live_from(wanted: Wanted, seen: Observation | None, health: Health, *, desir
         project=ref.project, environment=ref.environment, service=ref.service, deployment=wanted.deployment,
         release=f"{ref.project}.{ref.service}.{wanted.release}", image=wanted.image, status=status,
         health=health.status, ready=len(proven), desired=desired, replicas=tuple(_view(one) for one in replicas),
-        since=_since(status, wanted, previous), address=previous.address if previous else "",
+        since=_since(status, wanted, previous),
+        healthy_since=_healthy_since(status, wanted, previous), address=previous.address if previous else "",
         reason=health.detail or health.reason or "", at=now(),
     )  # fmt: skip
 
@@ -53,6 +54,13 @@ def _since(status: DeploymentStatus, wanted: Wanted, previous: Live | None) -> s
     if previous and previous.deployment == wanted.deployment and previous.since:
         return previous.since
     return now() if status == "running" else ""
+
+
+def _healthy_since(status: DeploymentStatus, wanted: Wanted, previous: Live | None) -> str:
+    if status != "running":
+        return ""
+    kept = previous is not None and previous.deployment == wanted.deployment and previous.status == "running"
+    return (previous.healthy_since if previous and kept else "") or now()
 
 
 def _view(replica: Replica) -> ReplicaView:

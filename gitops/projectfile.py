@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from gitops import emit
+from gitops import emit, environment_rules
 from pipeline import names
 from pipeline.errors import EncliiError, Invalid
 from pipeline.events import LinkRequested
@@ -24,7 +24,7 @@ LIMIT = 256 << 10
 DEFAULT_BRANCHES: Mapping[str, str] = {"production": "main"}
 _TOP = frozenset({"repositories", "environments", "roles"})
 _REPOSITORY = ("id", "name", "forge", "url", "hook", "credential")
-_ENVIRONMENT = frozenset({"branch", "protected"})
+_ENVIRONMENT = frozenset({"branch", "protected"}) | environment_rules.KEYS
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,15 @@ class ProjectFile:
 
     repositories: tuple[Repository, ...] = ()
     environments: tuple[Environment, ...] = ()
+    roles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def fed_by(self, branch: str) -> tuple[Environment, ...]:
         """The environments that this branch feeds."""
-        return tuple(environment for environment in self.environments if environment.branch == branch)
+        return tuple(environment for environment in self.environments if branch and environment.branch == branch)
+
+    def environment(self, name: str) -> Environment | None:
+        """The environment of that name."""
+        return next((one for one in self.environments if one.name == name), None)
 
 
 def parse(data: bytes, *, project: str) -> ProjectFile:
@@ -55,8 +60,21 @@ def _parsed(data: bytes, project: str) -> ProjectFile:
         raise _wrong("environments", "must be a mapping")
     return ProjectFile(
         tuple(_repository(index, item, project) for index, item in enumerate(repositories)),
-        tuple(_environment(str(key), item) for key, item in environments.items()),
+        _checked(tuple(_environment(str(key), item) for key, item in environments.items())),
+        environment_rules.roles(found.get("roles")),
     )
+
+
+def _checked(environments: tuple[Environment, ...]) -> tuple[Environment, ...]:
+    """The environments, if each is entered somehow and from one that there is."""
+    known = {one.name for one in environments}
+    for one in environments:
+        source = one.promotion.source if one.promotion else ""
+        if source and (source not in known or source == one.name):
+            raise _wrong(f"environments.{one.name}.promotion.from", "must name another environment")
+        if not one.branch and not source:
+            raise _wrong(f"environments.{one.name}", "needs a branch, or promotion with from")
+    return environments
 
 
 def linked(data: bytes | None, link: LinkRequested) -> bytes:
@@ -147,10 +165,18 @@ def _environment(key: str, item: object) -> Environment:
         raise _wrong(f"{where}.protected", "must be true or false")
     try:
         names.name(key, what="environment")
-        names.ref(names.BRANCH_PREFIX + branch)
+        if branch or "branch" in fields:
+            names.ref(names.BRANCH_PREFIX + branch)
     except EncliiError as error:
         raise _wrong(where, error.message) from None
-    return Environment(name=key, branch=branch, protected=protected)
+    return Environment(
+        name=key,
+        branch=branch,
+        protected=protected,
+        promotion=environment_rules.promotion(fields.get("promotion"), f"{where}.promotion"),
+        freeze=environment_rules.windows(fields.get("freeze"), f"{where}.freeze"),
+        rollback=environment_rules.rollback(fields.get("rollback"), f"{where}.rollback"),
+    )
 
 
 def _fields(value: object, where: str, allowed: frozenset[str]) -> dict[str, Any]:

@@ -11,18 +11,24 @@ from typing import ClassVar, Literal
 
 import msgspec
 
+from pipeline.promotions import AutomaticRollback, FreezeWindow, PromotionRule
+from pipeline.promotions import Check as Check
+from pipeline.promotions import Promotion as Promotion
 from pipeline.record import Record as Record
+from pipeline.runs import Branch as Branch
+from pipeline.runs import Job as Job
+from pipeline.runs import JobStatus as JobStatus
+from pipeline.runs import Push as Push
+from pipeline.runs import Run as Run
+from pipeline.runs import RunStatus as RunStatus
+from pipeline.runs import Stage as Stage
 
-JobStatus = Literal[
-    "queued", "building", "signing", "committing", "deployed", "held", "skipped", "failed", "superseded", "cancelled",
-]  # fmt: skip
-RunStatus = Literal["running", "succeeded", "failed", "superseded", "cancelled", "skipped"]
 ReleaseStatus = Literal["building", "ready", "failed"]
 DeploymentStatus = Literal[
     "pending", "progressing", "running", "degraded", "failed", "held", "rolled_back", "orphaned", "replaced", "removed",
 ]  # fmt: skip
 Health = Literal["healthy", "unhealthy", "unknown"]
-Outcome = Literal["accepted", "skipped", "refused", "failed", "held", "duplicate", "forced"]
+Outcome = Literal["accepted", "skipped", "refused", "failed", "held", "duplicate", "forced", "waiting"]
 
 
 class Repository(Record, frozen=True, kw_only=True):
@@ -43,11 +49,14 @@ class Repository(Record, frozen=True, kw_only=True):
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
-    """One environment of a project: the branch that feeds it, and whether order may be forced."""
+    """One environment of a project: the branch that feeds it, and what it asks before a release enters it."""
 
     name: str
-    branch: str
+    branch: str  # "": entered by promotion alone
     protected: bool = False
+    promotion: PromotionRule | None = None
+    freeze: tuple[FreezeWindow, ...] = ()
+    rollback: AutomaticRollback | None = None
 
 
 class Project(Record, frozen=True, kw_only=True):
@@ -57,100 +66,12 @@ class Project(Record, frozen=True, kw_only=True):
     slug: str
     environments: tuple[Environment, ...] = ()
     repositories: tuple[str, ...] = ()
+    roles: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)  # role → its people
     created_at: str = ""
 
     @property
     def key(self) -> tuple[str, ...]:
         return (self.slug,)
-
-
-class Branch(Record, frozen=True, kw_only=True):
-    """The newest head that was planned for a branch, and the run that it started."""
-
-    kind: ClassVar[str] = "branch"
-    repository: str
-    ref: str
-    head: str
-    run: str
-    at: str
-
-    @property
-    def key(self) -> tuple[str, ...]:
-        return (self.repository, self.ref)
-
-
-class Push(Record, frozen=True, kw_only=True):
-    """What the git host was about to accept: stored before the ref moves, so that nothing accepted is forgotten."""
-
-    kind: ClassVar[str] = "push"
-    repository: str
-    ref: str
-    before: str
-    after: str
-    actor: str
-    delivery: str
-    at: str
-
-    @property
-    def key(self) -> tuple[str, ...]:
-        return (self.repository, self.ref)
-
-
-class Run(Record, frozen=True, kw_only=True):
-    """One push on its way. ``status`` follows its jobs; ``reason`` says why it has none or failed."""
-
-    kind: ClassVar[str] = "run"
-    id: str
-    project: str
-    repository: str
-    ref: str
-    sha: str
-    actor: str
-    subject_line: str
-    resumes: tuple[str, ...] = ()
-    delivery: str
-    created_at: str
-    services: tuple[str, ...] = ()
-    status: RunStatus = "running"
-    reason: str = ""
-    message: str = ""
-
-    @property
-    def key(self) -> tuple[str, ...]:
-        return (self.id,)
-
-
-class Stage(msgspec.Struct, frozen=True, kw_only=True):
-    """A stage's times within a job."""
-
-    name: str
-    started_at: str
-    finished_at: str = ""
-
-
-class Job(Record, frozen=True, kw_only=True):
-    """One service of a run."""
-
-    kind: ClassVar[str] = "job"
-    run: str
-    project: str
-    service: str
-    status: JobStatus = "queued"
-    stages: tuple[Stage, ...] = ()
-    spec: str = ""  # the ServiceSpec as JSON, from the run's commit
-    tree: str = ""  # git's id of the service's path
-    build_key: str = ""
-    reused: bool = False  # the image was known: nothing was built
-    image: str = ""  # "host/repository@sha256:…"
-    release: str = ""  # release id
-    reason: str = ""
-    message: str = ""
-    created_at: str = ""
-    finished_at: str = ""
-
-    @property
-    def key(self) -> tuple[str, ...]:
-        return (self.run, self.service)
 
 
 class Image(Record, frozen=True, kw_only=True):
@@ -294,6 +215,7 @@ class Live(Record, frozen=True, kw_only=True):
     desired: int
     replicas: tuple[ReplicaView, ...] = ()
     since: str = ""  # when this deployment began to run
+    healthy_since: str = ""  # since when it runs without a break; "" while it does not
     address: str = ""
     reason: str = ""
     at: str = ""
