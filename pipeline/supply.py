@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline import attest, evidence
+from pipeline import attest, evidence, simplesigning
 from pipeline.attest import Link, Provenance
 from pipeline.errors import Conflict, NotFound, Refused
 from pipeline.evidence import DEFAULT, Evidence
@@ -20,6 +20,8 @@ from pipeline.registry_http import together
 from pipeline.verify import Demand, gather_evidence, judge
 
 __all__ = ["Link", "Provenance", "Signed", "sign_link", "sign_release"]
+
+TRIES = 6
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,9 @@ async def sign_release(
         attest.SBOM: attest.sbom_statement(image, sbom),
     }
     demand = Demand(provenance.source_url, provenance.sha, frozenset({provenance.builder_id}))
-    return await _attach(registry, image, payloads, key, check=lambda found: judge(found, image, demand))
+    signed = await _attach(registry, image, payloads, key, check=lambda found: judge(found, image, demand))
+    await _sign_simply(registry, image, key)
+    return signed
 
 
 async def sign_link(registry: Registry, image: ImageRef, *, key: SigningKey, link: Link) -> Signed:
@@ -131,6 +135,22 @@ async def _store(registry: Registry, image: ImageRef, attachments: Sequence[_Att
     await together([_empty(registry, image), *(registry.put_blob(image.repository, one.bundle) for one in attachments)])
     manifests = [one.manifest for one in attachments]
     await together(registry.put_manifest(image.repository, one.digest, one.media_type, one.body) for one in manifests)
+
+
+async def _sign_simply(registry: Registry, image: ImageRef, key: SigningKey) -> None:
+    """The signature in its older form too, read back. Others' signatures under the same tag stay."""
+    signed, tag = simplesigning.payload(image), simplesigning.tag(image.digest)
+    for _ in range(TRIES):
+        there = await registry.manifest(image.repository, tag)
+        layers = simplesigning.layers_of(there.body) if there else []
+        if simplesigning.signed_by(layers, signed, key.public):
+            await registry.blob(image.repository, sha256(signed), limit=len(signed))
+            return
+        layers = [*layers, simplesigning.layer(signed, key.sign(signed))]
+        await together(registry.put_blob(image.repository, blob) for blob in (signed, simplesigning.config(layers)))
+        manifest = simplesigning.manifest(layers)
+        await registry.put_manifest(image.repository, tag, manifest.media_type, manifest.body)
+    raise Conflict(f"other writers keep changing the signatures of {image.digest}", reason="signature_contended")
 
 
 async def _empty(registry: Registry, image: ImageRef) -> str:

@@ -21,6 +21,7 @@ from pipeline.supply import Link, Signed, sign_link, sign_release
 from pipeline.verify import Demand, Verdict, verify_image
 from tests.support.components import needs
 from tests.support.forgeries import BUILDER, FORGED, GOOD, SHA, SOURCE, SPDX, Case, facts, sealed
+from tests.support.judge import cosign
 from tests.support.registry import push_image, running_registry
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -40,13 +41,6 @@ def public_key(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("keys") / "key.pub"
     path.write_bytes(KEY.public.pem)
     return path
-
-
-def _cosign(public_key: Path, image: ImageRef, *, kind: str = "") -> subprocess.CompletedProcess[str]:
-    """``kind``: the predicate to verify; empty for the signature."""
-    verb = ["verify-attestation", "--type", kind] if kind else ["verify"]
-    argv = [needs("cosign"), *verb, "--key", str(public_key), "--insecure-ignore-tlog", str(image)]
-    return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
 
 
 async def _signed(registry: Registry, image: ImageRef, *, key: SigningKey = KEY, **changed: Any) -> Signed:
@@ -90,7 +84,7 @@ def test_cosign_accepts_signature_provenance_sbom_and_link(host: str, run: Run, 
     image = _with_registry(host, run, story)
 
     for kind in ("", "slsaprovenance1", "spdxjson", attest.LINK):
-        judged = _cosign(public_key, image, kind=kind)
+        judged = cosign(public_key, image, kind=kind)
         assert judged.returncode == 0, judged.stderr
         assert judged.stdout
 
@@ -108,7 +102,7 @@ def test_cosign_accepts_a_signed_multi_platform_index(host: str, run: Run, publi
 
     image = _with_registry(host, run, story)
 
-    assert _cosign(public_key, image).returncode == 0
+    assert cosign(public_key, image).returncode == 0
 
 
 def test_signing_twice_leaves_one_of_each(host: str, run: Run) -> None:
@@ -220,7 +214,7 @@ def test_an_image_signed_by_a_stranger_is_refused(host: str, run: Run, public_ke
         assert await _refusal(registry, image) == "wrong_key"
         return image
 
-    assert _cosign(public_key, _with_registry(host, run, story)).returncode != 0
+    assert cosign(public_key, _with_registry(host, run, story)).returncode != 0
 
 
 def test_an_sbom_alone_is_no_signature_though_cosign_takes_it_for_one(host: str, run: Run, public_key: Path) -> None:
@@ -230,7 +224,7 @@ def test_an_sbom_alone_is_no_signature_though_cosign_takes_it_for_one(host: str,
         assert await _refusal(registry, image, None) == "unsigned"
         return image
 
-    assert _cosign(public_key, _with_registry(host, run, story)).returncode == 0
+    assert cosign(public_key, _with_registry(host, run, story)).returncode == 0
 
 
 def test_good_objects_beside_foreign_ones_still_hold(host: str, run: Run, public_key: Path) -> None:
@@ -244,7 +238,7 @@ def test_good_objects_beside_foreign_ones_still_hold(host: str, run: Run, public
 
     image = _with_registry(host, run, story)
 
-    assert _cosign(public_key, image).returncode == 0
+    assert cosign(public_key, image).returncode == 0
 
 
 def test_statements_copied_from_another_image_prove_nothing(host: str, run: Run) -> None:
@@ -326,7 +320,7 @@ def test_what_we_accept_cosign_accepts(host: str, run: Run, public_key: Path, ca
         await _verified(registry, image)
         return image
 
-    judged = _cosign(public_key, _with_registry(host, run, story), kind="slsaprovenance1")
+    judged = cosign(public_key, _with_registry(host, run, story), kind="slsaprovenance1")
 
     assert judged.returncode == 0, judged.stderr
 
@@ -337,7 +331,7 @@ def test_what_is_tampered_with_cosign_refuses_too(host: str, run: Run, public_ke
 
     image = _with_registry(host, run, lambda registry: _with_provenance(registry, case))
 
-    assert _cosign(public_key, image, kind="slsaprovenance1").returncode != 0
+    assert cosign(public_key, image, kind="slsaprovenance1").returncode != 0
 
 
 def test_cosigns_own_list_keeps_what_we_wrote(host: str, run: Run, public_key: Path, tmp_path: Path) -> None:
@@ -356,7 +350,7 @@ def test_cosigns_own_list_keeps_what_we_wrote(host: str, run: Run, public_key: P
     verdict = _with_registry(host, run, lambda registry: _verified(registry, image))
 
     assert verdict.signed
-    assert _cosign(public_key, image, kind="slsaprovenance1").returncode == 0
+    assert cosign(public_key, image, kind="slsaprovenance1").returncode == 0
 
 
 async def _pushed_and_signed(registry: Registry) -> ImageRef:
