@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from gitops.clusters import ServiceRef, podman_host
 from gitops.clusters import podman_commands as commands
-from gitops.clusters import podman_host
 from gitops.clusters.podman import Podman
 from pipeline import process
 
@@ -23,16 +23,20 @@ GRACE: Final = 10.0
 
 async def end_services(*, instance: str, home: Path) -> int:
     """Stop and remove every service of this installation, as the syncer would; returns how many there were."""
-    if shutil.which("podman", path=process.SEARCH_PATH) is None:
-        return 0
-    configuration = podman_host.write_configuration(home / "podman")
-    env = podman_host.environment(configuration, None)
-    cluster = Podman(instance=instance, containers_conf=configuration)
-    found = [*await _json(commands.pods(instance), env), *await _json(commands.containers(instance), env)]
-    services = {commands.ref_of(item["Labels"]) for item in found}
-    for service in sorted(services):
+    found = await services(instance=instance, home=home)
+    cluster = Podman(instance=instance, containers_conf=podman_host.write_configuration(home / "podman"))
+    for service in found:
         await cluster.remove(service, grace=GRACE)
-    return len(services)
+    return len(found)
+
+
+async def services(*, instance: str, home: Path) -> tuple[ServiceRef, ...]:
+    """Every service of this installation that has a container or a pod. Raises CommandFailed, CommandTimeout."""
+    if shutil.which("podman", path=process.SEARCH_PATH) is None:
+        return ()
+    env = podman_host.environment(podman_host.write_configuration(home / "podman"), None)
+    found = [*await _json(commands.pods(instance), env), *await _json(commands.containers(instance), env)]
+    return tuple(sorted({commands.ref_of(item["Labels"]) for item in found}))
 
 
 async def forget(*, instance: str, home: Path, registry: str) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from collections.abc import AsyncIterator
 
+from console import checks
 from console.api import create_api
 from console.forges import Forges
 from console.projection import Projection
@@ -43,10 +45,11 @@ async def serve_api(process: Process) -> None:
     cluster = Podman(instance=told.instance, containers_conf=write_configuration(home))
 
     async def doctor() -> list[dict[str, str]]:
-        return [
-            {"level": one.level, "subject": one.subject, "message": one.message, "fix": ""}
-            for one in await cluster.check()
-        ]
+        found = await checks.stores(
+            monitors=told.nats_monitor_url, durable=told.durability, registry=told.registry,
+            plain_http=told.registry_plain_http, githost=told.githost_url,
+        )  # fmt: skip
+        return [dataclasses.asdict(one) for one in (*found, *await cluster.check())]
 
     api = create_api(
         projection=projection,

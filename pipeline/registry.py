@@ -146,6 +146,10 @@ class Registry:
         entries = [*(native or []), *(tagged or [])]
         return list({one.digest: one for one in entries}.values())
 
+    async def lists_referrers(self, repository: str, digest: str) -> bool:
+        """Whether the registry has the referrers API; without it the fallback tag lists what is attached."""
+        return await self._native(repository, digest) is not None
+
     async def add_referrers(self, repository: str, digest: str, descriptors: Sequence[Descriptor]) -> None:
         """Have ``descriptors``, whose manifests are stored, listed as referrers of ``digest``, and see that they are.
 

@@ -1,11 +1,11 @@
-"""The verbs that only look: status, ps, releases, why, doctor."""
+"""The verbs that only look: status, ps, releases, why."""
 
 from __future__ import annotations
 
 import click
 
 from console import views
-from console.client import FAILED, path
+from console.client import path
 from console.commands.options import formatted, scoped, show
 from console.session import Scope, Session
 
@@ -62,13 +62,3 @@ def why(session: Session, *, what: str, scope: Scope, output: str) -> None:
         wanted = f"{session.resolve(scope, service=True).service_id}.{what}"
     answer = session.api.get(path("why", wanted))
     show(answer, output, lambda it: views.why(it, session.now(), relative=session.terminal))
-
-
-@click.command()
-@formatted
-@click.pass_obj
-def doctor(session: Session, *, output: str) -> int:
-    """Check this installation; exit code 1 when something must be mended."""
-    answer = session.api.get("/v1/doctor")
-    show(answer, output, views.checks)
-    return FAILED if any(check["level"] == "error" for check in answer["checks"]) else 0

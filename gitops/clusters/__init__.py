@@ -117,11 +117,12 @@ class Hint:
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of ``doctor``."""
+    """One line of ``doctor``; ``fix`` says how to mend what is not ok."""
 
     level: Level
     subject: str
     message: str
+    fix: str = ""
 
 
 class Cluster(Protocol):

@@ -71,7 +71,7 @@ class Podman:
         try:
             return podman_host.findings(await self._json(commands.info(), "look at podman"))
         except EncliiError as error:
-            return [Finding("error", "podman", error.message)]
+            return [Finding("error", "podman", error.message, "podman info; apt-get install podman")]
 
     async def start(self, wanted: Wanted) -> None:
         workload = subset.translate(wanted)

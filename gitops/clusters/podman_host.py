@@ -107,17 +107,23 @@ def findings(info: Mapping[str, object]) -> list[Finding]:
     rootless = bool(host.get("security", {}).get("rootless"))
     driver = str(store.get("graphDriverName"))
     found = [
-        Finding("ok" if _major(number) >= 4 else "error", "podman", f"version {number}; 4.0 or newer is needed"),
+        Finding("ok", "podman", f"version {number}")
+        if _major(number) >= 4
+        else Finding("error", "podman", f"version {number}; 4.0 or newer is needed", "install podman 4.0 or newer"),
         Finding("ok", "podman user", "rootless" if rootless else "runs as root"),
         Finding("ok", "podman cgroups", f"{host.get('cgroupVersion')}, {host.get('cgroupManager')}"),
         Finding(
             "warning" if driver == "vfs" else "ok",
             "podman storage",
             f"{driver}: a full copy of the image for each container" if driver == "vfs" else driver,
+            'podman system reset, then driver = "overlay" in storage.conf' if driver == "vfs" else "",
         ),
     ]
     if not limits_work(info):
-        found.append(Finding("warning", "podman limits", "no memory or cpu controller: resources are not enforced"))
+        text = "no memory or cpu controller: resources are not enforced"
+        found.append(
+            Finding("warning", "podman limits", text, "run as root, or delegate the memory and cpu controllers")
+        )
     return found
 
 

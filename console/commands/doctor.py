@@ -1,0 +1,63 @@
+"""``enclii doctor``: this machine and the stores, checked from here, and whatever the API adds."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import click
+
+from console import views
+from console.client import FAILED, Failure
+from console.commands.options import formatted, show
+from console.session import Session
+
+
+@click.command()
+@formatted
+@click.pass_obj
+def doctor(session: Session, *, output: str) -> int:
+    """Check this installation; exit code 1 when something must be mended."""
+    checks = _checks(session)
+    show({"checks": checks}, output, views.checks)
+    return FAILED if any(check["level"] == "error" for check in checks) else 0
+
+
+def _checks(session: Session) -> list[dict[str, Any]]:
+    """Where the state folder is, the machine is looked at too, and the stores even when the API is away."""
+    here = session.home if not session.env.get("ENCLII_SERVER") and (session.home / "instance").is_file() else None
+    try:
+        answered: list[dict[str, Any]] = session.api.get("/v1/doctor")["checks"]
+        found = [_plain("ok", "API", f"{session.api.server} answers"), *answered]
+    except Failure as failure:
+        if here is None:
+            raise
+        found = [_plain("error", "API", failure.message, failure.advice), *_stores(here)]
+    return [*found, *(_machine(here, session) if here else ())]
+
+
+def _plain(level: str, subject: str, message: str, fix: str = "") -> dict[str, Any]:
+    return {"level": level, "subject": subject, "message": message, "fix": fix}
+
+
+def _machine(home: Path, session: Session) -> list[dict[str, Any]]:
+    from console.doctor import machine
+
+    return [dataclasses.asdict(one) for one in asyncio.run(machine(home, search=session.env.get("PATH", "")))]
+
+
+def _stores(home: Path) -> list[dict[str, Any]]:
+    from console.checks import stores
+    from console.installation import addresses
+    from pipeline.errors import EncliiError
+
+    try:
+        at = addresses(home)
+    except EncliiError as error:
+        return [_plain("error", "state folder", error.message, "enclii up -d")]
+    found = stores(
+        monitors=at.nats_monitor, durable="fsync", registry=at.registry, plain_http=True, githost=at.githost
+    )  # fmt: skip
+    return [dataclasses.asdict(one) for one in asyncio.run(found)]

@@ -1,0 +1,96 @@
+"""What doctor finds, with the real stores: each finding says how to mend it, and an error is an exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from console import checks, cli, doctor, ports
+from pipeline.settings import MAY_LOSE
+from tests.support.nats import monitor_of, running_nats
+from tests.support.registry import running_registry
+
+NOBODY = "http://127.0.0.1:9"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """The state folder of an installation that is down."""
+    folder = tmp_path / "state"
+    (folder / "secrets").mkdir(parents=True)
+    (folder / "instance").write_text("e-test-doctor\n")
+    (folder / "ports.toml").write_text(ports.render(dict.fromkeys(ports.PREFERRED, 9)))
+    (folder / "secrets" / "api-token").write_text("token")
+    (folder / "secrets" / "api-token").chmod(0o600)
+    return folder
+
+
+def test_a_nats_that_syncs_late_is_an_error_with_its_fix(tmp_path: Path) -> None:
+    with running_nats(tmp_path, sync="1s") as nats:
+        [found] = asyncio.run(checks.check_nats(monitor_of(nats), "fsync"))
+        [allowed] = asyncio.run(checks.check_nats(monitor_of(nats), MAY_LOSE))
+
+    assert (found.level, allowed.level) == ("error", "warning")
+    assert "sync_interval: always" in found.fix
+
+
+def test_a_registry_is_tried_with_a_push_and_a_pull(tmp_path: Path) -> None:
+    with running_registry(tmp_path) as registry:
+        found = asyncio.run(checks.check_registry(registry, plain_http=True))
+
+    assert [one.level for one in found] == ["ok", "ok"]
+    assert "gives it back" in found[0].message
+    assert "fallback tag" in found[1].message
+
+
+def test_stores_that_do_not_answer_are_errors_with_their_fix() -> None:
+    found = asyncio.run(
+        checks.stores(monitors=NOBODY, durable="fsync", registry="127.0.0.1:9", plain_http=True, githost=NOBODY)
+    )
+
+    assert {one.subject: one.level for one in found} == {"NATS": "error", "registry": "error", "git host": "error"}
+    assert all(one.fix for one in found)
+
+
+def test_a_key_that_others_can_read_is_an_error_with_its_fix(home: Path) -> None:
+    token = home / "secrets" / "api-token"
+    assert [one.level for one in doctor.check_keys(home)] == ["ok"]
+    token.chmod(0o644)
+
+    [found] = doctor.check_keys(home)
+
+    assert (found.level, found.fix) == ("error", f"chmod 600 {token}")
+
+
+def test_an_old_program_is_an_error(tmp_path: Path) -> None:
+    old = tmp_path / "nats-server"
+    old.write_text("#!/bin/sh\necho nats-server: v2.9.1\n")
+    old.chmod(0o755)
+
+    found = asyncio.run(doctor.check_program("nats-server", places=str(tmp_path)))
+
+    assert (found.level, found.message) == ("error", "2.9.1; 2.12 or newer is needed")
+
+
+def test_a_program_that_is_missing_names_its_package(tmp_path: Path) -> None:
+    found = asyncio.run(doctor.check_program("podman", places=str(tmp_path)))
+
+    assert (found.level, found.fix) == ("error", "apt-get install podman")
+
+
+def test_without_an_api_doctor_says_what_is_wrong_and_exits_with_one(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    env = {"ENCLII_HOME": str(home), "PATH": os.environ["PATH"]}
+
+    code = cli.run(["doctor", "-o", "json"], env, home.parent)
+
+    found = {one["subject"]: one for one in json.loads(capsys.readouterr().out)["checks"]}
+    assert code == 1
+    assert found["API"]["fix"] == "enclii up -d"
+    assert {found[name]["level"] for name in ("API", "NATS", "registry", "git host", "processes")} == {"error"}
+    assert found["keys"]["level"] == "ok"
