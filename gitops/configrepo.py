@@ -16,14 +16,12 @@ from pygit2.enums import CredentialType, FileMode, SortMode
 
 from gitops import hold as holds
 from gitops import trailers
-from gitops.edits import Commit, Draft, Edit
+from gitops.edits import COMMITTER, Commit, Draft, Edit, author
 from gitops.gittree import Directory, directories, entries, subdirectories, subtree, with_changes
 from gitops.hold import Hold
 from gitops.layout import HOLD_FILE, PROJECT_FILE
 from pipeline.errors import Conflict, Invalid, NotFound, Unavailable
 
-COMMITTER = ("Enclii", "enclii@localhost")
-AUTHOR_DOMAIN = "users.enclii.invalid"
 REMOTE_TIP = "refs/enclii/remote"
 CONNECT_LIMIT_MS = 5_000
 ANSWER_LIMIT_MS = 20_000
@@ -220,10 +218,10 @@ class ConfigRepo:
 
     def _commit(self, parent: str, tree: pygit2.Oid, draft: Draft) -> str:
         seconds = int(datetime.fromisoformat(draft.at).timestamp())
-        author = _signature(draft.author, seconds)
+        by = pygit2.Signature(*author(draft.author), seconds, 0)
         committer = pygit2.Signature(*COMMITTER, seconds, 0)
         parents = [pygit2.Oid(hex=parent)] if parent else []
-        return str(self._repo.create_commit(None, author, committer, draft.message, tree, parents))
+        return str(self._repo.create_commit(None, by, committer, draft.message, tree, parents))
 
     def _commit_at(self, commit: str) -> pygit2.Commit:
         try:
@@ -250,12 +248,6 @@ def _opened(path: Path) -> pygit2.Repository:
         # Only a process that died leaves one: this mirror has a single writer.
         lock.unlink()
     return pygit2.Repository(path)
-
-
-def _signature(author: str, seconds: int) -> pygit2.Signature:
-    name = trailers.one_line(author, 100).translate({ord("<"): None, ord(">"): None}).strip(" .,:;\"'") or COMMITTER[0]
-    local = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in name.lower()).strip("-.") or "x"
-    return pygit2.Signature(name, f"{local}@{AUTHOR_DOMAIN}", seconds, 0)
 
 
 def _view(commit: pygit2.Commit) -> Commit:

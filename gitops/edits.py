@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from gitops.trailers import one_line
+
+COMMITTER = ("Enclii", "enclii@localhost")
+AUTHOR_DOMAIN = "users.enclii.invalid"
+
 
 @dataclass(frozen=True)
 class Edit:
@@ -44,3 +49,10 @@ class Commit:
     @property
     def ours(self) -> bool:
         return bool(self.trailers)
+
+
+def author(name: str) -> tuple[str, str]:
+    """Name and address of whoever pushed or commanded, in characters that git and mail headers take."""
+    plain = one_line(name, 100).translate({ord("<"): None, ord(">"): None}).strip(" .,:;\"'") or COMMITTER[0]
+    local = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in plain.lower()).strip("-.") or "x"
+    return plain, f"{local}@{AUTHOR_DOMAIN}"

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from email.utils import formataddr
 
 from gitops import hold as holds
 from gitops import projectfile, trailers
-from gitops.edits import Draft, Edit
+from gitops.edits import Draft, Edit, author
 from gitops.hold import Hold
 from gitops.layout import HOLD_FILE, PROJECT_FILE, Place
 from gitops.render import render
@@ -69,7 +70,8 @@ def deploy(here: Situation, release: Release, *, cause: Cause, verdict: Verdict 
         "Resumes": "yes" if here.hold is not None else "",
     }
     subject = f"Deploy {here.place.project}/{here.place.service} v{release.number} to {here.place.environment}"
-    return _draft(here.place, Edit(here.place.path, write=files, remove=frozenset(gone)), subject, cause, extra)
+    edit = Edit(here.place.path, write=files, remove=frozenset(gone))
+    return _draft(here.place, edit, subject, cause, extra, reference=_reference(release))
 
 
 def roll_back(
@@ -86,7 +88,7 @@ def roll_back(
     extra = {"Release": to.release, "Image": to.image, "Commit": to.sha, "Run": to.run, "Reverts": reverts}
     name = to.release.rpartition(".")[2] or to.image.rpartition("@")[2][:19]
     subject = f"Revert {here.place.project}/{here.place.service} in {here.place.environment} to {name}"
-    return _draft(here.place, edit, subject, cause, extra)
+    return _draft(here.place, edit, subject, cause, extra, reference={"sha": to.sha})
 
 
 def hold(here: Situation, *, cause: Cause, since: str | None = None) -> Draft:
@@ -133,11 +135,27 @@ def _of_release(release: Release) -> dict[str, str]:
     }
 
 
-def _draft(place: Place, edit: Edit, subject: str, cause: Cause, extra: Mapping[str, str] | None = None) -> Draft:
+def _reference(release: Release) -> dict[str, str]:
+    """The application's commit as Argo CD shows it; the author in the form of a mail header, as it asks for."""
+    return {
+        "author": formataddr(author(release.actor)) if release.actor else "",
+        "sha": release.sha,
+        "subject": release.subject_line,
+        "repourl": release.source_url,
+    }
+
+
+def _draft(
+    place: Place, edit: Edit, subject: str, cause: Cause, extra: Mapping[str, str] | None = None,
+    *, reference: Mapping[str, str] | None = None,
+) -> Draft:  # fmt: skip
     where = {"Project": place.project, "Environment": place.environment, "Service": place.service}
-    return _message(edit, subject, cause, {**where, **(extra or {})})
+    return _message(edit, subject, cause, {**where, **(extra or {})}, reference or {})
 
 
-def _message(edit: Edit, subject: str, cause: Cause, extra: Mapping[str, str]) -> Draft:
+def _message(
+    edit: Edit, subject: str, cause: Cause, extra: Mapping[str, str], reference: Mapping[str, str] | None = None
+) -> Draft:
     own = {**extra, "Trace": cause.trace, "Via": cause.via, "Intent": cause.intent}
-    return Draft(edit, trailers.render(subject, own, why=cause.why), cause.actor, cause.at)
+    message = trailers.render(subject, own, why=cause.why, reference=reference or {})
+    return Draft(edit, message, cause.actor, cause.at)

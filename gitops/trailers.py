@@ -9,8 +9,11 @@ import re
 from collections.abc import Mapping
 
 PREFIX = "Enclii-"
+ARGOCD = "Argocd-reference-commit-"
+NOTHING: Mapping[str, str] = {}
 SUBJECT_LIMIT = 120
 _TRAILER = re.compile(r"Enclii-([A-Z][A-Za-z]*): (.*)")
+_POSES = re.compile(f"{PREFIX}[A-Z]|{ARGOCD}")
 _BLANKS = re.compile(r"[\s\x00-\x1f\x7f\x85\u2028\u2029]+")
 
 
@@ -19,12 +22,16 @@ def one_line(text: str, limit: int = 1_000) -> str:
     return _BLANKS.sub(" ", text).strip()[:limit]
 
 
-def render(subject: str, trailers: Mapping[str, str], *, why: str = "") -> str:
-    """The whole message; a trailer with an empty value is left out."""
+def render(subject: str, trailers: Mapping[str, str], *, why: str = "", reference: Mapping[str, str] = NOTHING) -> str:
+    """The whole message; a trailer with an empty value is left out.
+
+    ``reference`` says which commit of an application this one brings, in the form that Argo CD reads and shows.
+    """
     lines = [f"{PREFIX}{key}: {one_line(value)}" for key, value in trailers.items() if value]
+    lines += [f"{ARGOCD}{key}: {one_line(value)}" for key, value in reference.items() if value]
     # A reason that looks like a trailer is indented, so that it is no trailer in anybody's reading.
     reason = one_line(why)
-    said = [f"  {reason}" if _TRAILER.match(reason) else reason] if reason else []
+    said = [f"  {reason}" if _POSES.match(reason) else reason] if reason else []
     return "\n\n".join([one_line(subject, SUBJECT_LIMIT), *said, "\n".join(lines)]).rstrip() + "\n"
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from email.utils import parseaddr
+
 import pytest
+from msgspec.structs import replace
 
 from gitops import intents, projectfile, trailers
 from gitops.hold import Hold, parse
@@ -26,6 +30,14 @@ def test_a_deployment_removes_what_it_no_longer_renders_and_the_hold() -> None:
     draft = intents.deploy(here, release(ServiceSpec(name="web")), cause=CAUSE, verdict=None)
     assert set(draft.edit.write) == {"deployment.yaml"}
     assert draft.edit.remove == {"service.yaml", "hold.yaml"}
+
+
+def test_a_deployment_names_the_applications_commit_as_argo_cd_reads_it() -> None:
+    brought = replace(release(ServiceSpec(name="web")), actor="Åsa <x>", subject_line="Say two")
+    draft = intents.deploy(Situation(WEB), brought, cause=CAUSE, verdict=None)
+    said = dict(re.findall(r"^Argocd-reference-commit-(\w+): (.+)$", draft.message, re.MULTILINE))
+    assert (said["sha"], said["subject"], said["repourl"]) == (brought.sha, "Say two", brought.source_url)
+    assert parseaddr(said["author"])[1] == "-sa-x@users.enclii.invalid".lstrip("-")
 
 
 def test_a_persons_file_is_not_written_over() -> None:
