@@ -11,6 +11,7 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 
 from gitops.committer import Committer, Result
+from gitops.recording import record
 from pipeline import jobs
 from pipeline.bus import Message
 from pipeline.errors import EncliiError, Retryable
@@ -74,29 +75,38 @@ async def _settle(committer: Committer, store: Store, stage: Stage, group: Seque
         log.exception("the group could not be handled")
         results = [Result(event, error=_wrapped(error)) for event in events]
     recorded = True
-    for result in results:
-        recorded = recorded and await _record(store, stage, result, waiting)
-        if not recorded and result.event is not None:
-            await waiting[result.event.id].retry(0.2)
+    for some in _runs(results):
+        done = await _record(store, stage, some, waiting) if recorded else 0
+        recorded = done == len(some)
+        await asyncio.gather(*(waiting[one.event.id].retry(0.2) for one in some[done:] if one.event is not None))
     for message, event in known:
         if event is None:
             await message.ack()
 
 
-async def _record(store: Store, stage: Stage, result: Result, waiting: dict[str, Message]) -> bool:
-    """Make one result's step true and acknowledge its event; False when nothing later may be recorded."""
-    event = result.event
-    if result.error is not None and event is not None:
-        return await _give_back(store, stage, event, result.error, waiting[event.id])
+def _runs(results: Sequence[Result]) -> list[list[Result]]:
+    """What was done, as long runs that are recorded together; what failed, each alone."""
+    runs: list[list[Result]] = []
+    for result in results:
+        if not runs or result.error is not None or runs[-1][0].error is not None:
+            runs.append([])
+        runs[-1].append(result)
+    return runs
+
+
+async def _record(store: Store, stage: Stage, some: Sequence[Result], waiting: dict[str, Message]) -> int:
+    """Make the steps true and acknowledge their events; how many are, and when not all are nothing later may be."""
+    first = some[0]
+    if first.error is not None and first.event is not None:
+        return int(await _give_back(store, stage, first.event, first.error, waiting[first.event.id]))
     try:
-        step = await _with_job(store, result)
-        await store.commit(step)
+        done, stopped = await record(store, await asyncio.gather(*(_with_job(store, one) for one in some)))
     except EncliiError as error:
-        log.warning("not recorded yet, comes again: %s", error)
-        return False
-    if event is not None:
-        await waiting[event.id].ack()
-    return True
+        done, stopped = 0, error
+    await asyncio.gather(*(waiting[one.event.id].ack() for one in some[:done] if one.event is not None))
+    if stopped is not None:
+        log.warning("not recorded yet, comes again: %s", stopped)
+    return done
 
 
 async def _give_back(store: Store, stage: Stage, event: Event, error: EncliiError, message: Message) -> bool:

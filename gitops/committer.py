@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 
 from gitops.absorb import Absorbed, absorb
 from gitops.configrepo import ConfigRepo
+from gitops.recording import chunks, joined
 from gitops.requests import Ports, follow_up, fulfil
-from gitops.session import History, Session, Unit
+from gitops.session import History, Session
 from gitops.verdicts import Gates
 from pipeline.errors import Conflict, EncliiError, Permanent, Retryable, Unavailable
 from pipeline.events import ConfigMoved, Event
@@ -23,7 +24,6 @@ from pipeline.store import Step, Store
 
 TRIES = 8
 JITTER = 0.05
-CHUNK = 200
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Committer:
         if session.since != session.tip or absorbed.units:
             absorbed.units.append(session.tip_unit())
         assert before or not absorbed.units
-        return [Result(None, unit.step()) for unit in _chunks(absorbed.units)]
+        return [Result(None, joined(run)) for run in chunks([unit.step() for unit in absorbed.units])]
 
     async def _follow_ups(self, session: Session, absorbed: Absorbed, ports: Ports) -> None:
         for place, wanted in absorbed.follow_ups.items():
@@ -125,13 +125,3 @@ class Committer:
         if session.tip != tip:
             unit.add(session.tip_unit())
         return Result(event, unit.step())
-
-
-def _chunks(units: Sequence[Unit]) -> list[Unit]:
-    """Units joined up to the size of one atomic batch; the last one moves the mark."""
-    joined: list[Unit] = []
-    for unit in units:
-        if not joined or len(joined[-1].changes) + len(unit.changes) > CHUNK:
-            joined.append(Unit())
-        joined[-1].add(unit)
-    return joined

@@ -5,115 +5,100 @@ Only what differs is opened, so the cost follows the change and not the reposito
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
-import pygit2
-from pygit2.enums import FileMode
+from gitops.objects import Objects
 
-Directory = dict[str, tuple[pygit2.Oid, FileMode]]
+Directory = dict[str, tuple[str, int]]
 """Name → (object id, mode)."""
+TREE = 0o040000
+BLOB = 0o100644
+REGULAR = frozenset({BLOB, 0o100755, 0o100664})
 DEPTH = 3
-TREE_LIMIT = 1 << 20
+ESCAPE = "surrogateescape"
+_ENTRY = re.compile(rb"([0-7]+) ([^\0]+)\0(.{20})", re.DOTALL)
 
 
-def with_changes(
-    repo: pygit2.Repository, root: pygit2.Oid | None, path: str, change: Callable[[Directory], Directory]
-) -> pygit2.Oid:
+def with_changes(objects: Objects, root: str, path: str, change: Callable[[Directory], Directory]) -> str:
     """The root tree in which the directory ``path`` is what ``change`` makes of it; an empty directory vanishes."""
-    return _changed(repo, root, path.split("/"), change) or repo.TreeBuilder().write()
+    return _changed(objects, root, path.split("/"), change) or objects.write("tree", b"")
 
 
-def _changed(
-    repo: pygit2.Repository, tree: pygit2.Oid | None, parts: list[str], change: Callable[[Directory], Directory]
-) -> pygit2.Oid | None:
-    found = repo[tree] if tree is not None else None
-    old = found if isinstance(found, pygit2.Tree) else None
+def _changed(objects: Objects, tree: str, parts: list[str], change: Callable[[Directory], Directory]) -> str:
+    directory = listing(objects, tree)
     if not parts:
-        entries = change({entry.name or "": (entry.id, entry.filemode) for entry in old or ()})
-        return _built(repo, entries)
-    builder = repo.TreeBuilder(old) if old is not None else repo.TreeBuilder()
+        return _built(objects, change(directory))
     name, rest = parts[0], parts[1:]
-    below = builder.get(name)
-    is_tree = below is not None and below.filemode == FileMode.TREE
-    new = _changed(repo, below.id if below is not None and is_tree else None, rest, change)
-    if new is not None:
-        builder.insert(name, new, FileMode.TREE)
-    elif below is not None:
-        builder.remove(name)
-    return builder.write() if len(builder) else None
+    new = _changed(objects, _if_tree(directory.get(name)), rest, change)
+    if new:
+        directory[name] = (new, TREE)
+    else:
+        directory.pop(name, None)
+    return _built(objects, directory)
 
 
-def _built(repo: pygit2.Repository, directory: Directory) -> pygit2.Oid | None:
+def _built(objects: Objects, directory: Directory) -> str:
+    """The id of a tree, "" for an empty one."""
     if not directory:
-        return None
-    builder = repo.TreeBuilder()
-    for name, (oid, mode) in directory.items():
-        builder.insert(name, oid, mode)
-    return builder.write()
+        return ""
+    named = ((name.encode(errors=ESCAPE), oid, mode) for name, (oid, mode) in directory.items())
+    # Git sorts a directory as if its name ended with a slash.
+    ordered = sorted((name + b"/" if mode == TREE else name, name, oid, mode) for name, oid, mode in named)
+    return objects.write(
+        "tree", b"".join(b"%o %s\0" % (mode, name) + bytes.fromhex(oid) for _, name, oid, mode in ordered)
+    )
 
 
-def subtree(repo: pygit2.Repository, root: pygit2.Oid | None, path: str) -> str:
-    """The id at ``path``, "" when there is nothing."""
-    at = root
-    for name in path.split("/"):
-        tree = repo[at] if at is not None else None
-        if not isinstance(tree, pygit2.Tree) or name not in tree:
-            return ""
-        at = tree[name].id
-    return str(at) if at is not None else ""
-
-
-def entries(repo: pygit2.Repository, tree: str) -> dict[str, str]:
-    """File name → blob id; only regular files, so no link leads anywhere."""
-    found = repo[tree] if tree else None
-    if not isinstance(found, pygit2.Tree):
+def listing(objects: Objects, tree: str) -> Directory:
+    """Everything in a tree by its id; nothing for "" and for what is no tree. Raises KeyError for an unknown id."""
+    kind, data = objects.read(tree) if tree else ("", b"")
+    if kind != "tree":
         return {}
-    regular = (FileMode.BLOB, FileMode.BLOB_EXECUTABLE)
-    return {entry.name or "": str(entry.id) for entry in found if entry.filemode in regular}
+    return {name.decode(errors=ESCAPE): (oid.hex(), int(mode, 8)) for mode, name, oid in _ENTRY.findall(data)}
 
 
-def subdirectories(repo: pygit2.Repository, tree: str) -> list[str]:
+def subtree(objects: Objects, root: str, path: str) -> str:
+    """The id at ``path``, "" when there is nothing."""
+    at, mode = root, TREE
+    for name in path.split("/"):
+        at, mode = listing(objects, at if mode == TREE else "").get(name, ("", 0))
+    return at
+
+
+def entries(objects: Objects, tree: str) -> dict[str, str]:
+    """File name → blob id; only regular files, so no link leads anywhere."""
+    return {name: oid for name, (oid, mode) in listing(objects, tree).items() if mode in REGULAR}
+
+
+def subdirectories(objects: Objects, tree: str) -> list[str]:
     """The names of a tree's own trees."""
-    found = repo[tree] if tree else None
-    if not isinstance(found, pygit2.Tree):
-        return []
-    return [entry.name or "" for entry in found if entry.filemode == FileMode.TREE]
+    return [name for name, (_, mode) in listing(objects, tree).items() if mode == TREE]
 
 
-def directories(
-    repo: pygit2.Repository, old: pygit2.Oid | None, new: pygit2.Oid | None, *, files: frozenset[str]
-) -> Iterator[tuple[str, str]]:
+def directories(objects: Objects, old: str, new: str, *, files: frozenset[str]) -> Iterator[tuple[str, str]]:
     """(path, new id or "") of what differs: directories three names deep, and ``files`` two names deep."""
-    yield from _differing(repo, old, new, "", files)
+    yield from _differing(objects, old, new, "", files)
 
 
-def _differing(
-    repo: pygit2.Repository, old: pygit2.Oid | None, new: pygit2.Oid | None, path: str, files: frozenset[str]
-) -> Iterator[tuple[str, str]]:
+def _differing(objects: Objects, old: str, new: str, path: str, files: frozenset[str]) -> Iterator[tuple[str, str]]:
     depth = path.count("/")
-    before, after = _children(repo, old), _children(repo, new)
+    before, after = listing(objects, old), listing(objects, new)
     for name in sorted({*before, *after}):
         was, now = before.get(name), after.get(name)
         if was == now:
             continue
         if depth == 1 and name in files:
-            yield path + name, str(now[0]) if now else ""
+            yield path + name, now[0] if now else ""
             continue
         was_tree, now_tree = _if_tree(was), _if_tree(now)
-        if was_tree is None and now_tree is None:
+        if not was_tree and not now_tree:
             continue
         if depth == DEPTH - 1:
-            yield path + name, str(now_tree or "")
+            yield path + name, now_tree
         else:
-            yield from _differing(repo, was_tree, now_tree, f"{path}{name}/", files)
+            yield from _differing(objects, was_tree, now_tree, f"{path}{name}/", files)
 
 
-def _children(repo: pygit2.Repository, tree: pygit2.Oid | None) -> Directory:
-    found = repo[tree] if tree is not None else None
-    if not isinstance(found, pygit2.Tree):
-        return {}
-    return {entry.name or "": (entry.id, entry.filemode) for entry in found}
-
-
-def _if_tree(entry: tuple[pygit2.Oid, FileMode] | None) -> pygit2.Oid | None:
-    return entry[0] if entry is not None and entry[1] == FileMode.TREE else None
+def _if_tree(entry: tuple[str, int] | None) -> str:
+    return entry[0] if entry is not None and entry[1] == TREE else ""

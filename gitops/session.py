@@ -44,13 +44,18 @@ class Unit:
         self.events += other.events
 
     def step(self) -> Step:
-        """As one atomic step; of several versions of a record the last is written, expecting what was first read."""
+        """As one atomic step; of several versions of a record the last is written, expecting what was first read.
+
+        Of several hints that the branch moved the last one says all.
+        """
         merged: dict[str, Change] = {}
         for change in self.changes:
             subject = change.record.subject
             first = merged.get(subject)
             merged[subject] = Change(change.record, first.seq) if first else change
-        return Step(tuple(merged.values()), tuple(self.events))
+        moves = [event for event in self.events if isinstance(event, ConfigMoved)]
+        events = [event for event in self.events if not isinstance(event, ConfigMoved)]
+        return Step(tuple(merged.values()), (*events, *moves[-1:]))
 
 
 @dataclass

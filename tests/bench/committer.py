@@ -20,6 +20,7 @@ import msgspec
 from gitops.committer import Committer
 from gitops.configrepo import ConfigRepo
 from gitops.layout import Place
+from gitops.recording import record
 from gitops.render import render
 from gitops.requests import Ports
 from pipeline.bus import connect
@@ -119,8 +120,7 @@ class World:
     async def seed(self, person: Person) -> None:
         """Every project linked by the committer; every service written to git, and recorded as the committer would."""
         links = [link(project) for project in dict.fromkeys(place.project for place in self._places)]
-        for result in await self._committer.handle(links):
-            await self._store.commit(result.step)
+        await record(self._store, [result.step for result in await self._committer.handle(links)])
         targets = await asyncio.to_thread(self._written, person)
         for first in range(0, len(targets), BATCH):
             await self._store.commit(Step(tuple(Change(one, None) for one in targets[first : first + BATCH])))
@@ -165,10 +165,10 @@ class World:
         ]  # fmt: skip
         begun = time.monotonic()
         results = await self._committer.handle(events)
-        for result in results:
-            await self._store.commit(result.step)
+        _, stopped = await record(self._store, [result.step for result in results])
         took = time.monotonic() - begun
         accepted = sum(decision.outcome == "accepted" for result in results for decision in result.decisions)
+        assert stopped is None, f"not recorded: {stopped}"
         assert accepted == count, f"{accepted} of {count} were deployed: {results[-1]}"
         return took
 

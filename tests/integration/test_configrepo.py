@@ -151,3 +151,35 @@ def test_a_lock_that_a_dead_process_left_is_no_obstacle(repo: ConfigRepo, url: s
     pushed(repo, draft(a="1"))
     (repo.directory / "refs/heads/main.lock").touch()
     pushed(ConfigRepo(repo.directory, url), draft(a="2"))
+
+
+def test_a_death_between_the_pack_and_the_push_leaves_the_branch_and_a_whole_mirror(repo: ConfigRepo, url: str) -> None:
+    first = pushed(repo, draft(a="1"))
+    gone = ConfigRepo(repo.directory, "git://127.0.0.1:1/config.git")
+    ((lost, _),) = gone.write(first, [draft(a="2")])
+    with pytest.raises(Unavailable):
+        gone.push(lost)
+    again = ConfigRepo(repo.directory, url)
+    assert again.fetch() == first
+    assert again.has(lost)
+    assert pushed(again, draft(a="2")) == lost
+    git("fsck", "--strict", cwd=repo.directory)
+
+
+def test_what_was_written_and_not_pushed_is_forgotten(repo: ConfigRepo) -> None:
+    first = pushed(repo, draft(a="1"))
+    ((second, _),) = repo.write(first, [draft(a="2")])
+    repo.fetch()
+    assert not repo.has(second)
+
+
+def test_a_submodule_in_a_service_s_place_is_no_directory(repo: ConfigRepo, remote: Path, tmp_path: Path) -> None:
+    first = pushed(repo, draft(a="1"))
+    person = Person(remote, tmp_path)
+    person.pull()
+    person.git("update-index", "--add", "--cacheinfo", f"160000,{first},shop/production/api")
+    person.git("commit", "-q", "-m", "by hand")
+    person.git("push", "-q", "origin", "HEAD:main")
+    tip = repo.fetch()
+    assert repo.tree(tip, f"{API}/deployment.yaml") == ""
+    assert list(repo.changes(first, tip)) == []

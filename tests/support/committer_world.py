@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from gitops.committer import Committer, Result
 from gitops.configrepo import ConfigRepo
 from gitops.layout import Place
+from gitops.recording import record
 from gitops.requests import Ports
 from pipeline.bus import Bus, connect
 from pipeline.events import (
@@ -129,8 +130,9 @@ class World:
         return results
 
     async def record(self, results: list[Result]) -> None:
-        for result in results:
-            await self.store.commit(result.step)
+        _, stopped = await record(self.store, [result.step for result in results])
+        if stopped is not None:
+            raise stopped
 
     async def deployed(self, number: int) -> Deployment:
         """Release and deploy a version, and let it have been seen running."""
