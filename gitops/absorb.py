@@ -9,7 +9,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Literal
 
-from gitops import derive, history, projectfile, snapshot
+from gitops import derive, history, projectfile, sets, snapshot
 from gitops.derive import Derived
 from gitops.edits import Commit
 from gitops.hold import parse as parse_hold
@@ -58,12 +58,12 @@ async def absorb(session: Session) -> Absorbed:
 
 async def _commit(session: Session, found: Absorbed, commit: Commit, before: str) -> None:
     changed = await asyncio.to_thread(lambda: list(session.repo.changes(before, commit.id)))
-    place = _named_place(commit)
     if commit.ours:
-        session.done.add((commit.trailers["Intent"], place))
-    if place is not None:
+        session.done.add((commit.trailers["Intent"], None))
+    for place, own in sets.expanded(commit):
+        session.done.add((own.trailers["Intent"], place))
         found.follow_ups.pop(place, None)
-        found.units.append(await _own(session, commit, place))
+        found.units.append(await _own(session, own, place))
     for path, new in changed:
         if path.endswith("/" + PROJECT_FILE):
             found.units.append(await _project(session, commit, path.partition("/")[0]))
@@ -74,10 +74,10 @@ async def _commit(session: Session, found: Absorbed, commit: Commit, before: str
 async def _leap(session: Session, found: Absorbed, tip: str, since: str) -> None:
     """The old tip is not on the new tip's first-parent line: merged aside, or the branch was rewritten by force."""
     for commit in await asyncio.to_thread(session.repo.ours_between, tip, since):
-        place = _named_place(commit)
-        session.done.add((commit.trailers["Intent"], place))
-        if place is not None:
-            found.units.append(await _own(session, commit, place))
+        session.done.add((commit.trailers["Intent"], None))
+        for here, own in sets.expanded(commit):
+            session.done.add((own.trailers["Intent"], here))
+            found.units.append(await _own(session, own, here))
     commit = _stand_in(await asyncio.to_thread(session.repo.commit, tip))
     for path, new in (await _all_at(session, tip)).items():
         if path.endswith("/" + PROJECT_FILE):
@@ -104,11 +104,6 @@ async def _all_at(session: Session, tip: str) -> dict[str, str]:
 def _stand_in(commit: Commit) -> Commit:
     """The commit as a stand-in for everything that changed with it, own or not."""
     return Commit(commit.id, commit.parents, commit.author, commit.subject, commit.at, {})
-
-
-def _named_place(commit: Commit) -> Place | None:
-    said = commit.trailers
-    return place_of("/".join(said.get(key, "") for key in ("Project", "Environment", "Service")))
 
 
 async def _own(session: Session, commit: Commit, place: Place) -> Unit:

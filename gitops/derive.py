@@ -19,9 +19,16 @@ from pipeline.events import DeploymentCommitted
 from pipeline.names import deployment_id, token
 from pipeline.records import Decision, Deployment, Outcome, Release, Target
 
-Via = Literal["push", "rollback", "resume", "deploy", "git", "destroy"]
-_VIAS: Mapping[str, Via] = {"push": "push", "rollback": "rollback", "resume": "resume", "deploy": "deploy"}
+Via = Literal["push", "rollback", "resume", "deploy", "git", "destroy", "promotion"]
+_VIAS: Mapping[str, Via] = {
+    "push": "push",
+    "rollback": "rollback",
+    "resume": "resume",
+    "deploy": "deploy",
+    "promotion": "promotion",
+}
 _SAYS = {
+    "promotion": "promoted",
     "rollback": "rolled_back",
     "hold": "held",
     "resume": "resumed",
@@ -205,8 +212,22 @@ def _own_deployment(commit: Commit, place: Place) -> Deployment:
         actor=commit.author,
         via=_VIAS.get(said.get("Via", ""), "deploy"),
         reverts=said.get("Reverts", ""),
+        set=said.get("Set", "") if said.get("Via") == "promotion" else "",
         created_at=commit.at,
     )
+
+
+def spoken(said: Mapping[str, str]) -> str:
+    """What a commit of Enclii's own did, as a decision's reason."""
+    return "rolled_back_automatically" if "Automatic" in said else _SAYS.get(said.get("Via", ""), "deployed")
+
+
+def summary(commit: Commit) -> str:
+    """What a commit of Enclii's own did, for people, with what made it an exception."""
+    said = commit.trailers
+    notes = [f"automatically: {said['Automatic']}"] if "Automatic" in said else []
+    notes += [f"the freeze was overridden: {said['Override']}"] if "Override" in said else []
+    return "; ".join([commit.subject, *notes])
 
 
 def _own_decision(commit: Commit, place: Place) -> Decision:
@@ -218,8 +239,8 @@ def _own_decision(commit: Commit, place: Place) -> Decision:
         id=decision_id(said.get("Release", ""), place) if pushed else said["Intent"],
         about="release" if pushed else "commit" if via == "hold-by-hand" else "command",
         outcome=outcome,
-        reason="diverged" if outcome == "forced" else _SAYS.get(via, "deployed"),
-        message=commit.subject,
+        reason="diverged" if outcome == "forced" else spoken(said),
+        message=summary(commit),
         project=place.project,
         environment=place.environment,
         service=place.service,

@@ -33,6 +33,8 @@ class Draft:
     message: str
     author: str
     at: str  # RFC 3339
+    others: tuple[Edit, ...] = ()
+    """What the same commit does to further directories."""
 
 
 @dataclass(frozen=True)

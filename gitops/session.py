@@ -206,9 +206,16 @@ class Session:
             left = await self.get(Repository, gone)
             if left is not None and left.project == slug:
                 unit.changes.append(self.put(replace(left, project="")))
-        created = old.created_at if old else at
         unit.changes.append(
-            self.put(Project(slug=slug, environments=parsed.environments, repositories=kept, created_at=created))
+            self.put(
+                Project(
+                    slug=slug,
+                    environments=parsed.environments,
+                    repositories=kept,
+                    roles=dict(parsed.roles),
+                    created_at=old.created_at if old else at,
+                )
+            )
         )
         return unit
 

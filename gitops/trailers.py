@@ -11,6 +11,8 @@ from collections.abc import Mapping
 PREFIX = "Enclii-"
 ARGOCD = "Argocd-reference-commit-"
 NOTHING: Mapping[str, str] = {}
+REPEATED = frozenset({"Member"})
+"""Trailers that stand once for each member of a set; their values are joined by line breaks."""
 SUBJECT_LIMIT = 120
 _TRAILER = re.compile(r"Enclii-([A-Z][A-Za-z]*): (.*)")
 _POSES = re.compile(f"{PREFIX}[A-Z]|{ARGOCD}")
@@ -27,7 +29,7 @@ def render(subject: str, trailers: Mapping[str, str], *, why: str = "", referenc
 
     ``reference`` says which commit of an application this one brings, in the form that Argo CD reads and shows.
     """
-    lines = [f"{PREFIX}{key}: {one_line(value)}" for key, value in trailers.items() if value]
+    lines = [f"{PREFIX}{key}: {one_line(value)}" for key, text in trailers.items() for value in _values(key, text)]
     lines += [f"{ARGOCD}{key}: {one_line(value)}" for key, value in reference.items() if value]
     # A reason that looks like a trailer is indented, so that it is no trailer in anybody's reading.
     reason = one_line(why)
@@ -36,12 +38,19 @@ def render(subject: str, trailers: Mapping[str, str], *, why: str = "", referenc
 
 
 def parse(message: str) -> dict[str, str]:
-    """The trailers of a message's last paragraph, without their prefix; the first of a name counts."""
+    """The trailers of a message's last paragraph, without their prefix; the first of a name counts, or all of it."""
     paragraphs = message.replace("\r\n", "\n").rstrip().split("\n\n")
     if len(paragraphs) < 2:
         return {}
     found: dict[str, str] = {}
     for line in paragraphs[-1].split("\n"):
         if match := _TRAILER.fullmatch(line.rstrip()):
-            found.setdefault(match[1], match[2].strip())
+            key, value = match[1], match[2].strip()
+            if key in found and key in REPEATED:
+                found[key] += f"\n{value}"
+            found.setdefault(key, value)
     return found
+
+
+def _values(key: str, text: str) -> list[str]:
+    return [value for value in (text.split("\n") if key in REPEATED else [text]) if value]

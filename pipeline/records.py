@@ -149,8 +149,9 @@ class Deployment(Record, frozen=True, kw_only=True):
     sha: str = ""
     run: str = ""
     actor: str = ""
-    via: Literal["push", "rollback", "resume", "deploy", "git", "destroy"] = "push"
+    via: Literal["push", "rollback", "resume", "deploy", "git", "destroy", "promotion"] = "push"
     reverts: str = ""
+    set: str = ""  # id of the promotion that brought it, with others or alone
     created_at: str = ""
     running_at: str = ""
     finished_at: str = ""
