@@ -19,6 +19,8 @@ from pipeline.images import OCI_EMPTY, OCI_INDEX, OCI_MANIFEST, Descriptor, Imag
 SIGNATURE = "https://sigstore.dev/cosign/sign/v1"
 PROVENANCE = "https://slsa.dev/provenance/v1"
 SBOM = "https://spdx.dev/Document"
+CYCLONEDX = "https://cyclonedx.org/bom"
+SUMMARY = "https://slsa.dev/verification_summary/v1"
 LINK = "https://enclii.dev/attestations/link/v1"
 
 STATEMENT = "https://in-toto.io/Statement/v1"
