@@ -27,6 +27,7 @@ DOCKERFILE = """\
 FROM scratch
 COPY busybox /bin/busybox
 COPY index.html /www/index.html
+USER 10001
 CMD ["/bin/busybox", "httpd", "-f", "-p", "8080", "-h", "/www"]
 """
 SERVICE_FILE = """\

@@ -6,7 +6,7 @@ An intent is drafted again on every new tip; the text of an earlier draft is nev
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import formataddr
 
 from gitops import hold as holds
@@ -15,6 +15,7 @@ from gitops.edits import Draft, Edit, author
 from gitops.hold import Hold
 from gitops.layout import HOLD_FILE, PROJECT_FILE, Place
 from gitops.render import render
+from gitops.rendering.surroundings import Surroundings
 from pipeline.errors import Refused
 from pipeline.events import LinkRequested
 from pipeline.records import Deployment, Release, Target, Verdict
@@ -41,6 +42,7 @@ class Situation:
     names: frozenset[str] = frozenset()
     owned: frozenset[str] = frozenset()
     hold: Hold | None = None
+    around: Surroundings = field(default_factory=Surroundings)
 
     def deployed(self) -> Target:
         """What git holds. Raises Refused when that is nothing."""
@@ -56,7 +58,7 @@ class Situation:
 
 def deploy(here: Situation, release: Release, *, cause: Cause, verdict: Verdict | None, forced: bool = False) -> Draft:
     """The commit that puts ``release`` there and takes a hold away. Raises Refused."""
-    files = render(release, here.place)
+    files = render(release, here.place, here.around)
     if taken := sorted(name for name in files if name in here.names and name not in here.owned):
         raise Refused(
             f"{', '.join(taken)} has no header of Enclii's and belongs to a person; it is not written over",

@@ -12,7 +12,19 @@ from pipeline.errors import Invalid
 
 PROJECT_FILE = "project.yaml"
 HOLD_FILE = "hold.yaml"
+SECRETS_FILE = "secrets.yaml"
+SCALE_FILE = "scale.yaml"
+NOTES = frozenset({HOLD_FILE, SECRETS_FILE, SCALE_FILE})
+"""Enclii's own files beside the manifests; no cluster is ever given them."""
+ACCOUNT_FILE = "serviceaccount.yaml"
+AUTOSCALER_FILE = "autoscaler.yaml"
 DEPLOYMENT_FILE = "deployment.yaml"
+DISRUPTION_FILE = "disruptionbudget.yaml"
+EXTERNAL_FILE = "externalsecret.yaml"
+INGRESS_FILE = "ingress.yaml"
+NETWORK_POLICY_FILE = "networkpolicy.yaml"
+RELEASE_JOB_FILE = "release.yaml"
+ROUTE_FILE = "httproute.yaml"
 SERVICE_FILE = "service.yaml"
 
 
@@ -58,4 +70,4 @@ def project_file(project: str) -> str:
 
 def is_manifest(filename: str) -> bool:
     """True for the files of a service's directory that are applied to a cluster."""
-    return filename.endswith((".yaml", ".yml")) and filename != HOLD_FILE and not filename.startswith(".")
+    return filename.endswith((".yaml", ".yml")) and filename not in NOTES and not filename.startswith(".")

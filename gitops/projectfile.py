@@ -14,7 +14,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from gitops import emit, environment_rules
+from gitops import domains, emit, environment_rules
 from pipeline import names
 from pipeline.errors import EncliiError, Invalid
 from pipeline.events import LinkRequested
@@ -24,7 +24,7 @@ LIMIT = 256 << 10
 DEFAULT_BRANCHES: Mapping[str, str] = {"production": "main"}
 _TOP = frozenset({"repositories", "environments", "roles"})
 _REPOSITORY = ("id", "name", "forge", "url", "hook", "credential")
-_ENVIRONMENT = frozenset({"branch", "protected"}) | environment_rules.KEYS
+_ENVIRONMENT = frozenset({"branch", "protected"}) | environment_rules.KEYS | domains.KEYS
 
 
 @dataclass(frozen=True)
@@ -176,6 +176,7 @@ def _environment(key: str, item: object) -> Environment:
         promotion=environment_rules.promotion(fields.get("promotion"), f"{where}.promotion"),
         freeze=environment_rules.windows(fields.get("freeze"), f"{where}.freeze"),
         rollback=environment_rules.rollback(fields.get("rollback"), f"{where}.rollback"),
+        domains=domains.read(fields, where),
     )
 
 

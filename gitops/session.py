@@ -6,6 +6,7 @@ A lost push throws the whole session away; one event that fails rewinds it to wh
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -22,6 +23,8 @@ from gitops.intents import Situation
 from gitops.layout import HOLD_FILE, Place, project_file
 from gitops.projectfile import ProjectFile
 from gitops.render import is_ours
+from gitops.rendering.surroundings import Surroundings
+from pipeline.domains import Domains
 from pipeline.errors import Invalid, Refused
 from pipeline.events import ConfigMoved, Event
 from pipeline.records import ConfigTip, Deployment, DeploymentStatus, Project, Record, Release, Repository, Target
@@ -135,18 +138,22 @@ class Session:
         return [new if isinstance(new, Deployment) else old for new, old in zip(latest, known, strict=True)]
 
     async def situation(self, place: Place) -> Situation:
-        """One directory at the tip."""
+        """One directory at the tip, and what ``project.yaml`` says of its environment (nothing when it is broken)."""
         target = await self.target(place)
-        return await asyncio.to_thread(self._situation, place, target)
+        domains = Domains()
+        with contextlib.suppress(Invalid):  # whoever deploys asks for the project first, and is told there
+            known = (await self.project(place.project)).environments
+            domains = next((one.domains for one in known if one.name == place.environment), domains)
+        return await asyncio.to_thread(self._situation, place, target, domains)
 
-    def _situation(self, place: Place, target: Target | None) -> Situation:
+    def _situation(self, place: Place, target: Target | None, domains: Domains) -> Situation:
         tree = self.repo.tree(self.tip, place.path)
         if not tree:
-            return Situation(place, target)
+            return Situation(place, target, around=Surroundings(domains))
         files = self.repo.files(tree)
         hold = holds.parse(files[HOLD_FILE]) if HOLD_FILE in files else None
         owned = frozenset(name for name, data in files.items() if is_ours(data))
-        return Situation(place, target, frozenset(files), owned, hold)
+        return Situation(place, target, frozenset(files), owned, hold, Surroundings(domains))
 
     async def project(self, slug: str) -> ProjectFile:
         """``project.yaml`` at the tip; empty when there is none. Raises Invalid."""

@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 
 import msgspec
 
+from pipeline.domains import Domains
 from pipeline.promotions import AutomaticRollback, FreezeWindow, PromotionRule
 from pipeline.promotions import Check as Check
 from pipeline.promotions import Promotion as Promotion
@@ -57,6 +58,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     promotion: PromotionRule | None = None
     freeze: tuple[FreezeWindow, ...] = ()
     rollback: AutomaticRollback | None = None
+    domains: Domains = Domains()
 
 
 class Project(Record, frozen=True, kw_only=True):
@@ -85,6 +87,7 @@ class Image(Record, frozen=True, kw_only=True):
     sha: str
     run: str
     provenance: str = ""  # digest of the provenance's manifest, once signed
+    user: str = ""  # as the image's configuration names it
     built_at: str = ""
 
     @property
@@ -125,6 +128,7 @@ class Release(Record, frozen=True, kw_only=True):
     spec: msgspec.Raw  # the ServiceSpec as JSON
     resumes: tuple[str, ...] = ()  # environments that the commit's Enclii-Resume trailers name
     reused: bool = False
+    user: str = ""  # of the image: a number, a name or nothing
     created_at: str = ""
 
     @property

@@ -24,6 +24,7 @@ MAX_PROBLEMS = 50
 _INTEGER = re.compile(r"0|[1-9][0-9]{0,8}")
 _BOOLEANS = {"true": True, "false": False}
 _AMBIGUOUS = re.compile(r"(?i:y|n|yes|no|on|off|true|false|null|~)?")
+NAME_RULE = "a name has 1 to 40 of a-z, 0-9 and -, a letter first, no hyphen last"
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
@@ -62,6 +63,9 @@ class Node:
     def name(self) -> str:
         return self._path[-1]
 
+    def is_mapping(self) -> bool:
+        return isinstance(self._node, MappingNode)
+
     def problem(self, what: str) -> None:
         self._problems.add(self._line, ".".join(self._path).replace(".[", "["), what)
 
@@ -74,14 +78,14 @@ class Node:
             found.pop(name).problem(f"unknown key{hint}")
         return found
 
-    def entries(self, pattern: re.Pattern[str], *, most: int) -> list[Node]:
-        """The entries of a mapping whose keys are names."""
+    def entries(self, pattern: re.Pattern[str], *, most: int, rule: str = NAME_RULE) -> list[Node]:
+        """The entries of a mapping whose keys are names; ``rule`` says ``pattern`` in words."""
         found = self._children()
         if len(found) > most:
             self.problem(f"at most {most} entries are allowed")
         for name, node in found.items():
             if not pattern.fullmatch(name):
-                node.problem("a name has 1 to 40 of a-z, 0-9 and -, a letter first, no hyphen last")
+                node.problem(rule)
         return list(found.values())
 
     def text(self, pattern: re.Pattern[str] | None = None) -> str:

@@ -6,7 +6,7 @@ Everything that an adapter makes carries its instance's label, and an adapter ne
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
@@ -30,7 +30,7 @@ class ServiceRef:
 
 @dataclass(frozen=True)
 class Wanted:
-    """One deployment as git has it; ``secrets`` maps a secret's name to its keys and never shows in a repr."""
+    """One deployment as git has it; secrets are named in the documents, and their values are the cluster's."""
 
     ref: ServiceRef
     deployment: str
@@ -39,7 +39,6 @@ class Wanted:
     documents: tuple[Document, ...]
     health: str | None = None
     port: int | None = None
-    secrets: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def digest(self) -> str:

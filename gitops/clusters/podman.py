@@ -27,19 +27,19 @@ from gitops.clusters import (
     ServiceRef,
     Wanted,
     podman_host,
+    podman_release,
     probe,
     subset,
 )
 from gitops.clusters import podman_commands as commands
 from gitops.clusters import podman_observe as seen
+from gitops.clusters.podman_calls import PLAY, QUICK, Calls, parsed
 from gitops.clusters.podman_logs import Follower, Reader
 from gitops.clusters.subset import Workload
 from pipeline import process
-from pipeline.errors import EncliiError, Permanent, Unavailable
-from pipeline.process import CommandFailed, CommandTimeout, Completed
+from pipeline.errors import EncliiError, Permanent, Refused, Unavailable
+from pipeline.process import CommandFailed, CommandTimeout
 
-QUICK = 30.0
-PLAY = 120.0
 PULL = 600.0
 PORT_TRIES = 5
 LAST_LINES = 200
@@ -63,13 +63,14 @@ class Podman:
         self._instance = instance
         self._tls_verify = tls_verify
         self._env = podman_host.environment(containers_conf, registries_conf)
+        self._calls = Calls(self._env)
         self._loops = seen.Loops()
         self._images: dict[str, tuple[str, ...]] = {}
         self._limits: bool | None = None
 
     async def check(self) -> list[Finding]:
         try:
-            return podman_host.findings(await self._json(commands.info(), "look at podman"))
+            return podman_host.findings(await self._calls.read(commands.info(), "look at podman"))
         except EncliiError as error:
             return [Finding("error", "podman", error.message, "podman info; apt-get install podman")]
 
@@ -77,8 +78,11 @@ class Podman:
         workload = subset.translate(wanted)
         await self._pull(wanted.image)
         await self._ensure_network(wanted.ref)
+        await self._check_secrets(wanted, workload)
         limits = await self._limits_work() if workload.resources else False
         there = {self._number(item): item for item in await self._list(wanted.ref) if self._is(item, wanted)}
+        if workload.job is not None and not there:
+            await podman_release.run_once(self._calls, self._instance, wanted, workload.job, limits=limits)
         async with _all_or_first_error() as group:
             for number in range(workload.replicas):
                 group.create_task(self._ensure_replica(wanted, workload, number, there.get(number), limits=limits))
@@ -122,21 +126,21 @@ class Podman:
         logs = await asyncio.gather(*(self._drain(item) for item in going))
         pods = [
             pod["Name"]
-            for pod in await self._json(commands.pods(self._instance, ref), "list pods")
+            for pod in await self._calls.read(commands.pods(self._instance, ref), "list pods")
             if pod["Labels"].get(commands.PREFIX + "deployment") not in keep
         ]
         if pods:
-            await self._call(commands.pod_remove(pods), "remove pods", timeout=PLAY)
+            await self._calls.run(commands.pod_remove(pods), "remove pods", timeout=PLAY)
         await self._remove_volumes([f"{pod}-" for pod in pods])
         return list(logs)
 
     async def remove(self, ref: ServiceRef, *, grace: float = 10.0) -> list[DeadLog]:
         logs = await self.stop(ref, keep=frozenset(), grace=grace)
         prefix = commands.service_prefix(self._instance, ref)
-        names = (await self._call(commands.leftovers(), "list leftovers")).stdout.decode().split()
+        names = await self._calls.names(commands.leftovers(), "list leftovers")
         left = [name for name in names if name.startswith(prefix)]
         if left:
-            await self._call(commands.remove(left), "remove leftovers", timeout=PLAY)
+            await self._calls.run(commands.remove(left), "remove leftovers", timeout=PLAY)
         await self._remove_volumes((prefix,))
         await self._remove_network(ref)
         return logs
@@ -175,16 +179,26 @@ class Podman:
         except (CommandFailed, CommandTimeout) as error:
             raise commands.fault(error, "look for the image") from error
         if here.returncode != 0:
-            await self._call(commands.pull(image, tls_verify=self._tls_verify), f"pull {image}", timeout=PULL)
+            await self._calls.run(commands.pull(image, tls_verify=self._tls_verify), f"pull {image}", timeout=PULL)
+
+    async def _check_secrets(self, wanted: Wanted, workload: Workload) -> None:
+        """Podman would say only that a pod cannot be made."""
+        used = (*workload.secrets, *(workload.job.pod.secrets if workload.job else ()))
+        if not used:
+            return
+        prefix = commands.secret_prefix(self._instance, wanted.ref)
+        stored = set(await self._calls.names(commands.secret_list(), "list secrets"))
+        if missing := sorted({one.secret for one in used if prefix + one.secret not in stored}):
+            raise Refused(f"the secret store of this machine has no {', '.join(missing)}", reason="secret_missing")
 
     async def _ensure_network(self, ref: ServiceRef) -> None:
         name = commands.network_name(self._instance, ref)
-        if await self._holds(commands.network_exists(name)):
+        if await self._calls.holds(commands.network_exists(name)):
             return
         try:
-            await self._call(commands.network_create(self._instance, ref), "create the network")
+            await self._calls.run(commands.network_create(self._instance, ref), "create the network")
         except EncliiError:
-            if not await self._holds(commands.network_exists(name)):  # else another start was faster
+            if not await self._calls.holds(commands.network_exists(name)):  # else another start was faster
                 raise
 
     async def _ensure_replica(
@@ -192,7 +206,7 @@ class Podman:
     ) -> None:
         if there and there["State"] == "running":
             return
-        if there and there["State"] in ("exited", "stopped") and await self._holds(commands.start(there["Id"])):
+        if there and there["State"] in ("exited", "stopped") and await self._calls.holds(commands.start(there["Id"])):
             return
         name = commands.pod_name(self._instance, wanted.ref, wanted.deployment, number)
         for attempt in range(PORT_TRIES):
@@ -215,6 +229,7 @@ class Podman:
             labels=commands.labels(self._instance, wanted, workload, number),
             host_ports=dict(zip(workload.ports, _free_ports(len(workload.ports)), strict=True)),
             limits=limits,
+            secret_prefix=commands.secret_prefix(self._instance, wanted.ref),
         )
         argv = commands.play(commands.network_name(self._instance, wanted.ref), wanted.ref.service)
         text = "\n---\n".join(json.dumps(document) for document in documents)
@@ -222,12 +237,12 @@ class Podman:
 
     async def _clear(self, name: str, container: str) -> None:
         """A play that was killed leaves a pod that never ran, or a container that only the storage knows."""
-        await self._call(commands.pod_remove([name]), "clear a pod", timeout=PLAY)
-        await self._call(commands.remove([f"{name}-{container}"]), "clear a container", timeout=PLAY)
+        await self._calls.run(commands.pod_remove([name]), "clear a pod", timeout=PLAY)
+        await self._calls.run(commands.remove([f"{name}-{container}"]), "clear a container", timeout=PLAY)
 
     async def _limits_work(self) -> bool:
         if self._limits is None:
-            self._limits = podman_host.limits_work(await self._json(commands.info(), "look at podman"))
+            self._limits = podman_host.limits_work(await self._calls.read(commands.info(), "look at podman"))
         return self._limits
 
     # -- looking
@@ -252,7 +267,7 @@ class Podman:
         if any(name.endswith(asked) for name in known):
             return known
         try:
-            found = await self._json(commands.inspect_image(item["Image"]), "inspect an image")
+            found = await self._calls.read(commands.inspect_image(item["Image"]), "inspect an image")
         except Unavailable as error:
             if error.reason in ("podman_hangs", "podman_missing"):
                 raise
@@ -261,7 +276,7 @@ class Podman:
         return self._images[item["Image"]]
 
     async def _list(self, ref: ServiceRef | None) -> list[_Container]:
-        found: list[_Container] = await self._json(commands.containers(self._instance, ref), "list containers")
+        found: list[_Container] = await self._calls.read(commands.containers(self._instance, ref), "list containers")
         return [item for item in found if self._label(item, "deployment")]
 
     async def _inspect(self, ids: Sequence[str]) -> list[_Container]:
@@ -272,7 +287,7 @@ class Podman:
             done = await process.run(commands.inspect(ids), timeout=QUICK, env=self._env, check=False)
         except (CommandFailed, CommandTimeout) as error:
             raise commands.fault(error, "inspect containers") from error
-        found: list[_Container] = _parsed(done.stdout, "inspect containers") if done.stdout.strip() else []
+        found: list[_Container] = parsed(done.stdout, "inspect containers") if done.stdout.strip() else []
         return found
 
     async def _last_words(self, wanted: Wanted) -> str:
@@ -302,7 +317,7 @@ class Podman:
 
     async def _end(self, ids: Sequence[str], grace: float) -> None:
         if ids:
-            await self._call(commands.stop(ids, grace), "stop containers", timeout=grace + QUICK)
+            await self._calls.run(commands.stop(ids, grace), "stop containers", timeout=grace + QUICK)
 
     async def _drain(self, item: _Container) -> DeadLog:
         name, release = self._label(item, "pod"), self._label(item, "release")
@@ -318,33 +333,16 @@ class Podman:
     async def _remove_volumes(self, prefixes: Sequence[str]) -> None:
         if not prefixes:
             return
-        names = (await self._call(commands.volumes(), "list volumes")).stdout.decode().split()
+        names = await self._calls.names(commands.volumes(), "list volumes")
         mine = [name for name in names if name.startswith(tuple(prefixes))]
         if mine:
-            await self._call(commands.volume_remove(mine), "remove volumes")
+            await self._calls.run(commands.volume_remove(mine), "remove volumes")
 
     async def _remove_network(self, ref: ServiceRef) -> None:
         """Podman refuses while another service of the environment is on it, and that is what we want."""
         name = commands.network_name(self._instance, ref)
         with contextlib.suppress(CommandFailed):
             await process.run(commands.network_remove(name), timeout=QUICK, env=self._env)
-
-    # -- calling
-
-    async def _call(self, argv: commands.Argv, doing: str, *, timeout: float = QUICK) -> Completed:  # noqa: ASYNC109
-        try:
-            return await process.run(argv, timeout=timeout, env=self._env)
-        except (CommandFailed, CommandTimeout) as error:
-            raise commands.fault(error, doing) from error
-
-    async def _json(self, argv: commands.Argv, doing: str) -> Any:
-        return _parsed((await self._call(argv, doing)).stdout, doing)
-
-    async def _holds(self, argv: commands.Argv) -> bool:
-        try:
-            return (await process.run(argv, timeout=PLAY, env=self._env, check=False)).returncode == 0
-        except CommandTimeout as error:
-            raise commands.fault(error, "ask podman") from error
 
     @staticmethod
     def _label(item: Mapping[str, Any], key: str) -> str:
@@ -364,13 +362,6 @@ async def _all_or_first_error() -> AsyncIterator[asyncio.TaskGroup]:
             yield group
     except BaseExceptionGroup as several:
         raise several.exceptions[0] from None
-
-
-def _parsed(text: bytes, doing: str) -> Any:
-    try:
-        return json.loads(text or b"[]") or []
-    except ValueError as error:
-        raise Unavailable(f"podman gave an unreadable answer ({doing})", reason="podman_failed") from error
 
 
 def _free_ports(count: int) -> list[int]:

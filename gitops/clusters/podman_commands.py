@@ -42,6 +42,24 @@ def pod_name(instance: str, ref: ServiceRef, deployment: str, number: int) -> st
     return f"{service_prefix(instance, ref)}{short_hash(deployment)}-{number}"
 
 
+def job_pod_name(instance: str, ref: ServiceRef, deployment: str) -> str:
+    """The pod of a deployment's release job."""
+    return f"{service_prefix(instance, ref)}{short_hash(deployment)}-release"
+
+
+def secret_prefix(instance: str, ref: ServiceRef) -> str:
+    """Podman has one secret store for all: what the names of this environment's secrets begin with."""
+    return f"enclii-{short_hash(instance, ref.project, ref.environment)}-"
+
+
+def job_labels(instance: str, wanted: Wanted) -> dict[str, str]:
+    """Enough to be found and removed with its service, without being one of the deployment's replicas."""
+    scope = (instance, wanted.ref.project, wanted.ref.environment, wanted.ref.service)
+    return {f"{PREFIX}{key}": value for key, value in zip(SCOPE, scope, strict=True)} | {
+        f"{PREFIX}job": wanted.deployment
+    }
+
+
 def labels(instance: str, wanted: Wanted, workload: Workload, number: int) -> dict[str, str]:
     """All that an observer needs to know again after a restart, when nobody remembers what was wanted."""
     values = {
@@ -126,6 +144,24 @@ def start(container: str) -> Argv:
 def stop(ids: Sequence[str], grace: float) -> Argv:
     """Containers, not the pod: ``pod stop`` takes the network away first and in-flight requests hang."""
     return ("podman", "stop", "-t", str(max(0, round(grace))), *ids)
+
+
+def wait(container: str) -> Argv:
+    """Prints the exit code once it ended."""
+    return ("podman", "wait", container)
+
+
+def secret_list() -> Argv:
+    return ("podman", "secret", "ls", "--format", "{{.Name}}")
+
+
+def secret_create(name: str) -> Argv:
+    """The value comes on stdin."""
+    return ("podman", "secret", "create", name, "-")
+
+
+def secret_remove(names: Sequence[str]) -> Argv:
+    return ("podman", "secret", "rm", *names)
 
 
 def pod_remove(names: Sequence[str]) -> Argv:

@@ -14,6 +14,7 @@ from pipeline import jobs
 from pipeline.attest import Link, Provenance
 from pipeline.errors import NotFound, Refused
 from pipeline.events import Event, ImageBuilt, ReleaseReady
+from pipeline.image_user import image_user
 from pipeline.images import ImageRef
 from pipeline.keys import SigningKey
 from pipeline.names import release_id
@@ -87,6 +88,7 @@ class Signer:
         return Image(
             build_key=event.build_key, image=event.image, sbom=event.sbom, source_url=repository.url, sha=run.sha,
             run=run.id, provenance=signed.provenance, built_at=event.finished_at,
+            user=await image_user(self.registry, image),
         )  # fmt: skip
 
     async def _release(
@@ -99,7 +101,7 @@ class Signer:
             id=release_id(event.project, event.service, number), project=event.project, service=event.service,
             number=number, image=event.image, sha=run.sha, ref=run.ref, repository=repository.id,
             source_url=repository.url, actor=run.actor, subject_line=run.subject_line, run=run.id, spec=spec,
-            resumes=run.resumes, reused=event.reused, created_at=now(),
+            resumes=run.resumes, reused=event.reused, user=image.user, created_at=now(),
         )  # fmt: skip
         record = ServiceRecord(
             project=event.project, service=event.service, last_release=number, repository=repository.id

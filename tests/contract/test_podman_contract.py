@@ -6,18 +6,22 @@ All that is made carries an instance of its own and is gone afterwards, the pull
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import subprocess
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from gitops.clusters import Cluster, Replica, ServiceRef, Wanted, podman_commands, podman_host, subset
 from gitops.clusters.podman import Podman
+from pipeline.errors import Permanent
 from tests.contract.cluster_contract import *  # noqa: F403 - the contract's tests are collected here
+from tests.contract.cluster_contract import a_service, only
 from tests.support.components import needs
 from tests.support.images import push_sample
 from tests.support.registry import running_registry
@@ -113,3 +117,64 @@ def test_a_podman_that_cannot_answer_is_an_error_for_the_doctor(world: PodmanWor
     (finding,) = asyncio.run(Podman(instance=world.instance, containers_conf=broken).check())
 
     assert finding.level == "error"
+
+
+def job(image: str, text: str) -> dict[str, Any]:
+    container = {"name": "web", "image": image, "command": ["/bin/sh", "-c", text]}
+    pod = {"restartPolicy": "Never", "containers": [container]}
+    spec = {"activeDeadlineSeconds": 5, "template": {"spec": pod}}
+    return {"kind": "Job", "metadata": {"name": "web-release-1"}, "spec": spec}
+
+
+@contextlib.asynccontextmanager
+async def releasing(world: PodmanWorld, text: str) -> AsyncIterator[Wanted]:
+    """A service whose release first runs ``text``."""
+    async with a_service(world) as service:
+        wanted = service.wanted(page="released")
+        yield replace(wanted, documents=(*wanted.documents, job(wanted.image, text)))
+
+
+def jobs_of(world: PodmanWorld, wanted: Wanted) -> list[dict[str, Any]]:
+    label = f"--filter=label=enclii.dev/job={wanted.deployment}"
+    project = f"--filter=label=enclii.dev/project={wanted.ref.project}"
+    found: list[dict[str, Any]] = json.loads(world.podman("ps", "-a", "--format", "json", label, project))
+    return found
+
+
+def test_the_release_job_ends_before_the_first_replica_starts_and_runs_once(world: PodmanWorld) -> None:
+    async def go() -> None:
+        async with releasing(world, "echo migrated") as wanted:
+            await world.cluster.start(wanted)
+            (first,) = jobs_of(world, wanted)
+            await world.cluster.start(wanted)
+
+            assert [one["Id"] for one in jobs_of(world, wanted)] == [first["Id"]]
+            (replica,) = (await only(world, wanted.ref)).replicas
+            assert replica.started_at is not None
+            assert first["ExitedAt"] <= replica.started_at.timestamp()
+
+    asyncio.run(go())
+
+
+def test_a_release_job_that_fails_stops_the_rollout_and_says_its_last_words(world: PodmanWorld) -> None:
+    async def go() -> None:
+        async with releasing(world, "echo no such table; exit 3") as wanted:
+            with pytest.raises(Permanent, match="no such table") as caught:
+                await world.cluster.start(wanted)
+
+            assert caught.value.reason == "release_failed"
+            assert await world.cluster.observe(wanted.ref) == []
+
+    asyncio.run(go())
+
+
+def test_a_release_job_that_takes_too_long_is_ended(world: PodmanWorld) -> None:
+    async def go() -> None:
+        async with releasing(world, "exec sleep 1000") as wanted:
+            with pytest.raises(Permanent) as caught:
+                await world.cluster.start(wanted)
+
+            assert caught.value.reason == "release_timeout"
+            assert [one["State"] for one in jobs_of(world, wanted)] == ["exited"]
+
+    asyncio.run(go())

@@ -30,10 +30,11 @@ def push_sample(
     tag: str = "latest",
     command: Sequence[str] = SERVE,
     files: Mapping[str, str] | None = None,
+    user: str = "1000",
 ) -> str:
     """Push an image that serves ``page`` at / on port 8080, or runs another busybox ``command``; its digest.
 
-    ``files`` maps paths below /www to their content. Nothing stays in the local store.
+    ``files`` maps paths below /www to their content; ``user`` "" leaves it to root. Nothing stays in the local store.
     """
     buildah = needs("buildah", "busybox")
     busybox = needs("busybox")
@@ -41,7 +42,14 @@ def push_sample(
         _fill(Path(folder), busybox, {"index.html": page, **(files or {})})
         _call(buildah, "copy", "-q", container, folder, "/")
         words = json.dumps(["/bin/busybox", *command])
-        _call(buildah, "config", f"--entrypoint={words}", "--env=PATH=/bin", container)
+        _call(
+            buildah,
+            "config",
+            f"--entrypoint={words}",
+            "--env=PATH=/bin",
+            *((f"--user={user}",) if user else ()),
+            container,
+        )
         _call(buildah, "commit", "-q", "--tls-verify=false", container, f"docker://{registry}/{repository}:{tag}")
     return digest_of(registry, repository, tag)
 

@@ -218,7 +218,7 @@ def sample(folder: Path, page: str) -> None:
     shutil.copy(needs("busybox"), folder / "busybox")
     (folder / "index.html").write_text(page)
     (folder / "Dockerfile").write_text(
-        "FROM scratch\nCOPY busybox /bin/busybox\nCOPY index.html /www/index.html\n"
+        "FROM scratch\nCOPY busybox /bin/busybox\nCOPY index.html /www/index.html\nUSER 10001\n"
         'CMD ["/bin/busybox", "httpd", "-f", "-p", "8080", "-h", "/www"]\n'
     )
     (folder / "enclii.yaml").write_text("services:\n  web:\n    port: 8080\n    health: /index.html\n    replicas: 2\n")

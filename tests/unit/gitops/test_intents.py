@@ -14,8 +14,8 @@ from gitops.intents import Cause, Situation
 from pipeline.errors import Refused
 from pipeline.events import LinkRequested
 from pipeline.servicefile import ServiceSpec
+from tests.support.rendered import WEB, release
 from tests.unit.gitops.test_history import deployment, target
-from tests.unit.gitops.test_render import WEB, release
 
 CAUSE = Cause("c-1", "rollback", "operator", "2026-01-01T00:00:00Z", why="errors")
 RENDERED = frozenset({"deployment.yaml", "service.yaml"})
@@ -28,7 +28,7 @@ LINK = LinkRequested(
 def test_a_deployment_removes_what_it_no_longer_renders_and_the_hold() -> None:
     here = Situation(WEB, target(1), RENDERED | {"notes.txt"}, RENDERED, Hold())
     draft = intents.deploy(here, release(ServiceSpec(name="web")), cause=CAUSE, verdict=None)
-    assert set(draft.edit.write) == {"deployment.yaml"}
+    assert set(draft.edit.write) == {"deployment.yaml", "networkpolicy.yaml", "serviceaccount.yaml"}
     assert draft.edit.remove == {"service.yaml", "hold.yaml"}
 
 

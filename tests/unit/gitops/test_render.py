@@ -10,46 +10,21 @@ import pytest
 from ruamel.yaml import YAML
 
 from gitops import render
-from gitops.layout import Place
+from gitops.rendering.surroundings import Surroundings
+from pipeline.domains import Domains
 from pipeline.errors import Invalid, Refused
-from pipeline.records import Release
-from pipeline.servicefile import Overrides, Resources, ServiceSpec
-
-WEB = Place("shop", "production", "web")
-IMAGE = f"registry.example:5000/shop/web@sha256:{'0' * 64}"
-
-
-def release(spec: ServiceSpec, image: str = IMAGE) -> Release:
-    return Release(
-        id="shop.web.v41",
-        project="shop",
-        service="web",
-        number=41,
-        image=image,
-        sha="1" * 40,
-        ref="refs/heads/main",
-        repository="local:shop/shop",
-        source_url="http://git.example/shop.git",
-        actor="deployer",
-        subject_line="a change",
-        run="r-1",
-        spec=msgspec.Raw(msgspec.json.encode(spec)),
-    )
+from pipeline.servicefile import Overrides, ReleaseJob, ServiceSpec
+from tests.support.rendered import CASES, GOLDEN, WEB, Case, release
 
 
 def document(files: dict[str, bytes], name: str) -> Any:
     return YAML(typ="safe", pure=True).load(io.BytesIO(files[name]))
 
 
-def container(spec: ServiceSpec) -> Any:
-    deployment = document(render.render(release(spec), WEB), "deployment.yaml")
-    return deployment["spec"]["template"]["spec"]["containers"][0]
-
-
 def test_every_file_starts_with_the_header() -> None:
     first = b"# Rendered by Enclii from release v41; changes here are overwritten. Edit enclii.yaml instead.\n"
     files = render.render(release(ServiceSpec(name="web", port=80)), WEB)
-    assert sorted(files) == ["deployment.yaml", "service.yaml"]
+    assert sorted(files) == ["deployment.yaml", "networkpolicy.yaml", "service.yaml", "serviceaccount.yaml"]
     assert all(data.startswith(first) and render.is_ours(data) for data in files.values())
 
 
@@ -60,23 +35,62 @@ def test_the_same_release_is_the_same_bytes() -> None:
 
 
 def test_a_worker_has_no_service() -> None:
-    assert list(render.render(release(ServiceSpec(name="web")), WEB)) == ["deployment.yaml"]
+    assert "service.yaml" not in render.render(release(ServiceSpec(name="web")), WEB)
 
 
-def test_all_that_the_file_says_is_in_the_container() -> None:
-    spec = ServiceSpec(
-        name="web", port=80, health="/up", command=("serve", "-v"), env={"LEVEL": "no"}, resources=Resources(cpu="500m")
-    )
-    assert container(spec) == {
-        "name": "web",
-        "image": IMAGE,
-        "command": ["serve", "-v"],
-        "env": [{"name": "LEVEL", "value": "no"}],
-        "ports": [{"name": "http", "containerPort": 80}],
-        "readinessProbe": {"httpGet": {"path": "/up", "port": 80}},
-        "resources": {"requests": {"cpu": "500m"}, "limits": {"cpu": "500m"}},
-        "securityContext": {"allowPrivilegeEscalation": False},
-    }
+def test_no_manifest_names_a_namespace() -> None:
+    files = render.render(release(ServiceSpec(name="web", port=80, replicas=3)), WEB)
+    assert not any("namespace" in document(files, name)["metadata"] for name in files)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_what_is_rendered_is_what_is_kept(case: Case) -> None:
+    kept = {path.name: path.read_bytes() for path in sorted((GOLDEN / case.name).iterdir())}
+    assert case.files() == kept
+
+
+@pytest.mark.parametrize(("user", "expected"), [("", 65532), ("root", 65532), ("0", 65532), ("app", 65532)])
+def test_an_image_without_a_numbered_user_runs_as_the_default(user: str, expected: int) -> None:
+    pod = pod_of(ServiceSpec(name="web"), user=user)
+    assert pod["spec"]["securityContext"]["runAsUser"] == expected
+    assert pod["metadata"]["annotations"]["enclii.dev/default-user"] == str(expected)
+
+
+@pytest.mark.parametrize("user", ["1000", "1000:2000"])
+def test_an_images_own_number_is_left_to_it(user: str) -> None:
+    pod = pod_of(ServiceSpec(name="web"), user=user)
+    assert "runAsUser" not in pod["spec"]["securityContext"]
+    assert "enclii.dev/default-user" not in pod["metadata"]["annotations"]
+
+
+def test_the_files_number_counts_more_than_the_images() -> None:
+    assert pod_of(ServiceSpec(name="web", user=7), user="1000")["spec"]["securityContext"]["runAsUser"] == 7
+
+
+def test_a_release_job_changes_its_name_with_its_content() -> None:
+    jobs = [
+        document(
+            render.render(release(ServiceSpec(name="web", release=ReleaseJob(command=words))), WEB), "release.yaml"
+        )
+        for words in (("migrate",), ("migrate", "-v"))
+    ]
+    assert jobs[0]["metadata"]["name"] != jobs[1]["metadata"]["name"]
+
+
+def test_a_domain_needs_a_port() -> None:
+    around = Surroundings(Domains(hosts={"web": ("shop.example.com",)}))
+    with pytest.raises(Invalid, match="port"):
+        render.render(release(ServiceSpec(name="web")), WEB, around)
+
+
+def test_a_scaled_service_keeps_its_count() -> None:
+    files = render.render(release(ServiceSpec(name="web", replicas=2)), WEB, Surroundings(replicas=5))
+    assert document(files, "deployment.yaml")["spec"]["replicas"] == 5
+
+
+def pod_of(spec: ServiceSpec, *, user: str) -> Any:
+    made = msgspec.structs.replace(release(spec), user=user)
+    return document(render.render(made, WEB), "deployment.yaml")["spec"]["template"]
 
 
 def test_the_environments_overrides_are_applied() -> None:
@@ -84,9 +98,10 @@ def test_the_environments_overrides_are_applied() -> None:
     assert document(render.render(release(spec), WEB), "deployment.yaml")["spec"]["replicas"] == 7
 
 
-def test_secrets_are_refused_by_name() -> None:
-    with pytest.raises(Refused, match="TOKEN"):
+def test_a_secret_that_was_never_set_is_refused_with_the_command_that_sets_it() -> None:
+    with pytest.raises(Refused, match="enclii secret set TOKEN -p shop -e production -s web") as caught:
         render.render(release(ServiceSpec(name="web", secrets=("TOKEN",))), WEB)
+    assert caught.value.reason == "secret_missing"
 
 
 def test_an_image_by_tag_is_refused() -> None:

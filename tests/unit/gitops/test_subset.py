@@ -104,17 +104,24 @@ def test_the_committed_image_is_run_whatever_the_document_says() -> None:
     assert (container["image"], container["imagePullPolicy"]) == (IMAGE, "Never")
 
 
-def test_environment_is_resolved_from_config_maps_and_secrets() -> None:
+def test_environment_is_resolved_from_config_maps() -> None:
     env = [
         {"name": "PLAIN", "value": "1"},
         {"name": "LEVEL", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "level"}}},
-        {"name": "URL", "valueFrom": {"secretKeyRef": {"name": "web", "key": "URL"}}},
     ]
     sources = [{"prefix": "C_", "configMapRef": {"name": "settings"}}]
-    asked = wanted(deployment(env=env, envFrom=sources), config(level="info"), secrets={"web": {"URL": "hidden"}})
+    asked = wanted(deployment(env=env, envFrom=sources), config(level="info"))
 
-    assert dict(translate(asked).env) == {"C_level": "info", "PLAIN": "1", "LEVEL": "info", "URL": "hidden"}
-    assert "hidden" not in repr(asked)
+    assert dict(translate(asked).env) == {"C_level": "info", "PLAIN": "1", "LEVEL": "info"}
+
+
+def test_a_secret_stays_a_reference_to_this_environments_part_of_the_store() -> None:
+    env = [{"name": "URL", "valueFrom": {"secretKeyRef": {"name": "web-secrets-v3", "key": "URL"}}}]
+    asked = translate(wanted(deployment(env=env)))
+    *_, pod = manifests(asked, name="p", labels={}, host_ports={}, limits=True, secret_prefix="enclii-x-")
+
+    source = {"name": "enclii-x-web-secrets-v3", "key": "URL"}
+    assert pod["spec"]["containers"][0]["env"] == [{"name": "URL", "valueFrom": {"secretKeyRef": source}}]
 
 
 def test_a_later_value_replaces_an_earlier_one_of_the_same_name() -> None:
@@ -123,15 +130,6 @@ def test_a_later_value_replaces_an_earlier_one_of_the_same_name() -> None:
     )
 
     assert dict(translate(asked).env) == {"A": "2"}
-
-
-def test_a_missing_secret_is_named_without_any_value() -> None:
-    env = [{"name": "URL", "valueFrom": {"secretKeyRef": {"name": "web", "key": "URL"}}}]
-
-    message = refusal(wanted(deployment(env=env), secrets={"web": {"OTHER": "hidden"}}))
-
-    assert "URL of Secret web" in message
-    assert "hidden" not in message
 
 
 def test_volumes_and_their_config_maps_are_named_after_the_pod() -> None:
@@ -171,16 +169,16 @@ def _with_pod(key: str, value: Any) -> Callable[[], Wanted]:
             "Deployment web: spec.template.spec.hostNetwork is not supported on podman",
         ),
         (
-            lambda: wanted(deployment(lifecycle={})),
-            "Deployment web: spec.template.spec.containers[0].lifecycle is not supported on podman",
+            lambda: wanted(deployment(lifecycle={"preStop": {"exec": {"command": ["x"]}}})),
+            "Deployment web: spec.template.spec.containers[0].lifecycle.preStop.exec is not supported on podman",
         ),
         (
             lambda: wanted(deployment(readinessProbe={"exec": {"command": ["true"]}})),
             "Deployment web: spec.template.spec.containers[0].readinessProbe.exec is not supported on podman",
         ),
         (
-            lambda: wanted(deployment(), {"kind": "Ingress", "metadata": {"name": "web"}}),
-            "Ingress web: kind Ingress is not supported on podman",
+            lambda: wanted(deployment(), {"kind": "CronJob", "metadata": {"name": "web"}}),
+            "CronJob web: kind CronJob is not supported on podman",
         ),
         (
             lambda: wanted(deployment(), service(80)),
@@ -203,3 +201,43 @@ def test_replicas_must_be_a_whole_number(replicas: Any) -> None:
     document["spec"]["replicas"] = replicas
 
     assert "spec.replicas must be a whole number" in refusal(wanted(document))
+
+
+def job(**pod: Any) -> dict[str, Any]:
+    container = {"name": "web", "image": IMAGE, "command": ["migrate"]}
+    template = {"spec": {"restartPolicy": "Never", "containers": [container], **pod}}
+    spec = {"backoffLimit": 0, "activeDeadlineSeconds": 90, "template": template}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "web-release-1"}, "spec": spec}
+
+
+def test_a_release_job_is_translated_beside_the_deployment() -> None:
+    found = translate(wanted(deployment(), job())).job
+
+    assert found is not None
+    assert (found.name, found.timeout, found.pod.settings["command"]) == ("web-release-1", 90, ["migrate"])
+
+
+def test_a_job_that_is_to_be_restarted_is_refused() -> None:
+    refused = refusal(wanted(deployment(), job(restartPolicy="OnFailure")))
+
+    assert refused == "Job web-release-1: spec.template.spec.restartPolicy is not supported on podman"
+
+
+def test_an_autoscaler_counts_with_its_least() -> None:
+    document = deployment()
+    del document["spec"]["replicas"]
+    scaler = {"kind": "HorizontalPodAutoscaler", "metadata": {"name": "web"}, "spec": {"minReplicas": 3}}
+
+    assert translate(wanted(document, scaler)).replicas == 3
+
+
+def test_a_user_that_is_only_the_default_leaves_the_image_its_own() -> None:
+    document = deployment(securityContext={"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}})
+    template = document["spec"]["template"]
+    template["metadata"]["annotations"] = {"enclii.dev/default-user": "65532"}
+    template["spec"]["securityContext"] = {"runAsUser": 65532, "runAsNonRoot": True}
+
+    workload = translate(wanted(document))
+
+    assert workload.pod == {"securityContext": {}}
+    assert workload.settings == {"securityContext": {"allowPrivilegeEscalation": False}}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import Invalid
-from pipeline.servicefile import Build, Resources, ServiceSpec, default_servicefile, parse_servicefile
+from pipeline.servicefile import Build, ReleaseJob, Resources, ServiceSpec, default_servicefile, parse_servicefile
 
 DATA = Path(__file__).parents[2] / "data" / "servicefile"
 
@@ -67,6 +67,18 @@ def test_all_problems_come_at_once_with_their_lines() -> None:
         ("services:\n  web: {health: /x}", "a health path needs a port"),
         ("services:\n  web: {build: {buildpacks: {}, target: x}}", "cannot be used together with buildpacks"),
         ("services:\n  web: {path: .git/hooks}", "without .git"),
+        (
+            "services:\n  web:\n    volumes: {data: {}}",
+            "enclii.yaml:3: services.web.volumes.data: Enclii keeps no data",
+        ),
+        ("services:\n  web:\n    databases: {main: {}}", "enclii.yaml:3: services.web.databases.main: Enclii runs no"),
+        ("services:\n  web: {scale: {max: 3}}", "scaling by CPU needs resources.cpu"),
+        ("services:\n  web: {scale: {min: 3, max: 2}}", "must not be below min"),
+        ("services:\n  web: {replicas: 2, scale: {max: 3}}", "exclude each other"),
+        ("services:\n  web: {release: {}}", "services.web.release: a command is missing"),
+        ("services:\n  web: {user: 0}", "services.web.user: must be a whole number from 1"),
+        ("services:\n  web: {secrets: {A: {external: x}}}", "services.web.secrets.A.external: must be of the form"),
+        ("services:\n  web: {env: {A: x}, secrets: [A]}", "services.web.secrets: A is in env too"),
         ("services:\n  web: {previews: {enabled: yes}}", "must be true or false"),
     ],
 )
@@ -89,3 +101,20 @@ def test_a_repository_without_the_file_is_one_service() -> None:
 @pytest.mark.parametrize("ports", [(), (80, 443)])
 def test_without_exactly_one_exposed_port_there_is_none(ports: tuple[int, ...]) -> None:
     assert default_servicefile("shop", ports=ports).services[0].port is None
+
+
+def test_secrets_say_where_their_values_lie() -> None:
+    service = web("{secrets: {A: , B: {external: vault/shop/b}, C: {secret: tokens/c}}}")
+
+    assert service.secrets == ("A",)
+    assert service.external_secrets == {"B": "vault/shop/b"}
+    assert service.existing_secrets == {"C": "tokens/c"}
+
+
+def test_an_external_database_is_the_secret_that_leads_to_it() -> None:
+    assert web("{databases: {main: {external: DATABASE_URL}}}").secrets == ("DATABASE_URL",)
+
+
+def test_a_release_job_has_ten_minutes_unless_told() -> None:
+    assert web("{release: {command: [migrate]}}").release == ReleaseJob(command=("migrate",), timeout=600)
+    assert web("{release: {command: [migrate], timeout: 90s}}").release == ReleaseJob(command=("migrate",), timeout=90)

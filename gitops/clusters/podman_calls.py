@@ -1,0 +1,55 @@
+"""Podman's command line with deadlines: every failure an error of ours, every answer checked to be one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gitops.clusters import podman_commands as commands
+from pipeline import process
+from pipeline.errors import Unavailable
+from pipeline.process import CommandFailed, CommandTimeout, Completed
+
+QUICK = 30.0
+PLAY = 120.0
+
+
+@dataclass(frozen=True)
+class Calls:
+    """``env`` goes to every call."""
+
+    env: Mapping[str, str]
+
+    async def run(
+        self, argv: commands.Argv, doing: str, *, timeout: float = QUICK, stdin: bytes | None = None  # noqa: ASYNC109
+    ) -> Completed:  # fmt: skip
+        """Raises what commands.fault says."""
+        try:
+            return await process.run(argv, stdin=stdin, timeout=timeout, env=self.env)
+        except (CommandFailed, CommandTimeout) as error:
+            raise commands.fault(error, doing) from error
+
+    async def read(self, argv: commands.Argv, doing: str) -> Any:
+        """The JSON that it prints."""
+        return parsed((await self.run(argv, doing)).stdout, doing)
+
+    async def holds(self, argv: commands.Argv) -> bool:
+        """Whether it ends with 0."""
+        try:
+            return (await process.run(argv, timeout=PLAY, env=self.env, check=False)).returncode == 0
+        except CommandTimeout as error:
+            raise commands.fault(error, "ask podman") from error
+
+    async def names(self, argv: commands.Argv, doing: str) -> list[str]:
+        """The words that it prints."""
+        return (await self.run(argv, doing)).stdout.decode().split()
+
+
+def parsed(text: bytes, doing: str) -> Any:
+    """Podman's JSON; nothing is an empty list. Raises Unavailable."""
+    try:
+        return json.loads(text or b"[]") or []
+    except ValueError as error:
+        raise Unavailable(f"podman gave an unreadable answer ({doing})", reason="podman_failed") from error
