@@ -29,7 +29,7 @@ async def committer(process: Process) -> None:
     from gitops.commit_loop import commit_forever
     from gitops.committer import Committer
     from gitops.configrepo import ConfigRepo
-    from gitops.requests import Ports
+    from gitops.ports import Ports
 
     told = process.settings
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 
 from gitops.absorb import Absorbed, absorb
 from gitops.configrepo import ConfigRepo
+from gitops.ports import Ports
 from gitops.recording import chunks, joined
-from gitops.requests import Ports, follow_up, fulfil
+from gitops.requests import follow_up, fulfil
 from gitops.session import History, Session
 from gitops.verdicts import Gates
 from pipeline.errors import Conflict, EncliiError, Permanent, Retryable, Unavailable

@@ -6,18 +6,17 @@ A refusal is a result like any other: it ends as a stored decision with its reas
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable
 
 from msgspec.structs import replace
 
-from gitops import derive, history, intents, order, projectfile
+from gitops import derive, history, intents, projectfile
 from gitops.absorb import FollowUp
-from gitops.edits import Draft
 from gitops.intents import Cause, Situation
 from gitops.layout import Place, place, place_of, project_file
-from gitops.order import IsDescendant
+from gitops.ports import Ports
 from gitops.session import Session, Unit
+from gitops.writing import command_decision, commit_draft, ordered, release_decision
 from pipeline import names
 from pipeline.errors import Invalid, NotFound, Permanent, Refused
 from pipeline.events import (
@@ -31,22 +30,8 @@ from pipeline.events import (
     ResumeRequested,
     RollbackRequested,
 )
-from pipeline.records import Decision, Environment, Outcome, Release, Repository, Verdict
+from pipeline.records import Decision, Environment, Release, Repository
 from pipeline.store import now
-
-Gate = Callable[[Release], Awaitable[Verdict]]
-"""Verifies a release; raises Refused or Unavailable."""
-Resumes = Callable[[Release], Awaitable[frozenset[str]]]
-"""The environments whose hold the release's own commit takes away by its trailer."""
-
-
-@dataclass(frozen=True)
-class Ports:
-    """What the committer asks of others."""
-
-    gate: Gate
-    is_descendant: IsDescendant
-    resumes: Resumes
 
 
 async def fulfil(session: Session, event: Event, ports: Ports) -> Unit:
@@ -73,7 +58,7 @@ async def follow_up(session: Session, here: Place, wanted: FollowUp, ports: Port
         return await _resume(session, here, Cause(intent, "resume", commit.author, now(), why), ports)
     cause = Cause(intent, "hold-by-hand", commit.author, now(), why)
     situation = await session.situation(here)
-    return await _commit(session, here, intents.hold(situation, cause=cause, since=wanted.since))
+    return await commit_draft(session, here, intents.hold(situation, cause=cause, since=wanted.since))
 
 
 async def _release_ready(session: Session, event: ReleaseReady, ports: Ports) -> Unit:
@@ -83,10 +68,10 @@ async def _release_ready(session: Session, event: ReleaseReady, ports: Ports) ->
     try:
         fed = (await session.project(release.project)).fed_by(names.branch(release.ref) or "")
     except Invalid as error:
-        return Unit([session.put(_release_decision(release, release.id, error, "refused"))])
+        return Unit([session.put(release_decision(release, release.id, error, "refused"))])
     if not fed:
         why = Refused(f"no environment of {release.project} is fed by {release.ref}", reason="no_environment")
-        return Unit([session.put(_release_decision(release, release.id, why, "skipped"))])
+        return Unit([session.put(release_decision(release, release.id, why, "skipped"))])
     unit = Unit()
     for environment in fed:
         unit.add(await _release_to(session, event, release, environment, ports))
@@ -107,7 +92,7 @@ async def _release_to(
     except Permanent as error:
         session.rewind(mark)
         skipped = error.reason in ("older_than_deployed", "already_deployed")
-        said = _release_decision(release, decision, error, "skipped" if skipped else "refused", here)
+        said = release_decision(release, decision, error, "skipped" if skipped else "refused", here)
         unit = Unit([session.put(said)])
         if not skipped:
             failed = derive.wish(release, here, "failed", reason=error.reason, message=error.message)
@@ -119,18 +104,13 @@ async def _deploy(
     session: Session, here: Place, release: Release, environment: Environment, cause: Cause, ports: Ports
 ) -> Unit:
     situation = await session.situation(here)
-    forced = await _order(situation, release, environment, ports, force=False)
+    forced = await ordered(situation, release, environment, ports, force=False)
     verdict = await ports.gate(release)
     if situation.hold is not None and environment.name not in await ports.resumes(release):
         return await _held(session, situation, release)
-    return await _commit(session, here, intents.deploy(situation, release, cause=cause, verdict=verdict, forced=forced))
-
-
-async def _order(here: Situation, release: Release, environment: Environment, ports: Ports, *, force: bool) -> bool:
-    stands = await order.compare(ports.is_descendant, release, here.target)
-    if stands == "same" and here.target and release.number < history.release_number(here.target.release):
-        stands = "older"
-    return order.forced(stands, environment=environment, force=force, release=release)
+    return await commit_draft(
+        session, here, intents.deploy(situation, release, cause=cause, verdict=verdict, forced=forced)
+    )
 
 
 async def _held(session: Session, here: Situation, release: Release) -> Unit:
@@ -144,7 +124,7 @@ async def _held(session: Session, here: Situation, release: Release) -> Unit:
     unit.changes.append(session.put(held))
     why = Refused(message, reason="held")
     identity = derive.decision_id(release.id, here.place)
-    unit.changes.append(session.put(_release_decision(release, identity, why, "held", here.place)))
+    unit.changes.append(session.put(release_decision(release, identity, why, "held", here.place)))
     return unit
 
 
@@ -158,7 +138,7 @@ async def _command(session: Session, event: Command, ports: Ports) -> Unit:
     found = [here for name in services if (here := place_of(f"{folder}/{name}")) is not None]
     if not found:
         nothing = NotFound(f"{event.project} has nothing in {event.environment}", reason="nothing_deployed")
-        return Unit([session.put(_command_decision(event, event.id, nothing))])
+        return Unit([session.put(command_decision(event, event.id, nothing))])
     for here in found:
         identity = f"{event.id}/{here.service}"
         doing = _single(session, event, identity, here.service, ports)
@@ -174,7 +154,7 @@ async def _decided(
         return await doing
     except Permanent as error:
         session.rewind(mark)
-        return Unit([session.put(_command_decision(event, identity or event.id, error, service))])
+        return Unit([session.put(command_decision(event, identity or event.id, error, service))])
 
 
 async def _single(session: Session, event: Command, identity: str, service: str, ports: Ports) -> Unit:
@@ -190,11 +170,11 @@ async def _single(session: Session, event: Command, identity: str, service: str,
     if isinstance(event, RollbackRequested):
         return await _roll_back(session, situation, event, cause, ports)
     if isinstance(event, HoldRequested):
-        return await _commit(session, here, intents.hold(situation, cause=cause))
+        return await commit_draft(session, here, intents.hold(situation, cause=cause))
     if isinstance(event, ResumeRequested):
         return await _resume(session, here, cause, ports)
     if isinstance(event, DestroyRequested):
-        return await _commit(session, here, intents.destroy(situation, cause=cause))
+        return await commit_draft(session, here, intents.destroy(situation, cause=cause))
     raise Refused(f"{event.type} is not for the committer", reason="unknown_command")
 
 
@@ -217,9 +197,11 @@ async def _deploy_asked(
     situation = await session.situation(here)
     if situation.hold is not None:
         raise Refused(f"{here} is held; resume it first", reason="held")
-    forced = await _order(situation, release, environment, ports, force=event.force)
+    forced = await ordered(situation, release, environment, ports, force=event.force)
     verdict = await ports.gate(release)
-    return await _commit(session, here, intents.deploy(situation, release, cause=cause, verdict=verdict, forced=forced))
+    return await commit_draft(
+        session, here, intents.deploy(situation, release, cause=cause, verdict=verdict, forced=forced)
+    )
 
 
 async def _roll_back(session: Session, here: Situation, event: RollbackRequested, cause: Cause, ports: Ports) -> Unit:
@@ -236,7 +218,7 @@ async def _roll_back(session: Session, here: Situation, event: RollbackRequested
         raise Refused(f"{to.config_commit[:12]} has no {here.place}", reason="config_commit_missing")
     undone = history.undone(deployments, target=to, current=current)
     draft = intents.roll_back(here, to, tree=tree, undone=undone, cause=cause, hold=event.hold)
-    return await _commit(session, here.place, draft)
+    return await commit_draft(session, here.place, draft)
 
 
 async def _resume(session: Session, here: Place, cause: Cause, ports: Ports) -> Unit:
@@ -256,7 +238,7 @@ async def _resume(session: Session, here: Place, cause: Cause, ports: Ports) -> 
     if situation.hold is None:
         cleared = replace(situation.deployed(), held_release="")
         return Unit([session.put(cleared)])
-    unit = await _commit(session, here, intents.resume(situation, cause=cause))
+    unit = await commit_draft(session, here, intents.resume(situation, cause=cause))
     return _noted(session, unit, here, note)
 
 
@@ -267,10 +249,10 @@ async def _deploy_waiting(session: Session, here: Situation, waiting: str, cause
     project = await session.project(here.place.project)
     unprotected = Environment(name=here.place.environment, branch="")
     environment = next((one for one in project.environments if one.name == here.place.environment), unprotected)
-    forced = await _order(here, release, environment, ports, force=False)
+    forced = await ordered(here, release, environment, ports, force=False)
     verdict = await ports.gate(release)
     draft = intents.deploy(here, release, cause=cause, verdict=verdict, forced=forced)
-    return await _commit(session, here.place, draft)
+    return await commit_draft(session, here.place, draft)
 
 
 def _noted(session: Session, unit: Unit, here: Place, note: str) -> Unit:
@@ -290,7 +272,7 @@ async def _link(session: Session, event: LinkRequested) -> Unit:
     data = await asyncio.to_thread(session.repo.read, session.tip, path) if session.tip else None
     cause = Cause(event.id, "link", event.actor, now(), trace=event.trace)
     draft = intents.link(event, data, cause=cause)
-    said = _command_decision(event, event.id, None)
+    said = command_decision(event, event.id, None)
     if draft is None:
         return Unit([session.put(said)])
     commit, *_ = await session.write(draft)
@@ -299,51 +281,3 @@ async def _link(session: Session, event: LinkRequested) -> Unit:
     unit = await session.project_unit(event.project, parsed, at=commit.at)
     unit.changes.append(session.put(said))
     return unit
-
-
-async def _commit(session: Session, here: Place, draft: Draft) -> Unit:
-    before = await session.target(here)
-    commit, tree, hold = await session.write(draft)
-    derived = derive.of_own(commit, here, before=before, tree=tree, hold=hold)
-    return await session.apply(derived, here, fresh=True)
-
-
-def _release_decision(
-    release: Release, identity: str, error: Permanent, outcome: Outcome, here: Place | None = None
-) -> Decision:
-    return Decision(
-        id=identity,
-        about="release",
-        outcome=outcome,
-        reason=error.reason,
-        message=error.message,
-        project=release.project,
-        environment=here.environment if here else "",
-        service=release.service,
-        repository=release.repository,
-        ref=release.ref,
-        sha=release.sha,
-        run=release.run,
-        release=release.id,
-        actor=release.actor,
-        at=now(),
-    )
-
-
-def _command_decision(
-    event: Command | LinkRequested, identity: str, error: Permanent | None, service: str = ""
-) -> Decision:
-    command = event if isinstance(event, Command) else None
-    return Decision(
-        id=identity,
-        about="command",
-        outcome="refused" if error else "accepted",
-        reason=error.reason if error else "linked",
-        message=error.message if error else f"{getattr(event, 'name', '')} is linked to {event.project}",
-        project=event.project,
-        environment=command.environment if command else "",
-        service=service or (command.service if command else ""),
-        repository=event.repository if isinstance(event, LinkRequested) else "",
-        actor=event.actor,
-        at=now(),
-    )

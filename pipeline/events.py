@@ -144,6 +144,7 @@ class RollbackRequested(Command, frozen=True, kw_only=True):
     to: int = 0
     hold: bool = True
     expected: str = ""
+    set: str = ""  # the promotion whose services go back together, instead of one service
 
 
 class HoldRequested(Command, frozen=True, kw_only=True):
@@ -167,12 +168,61 @@ class DeployRequested(Command, frozen=True, kw_only=True):
     ref: str = ""
     release: str = ""
     force: bool = False
+    override_freeze: str = ""  # why a freeze does not count
 
 
 class DestroyRequested(Command, frozen=True, kw_only=True):
     """Delete the service's directory from the config repository."""
 
     type: ClassVar[str] = "destroy.requested"
+
+
+class PromotionRequested(Command, frozen=True, kw_only=True):
+    """Bring what ``services`` run in ``source`` into ``environment``: the same digests, as one set."""
+
+    type: ClassVar[str] = "promotion.requested"
+    source: str = ""  # "": where project.yaml says that the environment is entered from
+    services: tuple[str, ...] = ()
+    override_freeze: str = ""  # why a freeze does not count
+    force: bool = False  # even where a commit does not descend from what is deployed
+
+
+class PromotionReviewed(Event, frozen=True, kw_only=True):
+    """Somebody said yes or no to a promotion."""
+
+    type: ClassVar[str] = "promotion.reviewed"
+    promotion: str
+    verdict: Literal["approved", "rejected"]
+    actor: str = ""
+    why: str = ""
+
+
+class CheckReported(Event, frozen=True, kw_only=True):
+    """A named check of a commit began or ended; the newest report counts."""
+
+    type: ClassVar[str] = "check.reported"
+    project: str
+    sha: str
+    name: str
+    state: Literal["pending", "success", "failure"]
+    url: str = ""
+    actor: str = ""
+
+
+class FreezeRequested(Event, frozen=True, kw_only=True):
+    """Stop everything new everywhere, or end that; rollbacks go on."""
+
+    type: ClassVar[str] = "freeze.requested"
+    frozen: bool
+    actor: str = ""
+    why: str = ""
+
+
+class WaitEnded(Event, frozen=True, kw_only=True):
+    """What a promotion waited for may be there: a hint to decide it again."""
+
+    type: ClassVar[str] = "wait.ended"
+    promotion: str
 
 
 class CancelRequested(Event, frozen=True, kw_only=True):

@@ -20,9 +20,9 @@ import msgspec
 from gitops.committer import Committer
 from gitops.configrepo import ConfigRepo
 from gitops.layout import Place
+from gitops.ports import Ports
 from gitops.recording import record
 from gitops.render import render
-from gitops.requests import Ports
 from pipeline.bus import connect
 from pipeline.events import LinkRequested, ReleaseReady
 from pipeline.names import token

@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from gitops.committer import Committer, Result
 from gitops.configrepo import ConfigRepo
 from gitops.layout import Place
+from gitops.ports import Ports
 from gitops.recording import record
-from gitops.requests import Ports
 from pipeline.bus import Bus, connect
 from pipeline.events import (
     ConfigMoved,
