@@ -15,7 +15,7 @@ from typing import Final
 
 from console import credentials, ports, stores
 from pipeline.errors import Invalid, Unavailable
-from pipeline.settings import CONFIG, FILE, PREFIX, PROCESSES, Settings, granted
+from pipeline.settings import ALIASES, CONFIG, FILE, PREFIX, PROCESSES, Settings, granted
 
 AMBIENT: Final = (
     *("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "XDG_RUNTIME_DIR", "TMPDIR"),
@@ -100,7 +100,8 @@ def environment(home: Path, process: str, *, environ: Mapping[str, str]) -> dict
     settled = {name.removesuffix(FILE) for name in chosen} - OWN
     said = {name for name in environ if name == CONFIG or name.removesuffix(FILE) in names - settled}
     known = {name: value for name, value in chosen.items() if name.removesuffix(FILE) in names}
-    return known | {name: environ[name] for name in (*AMBIENT, *said) if name in environ}
+    others = {name for name, ours in ALIASES.items() if ours in names}
+    return known | {name: environ[name] for name in (*AMBIENT, *others, *said) if name in environ}
 
 
 def _chosen(at: Addresses, process: str) -> dict[str, str]:

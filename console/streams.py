@@ -186,9 +186,8 @@ def _parsed(data: bytes) -> tuple[list[dict[str, str]], bool]:
             if isinstance(entry, dict):
                 ended = ended or bool(entry.get("end"))
                 if "l" in entry:
-                    found.append(
-                        {"time": str(entry.get("t", "")), "stream": str(entry.get("s", "")), "text": str(entry["l"])}
-                    )
+                    names = {"time": "t", "stream": "s", "step": "p", "text": "l"}
+                    found.append({name: str(entry.get(key, "")) for name, key in names.items()})
     return found, ended
 
 

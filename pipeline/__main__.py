@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from pipeline.errors import Refused
 from pipeline.events import BuildRequested, CancelRequested, Delivery, DeployRequested, ImageBuilt
 from pipeline.main import Process, main, room
 from pipeline.registry import Registry
@@ -33,26 +32,30 @@ async def planner(process: Process) -> None:
 
 async def builder(process: Process) -> None:
     """Sources become images; what a killed builder left is swept first."""
-    from pipeline import buildah, buildah_host
-    from pipeline.buildah_commands import Isolation, Network
-    from pipeline.stages.build import Builder
+    from pipeline.build_inputs import inputs_of
+    from pipeline.builders import choice
+    from pipeline.fair_work import work_fairly
+    from pipeline.stages.build import BuildStage
+    from pipeline.turns import Turns
+    from pipeline.watermark import Watermark
 
     told = process.settings
-    if told.build_isolation == "rootless":
-        raise Refused("build_isolation=rootless is not available with this buildah", reason="bad_settings")
-    isolation: Isolation = "chroot" if told.build_isolation == "chroot" else "oci"
-    network: Network = "none" if told.build_network == "none" else "private"
-    host = await buildah_host.detect(room(told, "builder"), isolation=isolation, network=network)
-    await buildah.sweep(host)
-    limits = buildah.Limits(
-        seconds=told.build_timeout, memory=told.build_memory, cpus=told.build_cpus,
-        processes=told.build_processes, disk=told.build_disk,
-    )  # fmt: skip
-    async with registry(told) as images:
-        stage = Builder(process.store, images, host, limits, told.registry_plain_http)
-        await work(
-            Stage("builder", (BuildRequested,), stage.handle, stage.failed, at_once=1), process.store, process.stopping
-        )
+    place = room(told, "builder")
+    chosen = await choice.choose(told, place)
+    await choice.announce(chosen, told, process.store)
+    await choice.sweep(chosen, room(told, "builds"))
+    room_left = Watermark(place, told.build_watermark, told.build_cache_size, chosen)
+    try:
+        async with registry(told) as images:
+            stage = BuildStage(process.store, images, chosen, inputs_of(told, chosen), room(told, "builds"))
+            await work_fairly(
+                Stage("builder", (BuildRequested,), stage.handle, stage.failed),
+                process.store, process.stopping, gate=room_left.passed, share=choice.share,
+                turns=Turns(told.build_slots, cap=told.build_per_repository),
+            )  # fmt: skip
+    finally:
+        for one in chosen.builders():
+            await one.close()
 
 
 async def signer(process: Process) -> None:

@@ -77,6 +77,9 @@ class BuildRequested(Event, frozen=True, kw_only=True):
     dockerfile: str  # within the service's path
     bases: dict[str, str] = {}  # image reference → digest, resolved by the planner
     no_cache: bool = False
+    builds: Literal["dockerfile", "buildpacks"] = "dockerfile"
+    detected: str = ""  # why it is built so, in words
+    trust: str = "main"  # class of the build: "main", or what names a preview or fork; decides cache and secrets
 
 
 class ImageBuilt(Event, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 
 import msgspec
 
+from pipeline.build_report import BuilderState as BuilderState
 from pipeline.domains import Domains
 from pipeline.promotions import AutomaticRollback, FreezeWindow, PromotionRule
 from pipeline.promotions import Check as Check

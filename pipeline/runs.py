@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 
 import msgspec
 
+from pipeline.build_report import BuildReport
 from pipeline.record import Record
 
 JobStatus = Literal[
@@ -95,6 +96,7 @@ class Job(Record, frozen=True, kw_only=True):
     release: str = ""  # release id
     reason: str = ""
     message: str = ""
+    report: BuildReport | None = None
     created_at: str = ""
     finished_at: str = ""
 

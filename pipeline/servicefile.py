@@ -19,6 +19,8 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _QUANTITY = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:m|[kMGTPE]|[KMGTPE]i)?")
 _CPU = re.compile(r"[0-9]+m|[0-9]+(?:\.[0-9]{1,3})?")
 _STAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_PLATFORM = re.compile(r"linux/[a-z0-9]+(?:/v[0-9]+)?")
+_SECRET = re.compile(r"(?:^|_)(?:PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|PRIVATE_?KEY|CREDENTIALS?)$", re.IGNORECASE)
 MAX_SERVICES = 50
 MAX_SECRETS = 100
 MAX_REPLICAS = 100
@@ -42,6 +44,8 @@ class Build(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     dockerfile: str = ""
     target: str = ""
     args: dict[str, str] = {}
+    platforms: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()  # names; a step mounts them, they are never arguments
     buildpacks: Buildpacks | None = None
 
 
@@ -286,7 +290,7 @@ def _with_databases(secrets: tuple[str, ...], node: Node) -> tuple[str, ...]:
 
 
 def _build(node: Node) -> Build:
-    fields = node.fields({"dockerfile", "target", "args", "buildpacks"})
+    fields = node.fields({"dockerfile", "target", "args", "platforms", "secrets", "buildpacks"})
     if "buildpacks" in fields:
         for other in sorted(fields.keys() - {"buildpacks"}):
             fields[other].problem("cannot be used together with buildpacks")
@@ -295,8 +299,19 @@ def _build(node: Node) -> Build:
     return Build(
         dockerfile=fields["dockerfile"].inner_path() if "dockerfile" in fields else "",
         target=fields["target"].text(_STAGE) if "target" in fields else "",
-        args=fields["args"].strings(_VARIABLE) if "args" in fields else {},
+        args=_arguments(fields["args"]) if "args" in fields else {},
+        platforms=fields["platforms"].words(_PLATFORM) if "platforms" in fields else (),
+        secrets=fields["secrets"].words(_VARIABLE) if "secrets" in fields else (),
     )
+
+
+def _arguments(node: Node) -> dict[str, str]:
+    """Arguments are written into the image's history, so one that is named like a secret is a mistake."""
+    found = node.strings(_VARIABLE)
+    for name in found:
+        if _SECRET.search(name):
+            node.problem(f"{name} looks like a secret, and arguments stay in the image; use build.secrets")
+    return found
 
 
 def _health(node: Node) -> str:

@@ -22,6 +22,8 @@ from pipeline.parsing import Secret
 PREFIX: Final = "ENCLII_"
 FILE: Final = "_FILE"
 CONFIG: Final = "ENCLII_CONFIG"
+ALIASES: Final = {"BUILDKIT_HOST": "ENCLII_BUILDKIT_HOST"}
+"""Names that other programs gave to what we need too; ours win."""
 MAY_LOSE: Final = "may-lose-acknowledged-work"
 PROCESSES: Final = (
     "receiver",
@@ -187,6 +189,41 @@ class Settings:
         parsing.whole(16, 1 << 20), "1024", "processes that one build may start", to="builder"
     )
     build_slots: int = _setting(parsing.whole(1, 64), "1", "builds at the same time", to="builder")
+    build_per_repository: int = _setting(
+        parsing.whole(1, 64), "1", "builds of one repository at the same time", to="builder"
+    )
+    build_stall: float = _setting(
+        parsing.duration, "10m", "end a build that neither prints nor moves for so long", to="builder"
+    )
+    build_log: int = _setting(
+        parsing.size, "4Mi", "output kept of one build; beyond it only the last 256Ki", to="builder"
+    )
+    build_watermark: int = _setting(
+        parsing.size, "2Gi", "free disk below which no build begins and caches are collected", to="builder"
+    )
+    build_cache_size: int = _setting(parsing.size, "20Gi", "what builders may keep between builds", to="builder")
+    build_cache: str = _setting(
+        parsing.choice("auto", "registry", "off"),
+        "auto",
+        "keep the build cache in the registry; auto: when the BuildKit daemon is another machine's",
+        to="builder",
+    )
+    build_secrets: Path = _setting(
+        parsing.path, "build-secrets", "folder of build secrets: <project>/<service>/<NAME>", to="builder"
+    )
+    builder: str = _setting(
+        parsing.choice("auto", "buildkit", "buildx", "buildah"),
+        "auto",
+        "what builds Dockerfiles; auto: the first of these that works here",
+        to="builder",
+    )
+    buildctl: str = _setting(parsing.text, "", "path of buildctl; empty: found on PATH", to="builder")
+    buildkit_host: str = _setting(
+        parsing.text, "", "BuildKit daemon, unix:// or tcp://; BUILDKIT_HOST is read too", to="builder"
+    )
+    buildkit_tls: str = _setting(
+        parsing.text, "", "folder with ca.pem, cert.pem, key.pem for a tcp:// daemon", to="builder"
+    )
 
     # Signing
     signing_key: Path = _setting(
@@ -288,7 +325,8 @@ def _given(
     environ: Mapping[str, str], process: str, read: Callable[[Path], str], problems: list[str]
 ) -> dict[str, str]:
     """What was said, under ``ENCLII_*`` names; the environment wins over the file."""
-    given = {name: value for name, value in environ.items() if name.startswith(PREFIX)}
+    given = {ours: environ[theirs] for theirs, ours in ALIASES.items() if theirs in environ}
+    given |= {name: value for name, value in environ.items() if name.startswith(PREFIX)}
     location = given.pop(CONFIG, "")
     if location:
         given = {**_file(Path(location), process, read, problems), **given}

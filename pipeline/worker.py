@@ -62,7 +62,7 @@ async def work(stage: Stage, store: Store, stopping: asyncio.Event) -> None:
         following = until(m, stopping)
         # The slot comes first: a message that waits for one would not be beaten for and would come a second time.
         while await slots.acquire() and (message := await anext(following, None)) is not None:
-            task = group.create_task(_one(stage, store, message))
+            task = group.create_task(take(stage, store, message))
             task.add_done_callback(lambda _: slots.release())
 
 
@@ -101,7 +101,8 @@ async def beating(messages: Sequence[Message]) -> AsyncIterator[None]:
         task.cancel()
 
 
-async def _one(stage: Stage, store: Store, message: Message) -> None:
+async def take(stage: Stage, store: Store, message: Message) -> None:
+    """One message from its handling to its acknowledgement, or back."""
     event = event_of(message)
     if event is None:
         log.error("dropped a message that no version of this program wrote: %s", message.subject)

@@ -19,30 +19,29 @@ from typing import Any
 
 import msgspec
 
-from pipeline import buildah, jobs, sbom
-from pipeline.buildah import BuildJob, Built, Limits
-from pipeline.buildah_host import HostFacts
-from pipeline.errors import EncliiError, Superseded
+from pipeline import build_report, jobs, sbom
+from pipeline.build_inputs import BuildInputs
+from pipeline.builders import BuildFailed, Built
+from pipeline.builders.choice import Chosen
+from pipeline.errors import EncliiError, Invalid, Refused, Retryable, Superseded
 from pipeline.events import BuildRequested, Event, ImageBuilt
 from pipeline.log_stream import LogStream
 from pipeline.records import Job
 from pipeline.registry import Registry
-from pipeline.servicefile import ServiceSpec
 from pipeline.store import Change, Step, Store, Stored, now
 
-SOURCE_LIMIT = 512 << 20
 WATCH_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
-class Builder:
-    """The stage with its ports."""
+class BuildStage:
+    """The stage with its ports; ``room`` is a folder for what is unpacked."""
 
     store: Store
     registry: Registry
-    host: HostFacts
-    limits: Limits
-    plain_http: bool
+    chosen: Chosen
+    inputs: BuildInputs
+    room: Path
 
     async def handle(self, event: Event) -> Step:
         """Build one service of one run; an empty step when that is done already."""
@@ -59,39 +58,56 @@ class Builder:
             built, document = await self._built(event)
         except Superseded:
             return await self.handle(event)
+        except Retryable as error:
+            await self._note(event, error)
+            raise
         current = await jobs.open_job(self.store, event.run, event.service, "building")
         return self._step(event, current, built, document) if current else Step()
 
     async def failed(self, event: Event, error: Exception) -> Step:
-        """The job, failed; its log ends with the reason."""
+        """The job, failed, with what is known of its steps; its log ends with the reason."""
         assert isinstance(event, BuildRequested)
         log = LogStream(self.store.bus, event.run, event.service)
-        await log.line("step", f"failed: {error}")
+        await log.line("step", f"failed: {str(error).partition(chr(10))[0]}")
         await log.end()
-        return await jobs.failed_step(event, error, self.store)
+        step = await jobs.failed_step(event, error, self.store)
+        report = error.report if isinstance(error, BuildFailed) else None
+        if report is None or not step.changes:
+            return step
+        change = step.changes[0]
+        assert isinstance(change.record, Job)
+        return Step((Change(msgspec.structs.replace(change.record, report=report), change.seq),))
+
+    async def _note(self, event: BuildRequested, error: Retryable) -> None:
+        """Why the build is tried again, for whoever asks in between."""
+        with contextlib.suppress(EncliiError):
+            log = LogStream(self.store.bus, event.run, event.service)
+            await log.line("step", f"tried again later: {error.message} ({error.reason})")
+            found = await jobs.open_job(self.store, event.run, event.service, "building")
+            if found is not None:
+                job = msgspec.structs.replace(found.record, reason=error.reason, message=f"retried: {error.message}")
+                await self.store.commit(Step((Change(job, found.seq),)))
 
     async def _built(self, event: BuildRequested) -> tuple[Built, str]:
         log = LogStream(self.store.bus, event.run, event.service)
+        builder = self.chosen.by_kind.get(event.builds)
+        if builder is None:
+            raise Refused(
+                f"{event.service}: nothing here builds with {event.builds}; {'; '.join(self.chosen.why)}",
+                reason=f"{event.builds}_not_available",
+            )
         async with self._sources(event) as context:
-            spec = msgspec.json.decode(event.spec, type=ServiceSpec)
-            await log.line("step", f"build {event.service} at {event.sha[:12]} with {event.dockerfile}")
-            job = BuildJob(
-                context=context,
-                repository=f"{self.registry.host}/{event.project}/{event.service}",
-                tag=event.run,
-                timestamp=event.commit_time,
-                dockerfile=event.dockerfile,
-                target=spec.build.target,
-                arguments=spec.build.args,
-                pins=event.bases,
-                plain_http=self.plain_http,
+            job = await asyncio.to_thread(self.inputs.job, event, context, self.registry.host)
+            await log.line("step", f"build {event.service} at {event.sha[:12]}: {event.detected or event.dockerfile}")
+            await log.line(
+                "step", next((why for why in self.chosen.why if str(builder.facts) in why), str(builder.facts))
             )
-            built = await self._while_wanted(
-                event, buildah.build(job, host=self.host, limits=self.limits, log=log.sink)
-            )
+            built = await self._while_wanted(event, builder.build(job, log.sink))
         image = f"{job.repository}@{built.digest}"
+        if told := build_report.summary(built.report):
+            await log.line("step", told)
         await log.line("step", f"pushed {image}")
-        document = await sbom.spdx(image, plain_http=self.plain_http, commit_time=event.commit_time)
+        document = await sbom.spdx(image, plain_http=job.plain_http, commit_time=event.commit_time)
         await log.line("step", "SBOM made")
         await log.end()
         return built, await self.registry.put_blob(f"{event.project}/{event.service}", document)
@@ -115,18 +131,23 @@ class Builder:
 
     @contextlib.asynccontextmanager
     async def _sources(self, event: BuildRequested) -> AsyncIterator[Path]:
-        data = await self.registry.blob(f"{event.project}/{event.service}", event.source, limit=SOURCE_LIMIT)
-        self.host.scratch.mkdir(parents=True, exist_ok=True)
-        room = Path(tempfile.mkdtemp(prefix="context-", dir=self.host.scratch))
+        repository = f"{event.project}/{event.service}"
+        data = await self.registry.blob(repository, event.source, limit=self.inputs.context_limit)
+        self.room.mkdir(mode=0o700, parents=True, exist_ok=True)
+        room = Path(tempfile.mkdtemp(prefix="context-", dir=self.room))
         try:
             await asyncio.to_thread(_unpack, data, room)
+            del data
             yield room
         finally:
             await asyncio.to_thread(shutil.rmtree, room, ignore_errors=True)
 
     def _step(self, event: BuildRequested, found: Stored[Job], built: Built, document: str) -> Step:
         image = f"{self.registry.host}/{event.project}/{event.service}@{built.digest}"
-        job = msgspec.structs.replace(jobs.finished(found.record, "build"), image=image, status="signing")
+        job = msgspec.structs.replace(
+            jobs.finished(found.record, "build"), image=image, status="signing", report=built.report,
+            reason="", message="",
+        )  # fmt: skip
         following = ImageBuilt(
             id=event.id, at=now(), trace=event.trace, run=event.run, project=event.project, service=event.service,
             image=image, sbom=document, build_key=event.build_key, started_at=built.started_at,
@@ -136,5 +157,9 @@ class Builder:
 
 
 def _unpack(data: bytes, room: Path) -> None:
-    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-        archive.extractall(room, filter="tar")
+    """Raises Invalid for an archive that would write, or link, outside of ``room``."""
+    try:
+        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+            archive.extractall(room, filter="tar")
+    except tarfile.TarError as error:
+        raise Invalid(f"the sources cannot be unpacked: {error}", reason="source_refused") from error

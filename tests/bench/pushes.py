@@ -14,9 +14,10 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pipeline import buildah_commands as commands
-from pipeline import buildah_host, sbom
-from pipeline.buildah_host import HostFacts
+from pipeline import sbom
+from pipeline.builders import buildah_commands as commands
+from pipeline.builders import buildah_host
+from pipeline.builders.buildah_host import HostFacts
 from pipeline.process import SEARCH_PATH
 from tests.bench.figures import Bound, Family, Figure, median_of
 from tests.bench.story import Story, told

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.buildah import BuildJob, Built, Limits, build, collect, sweep
-from pipeline.buildah_host import HostFacts, detect
-from pipeline.buildah_outcome import BuildFailed
+from pipeline.build_log import LineSink, LogLine
+from pipeline.builders import BuildFailed, BuildJob, Built, Limits
+from pipeline.builders.buildah import build, collect, sweep
+from pipeline.builders.buildah_host import HostFacts, detect
 from pipeline.errors import EncliiError, Refused, Unavailable
-from pipeline.process import Sink
 from pipeline.sbom import spdx
 from tests.support.components import needs
 from tests.support.registry import running_registry
@@ -51,7 +51,7 @@ def source(tmp_path: Path) -> Path:
     return tmp_path
 
 
-async def discard(_stream: str, _line: bytes) -> None:
+async def discard(_line: LogLine) -> None:
     return None
 
 
@@ -62,7 +62,7 @@ def built(
     registry: str,
     *,
     limits: Limits = TIGHT,
-    log: Sink = discard,
+    log: LineSink = discard,
     tag: str = "run-1",
 ) -> Built:
     (source / "Dockerfile").write_text(text)
@@ -114,8 +114,8 @@ def test_a_base_image_is_pulled_and_its_digest_told(source: Path, host: HostFact
 def test_the_log_is_live_and_names_the_step(source: Path, host: HostFacts, registry: str) -> None:
     lines: list[bytes] = []
 
-    async def keep(_stream: str, line: bytes) -> None:
-        lines.append(line)
+    async def keep(line: LogLine) -> None:
+        lines.append(line.text)
 
     built(source, BASE + "RUN echo from inside\n", host, registry, log=keep)
 
@@ -229,11 +229,12 @@ def test_a_killed_worker_leaves_nothing_after_the_sweep(source: Path, host: Host
 WORKER = """
 import asyncio, sys
 from pathlib import Path
-from pipeline.buildah import BuildJob, Limits, build
-from pipeline.buildah_host import detect
+from pipeline.builders import BuildJob, Limits
+from pipeline.builders.buildah import build
+from pipeline.builders.buildah_host import detect
 
-async def tell(stream, line):
-    print(line.decode(), flush=True)
+async def tell(line):
+    print(line.text.decode(), flush=True)
 
 async def main():
     host = await detect(Path(sys.argv[1]))

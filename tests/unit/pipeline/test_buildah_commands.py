@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import buildah_commands as commands
-from pipeline.buildah_commands import Sandbox, Store
-from pipeline.buildah_outcome import of_build, of_pull, of_push
+from pipeline.builders import buildah_commands as commands
+from pipeline.builders.buildah_commands import Sandbox, Store
+from pipeline.builders.buildah_outcome import of_build, of_pull, of_push
 
 STORE = Store(Path("/s/storage"), Path("/s/run"), "overlay")
 PREFIX = ("buildah", "--root", "/s/storage", "--runroot", "/s/run", "--storage-driver", "overlay")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline import cgroup
-from pipeline.buildah_commands import Isolation, Network, Sandbox, Store
+from pipeline.builders.buildah_commands import Isolation, Network, Sandbox, Store
 from pipeline.cgroup import Cage
 from pipeline.errors import Unavailable
 from pipeline.process import SEARCH_PATH, CommandFailed, orphan_proof, run

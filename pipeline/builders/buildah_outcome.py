@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 
-from pipeline.errors import EncliiError, Permanent, Unavailable
+from pipeline.builders import BuildFailed
+from pipeline.errors import EncliiError, Unavailable
 
 _RUN_EXIT = re.compile(r"while running runtime: exit status ([0-9]+)$")
 _NETWORK = re.compile(
@@ -20,14 +21,6 @@ _DENIED = re.compile(r"unauthorized|authentication required|denied|invalid usern
 _MISSING_IMAGE = re.compile(r"manifest unknown|name unknown|not found|image not known|no such image", re.IGNORECASE)
 _SYNTAX = re.compile(r"Unknown instruction|no FROM statement|no contents in|Dockerfile parse error|was not found in")
 _DISK = re.compile(r"no space left on device|disk quota exceeded")
-
-
-class BuildFailed(Permanent):
-    """The sources do not build; the message ends with the last lines of the log."""
-
-    def __init__(self, message: str, *, reason: str, exit_code: int | None = None) -> None:
-        super().__init__(message, reason=reason)
-        self.exit_code = exit_code
 
 
 def of_build(returncode: int, last_line: str, tail: str, *, out_of_memory: bool) -> EncliiError:

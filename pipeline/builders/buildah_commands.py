@@ -49,6 +49,9 @@ def build_command(
     timestamp: int,
     iidfile: Path,
     processes: int,
+    platform: str = "",
+    secrets: Mapping[str, Path] | None = None,
+    no_cache: bool = False,
 ) -> tuple[str, ...]:
     """Build one image without a name; its id goes to ``iidfile``. Base images must be in the store already."""
     return store.command(
@@ -56,6 +59,9 @@ def build_command(
         *("--format", "oci", "--layers", "--timestamp", str(timestamp), "--pull=never"),
         *("--http-proxy=false", "--identity-label=false", "--iidfile", str(iidfile), "--file", str(dockerfile)),
         *(("--target", target) if target else ()),
+        *(("--platform", platform) if platform else ()),
+        *(("--no-cache",) if no_cache else ()),
+        *(word for name, file in sorted((secrets or {}).items()) for word in ("--secret", f"id={name},src={file}")),
         *(word for name in sorted(arguments) for word in ("--build-arg", f"{name}={arguments[name]}")),
         *("--", str(context)),
     )

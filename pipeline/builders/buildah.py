@@ -11,83 +11,50 @@ import contextlib
 import os
 import shutil
 import signal
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pipeline import buildah_commands as commands
-from pipeline import buildah_outcome as outcome
-from pipeline import dockerfile, images
-from pipeline.build_log import BoundedLog
-from pipeline.buildah_host import HostFacts
-from pipeline.buildah_outcome import BuildFailed
+from pipeline import images
+from pipeline.build_log import BoundedLog, LineSink
+from pipeline.builders import BuildFailed, BuildJob, Built, Limits
+from pipeline.builders import buildah_commands as commands
+from pipeline.builders import buildah_outcome as outcome
+from pipeline.builders.buildah_host import HostFacts
+from pipeline.builders.buildah_steps import Steps
+from pipeline.builders.dockerfiles import scanned
+from pipeline.builders.stall import unless_stalled
 from pipeline.disk import DiskLimit, usage, watch
-from pipeline.errors import Unavailable
-from pipeline.process import CommandTimeout, Sink, orphan_proof, run, stream
+from pipeline.errors import Refused, Unavailable
+from pipeline.process import CommandTimeout, orphan_proof, run, stream
 
 GRACE = 2.0
 TIDY_LIMIT = 60.0
-MIB = 1 << 20
 
 
-@dataclass(frozen=True)
-class BuildJob:
-    """What to build. ``pins`` fixes a base image's digest; one that is not named is taken as its tag says now."""
-
-    context: Path
-    repository: str
-    tag: str
-    timestamp: int
-    dockerfile: str = "Dockerfile"
-    target: str = ""
-    arguments: Mapping[str, str] = field(default_factory=dict)
-    pins: Mapping[str, str] = field(default_factory=dict)
-    plain_http: bool = False
-    authfile: Path | None = None
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one build may use."""
-
-    seconds: float = 1800
-    memory: int = 2048 * MIB
-    cpus: float = 2.0
-    processes: int = 1024
-    disk: int = 10_240 * MIB
-    keep_free: int = 1024 * MIB
-    log_head: int = 4 * MIB
-    log_tail: int = 256 << 10
-
-
-@dataclass(frozen=True)
-class Built:
-    """What came of it: the manifest's digest, each base image's digest, and when (RFC 3339, UTC)."""
-
-    digest: str
-    bases: Mapping[str, str]
-    started_at: str
-    finished_at: str
-
-
-async def build(job: BuildJob, *, host: HostFacts, limits: Limits, log: Sink) -> Built:
+async def build(job: BuildJob, *, host: HostFacts, limits: Limits, log: LineSink) -> Built:
     """Build and push one image; one build at a time in one worker's directory.
 
     Raises BuildFailed for what the sources are to blame for, Unavailable for everything else, Refused for Dockerfiles
     that ask for what a build may not have. Cancelling ends the build and its processes.
     """
     started = _now()
-    scanned = await asyncio.to_thread(_scan, job)
-    output = BoundedLog(log, head=limits.log_head, tail=limits.log_tail)
+    if len(job.platforms) > 1:
+        raise Refused("buildah builds for one platform here: configure BuildKit", reason="platforms_not_available")
+    _, found = await asyncio.to_thread(scanned, job)
+    output = BoundedLog(log, head=limits.log_head, tail=limits.log_tail, masker=job.masker)
+    steps = Steps(output)
     try:
         async with _bounded(host, limits, output):
-            bases = await _pull_all(scanned.images, job, host)
-            image_id = await _build_image(job, host, limits, output)
+            bases = await _pull_all(found.images, job, host)
+            image_id = await _build_image(job, host, limits, output, steps)
             digest = await _push(job, image_id, host)
+    except BuildFailed as error:
+        error.report = steps.report(failed=True)
+        raise
     finally:
         await output.close()
-    return Built(digest, bases, started, _now())
+    return Built(digest, bases, started, _now(), steps.report())
 
 
 async def sweep(host: HostFacts) -> None:
@@ -110,18 +77,6 @@ async def collect(host: HostFacts, max_bytes: int) -> None:
         await run(orphan_proof(argv), timeout=TIDY_LIMIT, env=host.environment, check=False)
 
 
-def _scan(job: BuildJob) -> dockerfile.Dockerfile:
-    """Read the Dockerfile from inside the context, whatever links it consists of."""
-    context = job.context.resolve()
-    path = (context / job.dockerfile).resolve()
-    if not path.is_relative_to(context) or not path.is_file():
-        raise BuildFailed(f"there is no {job.dockerfile} in the service's path", reason="dockerfile_missing")
-    if path.suffix == ".in":
-        raise BuildFailed(f"{job.dockerfile}: preprocessed Dockerfiles (.in) are not built", reason="dockerfile_syntax")
-    text = path.read_bytes()[: dockerfile.LIMIT + 1].decode("utf-8", "replace")
-    return dockerfile.scan(text, arguments=job.arguments, filename=job.dockerfile)
-
-
 @contextlib.asynccontextmanager
 async def _bounded(host: HostFacts, limits: Limits, output: BoundedLog) -> AsyncIterator[None]:
     """Around the body: deadline, disk watch and control group before, a clean directory after."""
@@ -130,7 +85,7 @@ async def _bounded(host: HostFacts, limits: Limits, output: BoundedLog) -> Async
         if host.sandbox.cgroup_parent:
             host.cage.remove()
             host.cage.create(memory=limits.memory, cpus=limits.cpus, pids=limits.processes)
-        async with asyncio.timeout(limits.seconds), _watched(host, limits):
+        async with asyncio.timeout(limits.seconds), unless_stalled(output, limits.stall), _watched(host, limits):
             yield
     except (TimeoutError, CommandTimeout):
         text = f"the build did not end within {limits.seconds:g} s\n{output.tail()}"
@@ -173,7 +128,7 @@ async def _pull(reference: str, job: BuildJob, host: HostFacts) -> str:
     return images.digest((await _ask(commands.digest_command(host.store, reference), host)).strip())
 
 
-async def _build_image(job: BuildJob, host: HostFacts, limits: Limits, output: BoundedLog) -> str:
+async def _build_image(job: BuildJob, host: HostFacts, limits: Limits, output: BoundedLog, steps: Steps) -> str:
     iidfile = host.scratch / "iid"
     argv = commands.build_command(
         host.store,
@@ -185,8 +140,11 @@ async def _build_image(job: BuildJob, host: HostFacts, limits: Limits, output: B
         timestamp=job.timestamp,
         iidfile=iidfile,
         processes=limits.processes,
+        platform="".join(job.platforms),
+        secrets=job.secrets,
+        no_cache=job.no_cache,
     )
-    code = await stream(orphan_proof(argv), output.write, timeout=limits.seconds, env=host.environment, grace=GRACE)
+    code = await stream(orphan_proof(argv), steps.write, timeout=limits.seconds, env=host.environment, grace=GRACE)
     if code != 0:
         memory = bool(host.sandbox.cgroup_parent) and host.cage.hit_memory_limit()
         raise outcome.of_build(code, output.last_error_line, output.tail(), out_of_memory=memory)

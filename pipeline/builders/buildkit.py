@@ -1,0 +1,272 @@
+"""Builds by a BuildKit daemon, local or remote, through buildctl: from a directory to a digest in the registry.
+
+The daemon keeps layers and does the work; here lie the request, the reading of its progress, the deadline and the
+limits. The registry's cache is written behind the build, so nobody waits for it. With a local daemon every build's
+processes lie in one control group of ours: its name is part of BuildKit's cache key, so all builds share it, and it
+bounds them together while the daemon bounds each one's memory and processors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from msgspec import structs
+
+from pipeline import images
+from pipeline.build_log import BoundedLog, LineSink
+from pipeline.build_report import BuildReport
+from pipeline.builders import BuildFailed, BuildJob, Built, Facts, Limits
+from pipeline.builders import buildkit_commands as commands
+from pipeline.builders.buildkit_commands import Daemon, Room
+from pipeline.builders.buildkit_daemon import DaemonFacts
+from pipeline.builders.buildkit_outcome import of_build
+from pipeline.builders.buildkit_progress import Progress
+from pipeline.builders.dockerfiles import scanned
+from pipeline.builders.stall import unless_stalled
+from pipeline.cgroup import Cage
+from pipeline.errors import EncliiError, Refused, Unavailable
+from pipeline.process import CommandTimeout, orphan_proof, run, stream
+
+log = logging.getLogger(__name__)
+
+GRACE = 5.0
+EXPORT_LIMIT = 900.0
+CLOSE_LIMIT = 10.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything that one call of buildctl is made of."""
+
+    job: BuildJob
+    room: Room
+    env: dict[str, str]
+
+
+class Buildkit:
+    """The builder for one daemon; ``state`` is a folder of its own for what each build hands over."""
+
+    def __init__(
+        self, daemon: Daemon, facts: DaemonFacts, state: Path, limits: Limits, *, network: str, cage: Cage | None,
+        slots: int = 1,
+    ) -> None:  # fmt: skip
+        self._daemon = daemon
+        self._told = facts
+        self._state = state
+        self._limits = limits
+        self._network = network
+        self._cage = cage
+        self._slots = slots
+        self._exports: set[asyncio.Task[None]] = set()
+        self._exporting = asyncio.Semaphore(1)
+
+    @property
+    def facts(self) -> Facts:
+        return Facts("buildkit", self._told.version, self._daemon.address, tuple(self._problems()))
+
+    @property
+    def local(self) -> bool:
+        """True when the daemon is on this machine, so that its own cache is all that is needed."""
+        return self._daemon.local
+
+    async def build(self, job: BuildJob, log: LineSink) -> Built:
+        """Build and push; the cache follows by itself."""
+        started = _now()
+        self._check(job)
+        text, _ = await asyncio.to_thread(scanned, job)
+        output = BoundedLog(log, head=self._limits.log_head, tail=self._limits.log_tail, masker=job.masker)
+        progress = Progress(output)
+        try:
+            async with self._request(job, text) as request:
+                digest = await self._solved(request, progress, output)
+                if job.cache:
+                    self._export_later(request)
+        except BuildFailed as error:
+            error.report = self._report(progress)
+            raise
+        finally:
+            await asyncio.shield(_ended(progress, output))
+        return Built(digest, {**progress.bases, **_used(job, progress)}, started, _now(), self._report(progress))
+
+    async def sweep(self) -> None:
+        """End what still speaks for a killed worker, and remove its files; the daemon ends those builds itself."""
+        for pid in _speaking_for(self._state):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        await asyncio.to_thread(shutil.rmtree, self._state, ignore_errors=True)
+        self._state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self._cage:
+            await self._cage.kill()
+            self._cage.remove()
+            limits, slots = self._limits, self._slots
+            self._cage.create(memory=limits.memory * slots, cpus=limits.cpus * slots, pids=limits.processes * slots)
+
+    async def collect(self, max_bytes: int) -> None:
+        """Let the daemon drop what was not used for longest."""
+        argv = commands.prune_command(self._daemon, keep_bytes=max_bytes)
+        await run(orphan_proof(argv), timeout=EXPORT_LIMIT, check=False)
+
+    async def close(self) -> None:
+        """Give the cache a moment to be written, then leave it."""
+        if self._exports:
+            await asyncio.wait(self._exports, timeout=CLOSE_LIMIT)
+        for task in self._exports:
+            task.cancel()
+        await asyncio.gather(*self._exports, return_exceptions=True)
+        if self._cage:
+            self._cage.remove()
+
+    def _check(self, job: BuildJob) -> None:
+        missing = [one for one in job.platforms if "/".join(one.split("/")[:2]) not in self._told.platforms]
+        if missing:
+            has = ", ".join(self._told.platforms)
+            raise Refused(f"the builder has {has}, not {', '.join(missing)}", reason="platforms_not_available")
+
+    async def _solved(self, request: Request, progress: Progress, output: BoundedLog) -> str:
+        limits = self._limits
+        argv = commands.build_command(
+            self._daemon, request.job, request.room, limits, network=self._network, cgroup=self._group
+        )
+        try:
+            async with unless_stalled(output, limits.stall):
+                code = await stream(
+                    orphan_proof(argv), progress.write, timeout=limits.seconds, env=request.env, grace=GRACE
+                )
+        except CommandTimeout:
+            text = f"the build did not end within {limits.seconds:g} s\n{output.tail()}"
+            raise BuildFailed(text, reason="build_timeout") from None
+        except BuildFailed as error:
+            if error.reason == "build_stalled" and not _own_step(progress.running):
+                raise Unavailable(error.message, reason="builder_stalled") from None
+            raise
+        if code != 0:
+            await progress.end()
+            raise of_build(progress.words, progress.failed, output.tail())
+        return _digest(request.room)
+
+    @property
+    def _group(self) -> str:
+        return self._cage.inside if self._cage else ""
+
+    @contextlib.asynccontextmanager
+    async def _request(self, job: BuildJob, text: str) -> AsyncIterator[Request]:
+        room = Room(Path(tempfile.mkdtemp(prefix="build-", dir=self._state)))
+        try:
+            await asyncio.to_thread(_furnish, room, job, text)
+            yield Request(job, room, _environment(room, job))
+        finally:
+            await asyncio.to_thread(shutil.rmtree, room.path, ignore_errors=True)
+
+    def _export_later(self, request: Request) -> None:
+        """The sources go away with the build, so the export gets its own links to them."""
+        room = Room(Path(tempfile.mkdtemp(prefix="cache-", dir=self._state)))
+        shutil.copytree(request.room.path, room.path, dirs_exist_ok=True)
+        shutil.copytree(request.job.context, room.path / "context", copy_function=_linked, symlinks=True)
+        job = replace(request.job, context=room.path / "context")
+        task = asyncio.create_task(self._export(Request(job, room, _environment(room, job))))
+        self._exports.add(task)
+        task.add_done_callback(self._exports.discard)
+
+    async def _export(self, request: Request) -> None:
+        argv = commands.export_command(
+            self._daemon, request.job, request.room, self._limits, network=self._network, cgroup=self._group
+        )
+        try:
+            async with self._exporting:
+                await run(orphan_proof(argv), timeout=EXPORT_LIMIT, env=request.env, grace=GRACE)
+        except EncliiError as error:
+            log.warning("the build cache of %s was not written: %s", request.job.repository, error)
+        finally:
+            await asyncio.to_thread(shutil.rmtree, request.room.path, ignore_errors=True)
+
+    def _report(self, progress: Progress) -> BuildReport:
+        return structs.replace(progress.report(), builder=str(self.facts))
+
+    def _problems(self) -> list[str]:
+        found = []
+        if self._network != "none" and self._told.network == "host":
+            found.append(
+                "RUN lines share the network of BuildKit's machine, so they reach what listens there: give the daemon "
+                "a network of its own (CNI), or set ENCLII_BUILD_NETWORK=none"
+            )
+        if self._cage is None:
+            found.append("the number of a build's processes is bounded by the daemon's own limits alone")
+        return found
+
+
+def _furnish(room: Room, job: BuildJob, text: str) -> None:
+    """The Dockerfile without its frontend line, its own ignore file, the pins, the registry's login."""
+    room.dockerfile.mkdir()
+    (room.dockerfile / "Dockerfile").write_text(text)
+    ignore = job.context / f"{job.dockerfile}.dockerignore"
+    if ignore.is_file() and not ignore.is_symlink():
+        shutil.copyfile(ignore, room.dockerfile / "Dockerfile.dockerignore")
+    room.policy.write_text(commands.source_policy(job.pins))
+    login = job.authfile.read_text() if job.authfile else "{}"
+    config = room.path / "docker"
+    config.mkdir(mode=0o700)
+    (config / "config.json").write_text(login)
+
+
+def _environment(room: Room, job: BuildJob) -> dict[str, str]:
+    return {
+        "DOCKER_CONFIG": str(room.path / "docker"),
+        "HOME": str(room.path),
+        "TMPDIR": str(room.path),
+        "SOURCE_DATE_EPOCH": str(job.timestamp),
+    }
+
+
+def _digest(room: Room) -> str:
+    try:
+        return images.digest(str(json.loads(room.metadata.read_text())["containerimage.digest"]))
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise Unavailable("BuildKit told no digest for what it built", reason="builder_unavailable") from error
+
+
+def _used(job: BuildJob, progress: Progress) -> dict[str, str]:
+    """Pins that the build did use, under the name that the Dockerfile has for them."""
+    told = set(progress.bases.values())
+    return {name: digest for name, digest in job.pins.items() if digest in told}
+
+
+def _own_step(running: tuple[str, ...]) -> bool:
+    return any("RUN " in name for name in running) or not running
+
+
+def _linked(source: str, target: str) -> None:
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:
+        shutil.copy2(source, target, follow_symlinks=False)
+
+
+async def _ended(progress: Progress, output: BoundedLog) -> None:
+    await progress.end()
+    await output.close()
+
+
+def _speaking_for(state: Path) -> list[int]:
+    mark = f"{state}/".encode()
+    found = []
+    for directory in Path("/proc").iterdir():
+        if directory.name.isdecimal() and int(directory.name) != os.getpid():
+            with contextlib.suppress(OSError):
+                if mark in (directory / "cmdline").read_bytes():
+                    found.append(int(directory.name))
+    return found
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

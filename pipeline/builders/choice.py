@@ -1,0 +1,151 @@
+"""Which builder builds what: by configuration and by what is there, with the reason said aloud.
+
+``auto`` takes the first of BuildKit, docker buildx and buildah that works, and keeps why the ones before it did not.
+One that is named must work, or the process does not start: a build is never done by something else than was asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+import platform
+import shutil
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline import cgroup
+from pipeline.build_report import BuilderState
+from pipeline.builders import Builder, Kind, Limits
+from pipeline.builders.buildkit_commands import Daemon, checked_address
+from pipeline.cgroup import Cage
+from pipeline.errors import EncliiError, Refused, Unavailable
+from pipeline.events import BuildRequested, Event
+from pipeline.process import SEARCH_PATH
+from pipeline.settings import Settings
+from pipeline.store import Change, Step, Store, now
+
+log = logging.getLogger(__name__)
+
+SOCKETS = (Path("/run/buildkit/buildkitd.sock"),)
+ORDER = ("buildkit", "buildx", "buildah")
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The builder of each kind, and the sentences that say why this one and not another."""
+
+    by_kind: dict[Kind, Builder] = field(default_factory=dict)
+    why: tuple[str, ...] = ()
+
+    def builders(self) -> tuple[Builder, ...]:
+        return tuple(dict.fromkeys(self.by_kind.values()))
+
+    def problems(self) -> tuple[str, ...]:
+        found = (f"{one.facts.name}: {text}" for one in self.builders() for text in one.facts.problems)
+        return tuple(dict.fromkeys(found))
+
+
+def limits_of(told: Settings) -> Limits:
+    """What one build may use, as the settings say."""
+    return Limits(
+        seconds=told.build_timeout, stall=told.build_stall, memory=told.build_memory, cpus=told.build_cpus,
+        processes=told.build_processes, disk=told.build_disk, log_head=told.build_log,
+    )  # fmt: skip
+
+
+async def choose(told: Settings, room: Path) -> Chosen:
+    """Look at what is there. Raises Unavailable when what was asked for does not work, or nothing does."""
+    makers: dict[str, Callable[[Settings, Path], Awaitable[Builder]]] = {
+        "buildkit": _buildkit, "buildx": _buildx, "buildah": _buildah,
+    }  # fmt: skip
+    names = ORDER if told.builder == "auto" else (told.builder,)
+    why: list[str] = []
+    for name in names:
+        try:
+            found = await makers[name](told, room)
+        except EncliiError as error:
+            if told.builder != "auto":
+                raise
+            why.append(f"not {name}: {error.message}")
+            continue
+        asked = "ENCLII_BUILDER=auto took it" if told.builder == "auto" else f"ENCLII_BUILDER={name} asks for it"
+        return Chosen({"dockerfile": found}, (f"Dockerfiles are built by {found.facts}: {asked}", *why))
+    raise Unavailable("nothing here can build: " + "; ".join(why), reason="no_builder")
+
+
+async def announce(chosen: Chosen, told: Settings, store: Store) -> None:
+    """Tell everybody, in the log and as a record, what this process builds with and why."""
+    for line in chosen.why:
+        log.info("%s", line)
+    for problem in chosen.problems():
+        log.warning("%s", problem)
+    names = {kind: str(builder.facts) for kind, builder in chosen.by_kind.items()}
+    state = BuilderState(
+        worker=f"{told.instance}/{platform.node()}", dockerfiles=names.get("dockerfile", ""),
+        buildpacks=names.get("buildpacks", ""), why=chosen.why, problems=chosen.problems(), at=now(),
+    )  # fmt: skip
+    await store.commit(Step((Change(state, None),)))
+
+
+async def sweep(chosen: Chosen, contexts: Path) -> None:
+    """Remove what a killed worker left: processes, containers, mounts, groups, unpacked sources."""
+    for builder in chosen.builders():
+        await builder.sweep()
+    await asyncio.to_thread(shutil.rmtree, contexts, ignore_errors=True)
+
+
+def share(event: Event) -> str:
+    """Turns are divided among repositories."""
+    return event.repository if isinstance(event, BuildRequested) else ""
+
+
+async def _buildkit(told: Settings, room: Path) -> Builder:
+    from pipeline.builders import buildkit_daemon
+    from pipeline.builders.buildkit import Buildkit
+
+    tls = told.below_home(Path(told.buildkit_tls)) if told.buildkit_tls else None
+    address = told.buildkit_host or next((f"unix://{one}" for one in SOCKETS if one.exists()), "")
+    if not address:
+        raise Unavailable("ENCLII_BUILDKIT_HOST is not set and no daemon has its socket", reason="buildkit_away")
+    daemon = Daemon(_program(told.buildctl, "buildctl"), checked_address(address, tls), tls)
+    facts = await buildkit_daemon.ask(daemon)
+    state = room / "buildkit"
+    state.mkdir(mode=0o700, exist_ok=True)
+    cage = _cage(address) if daemon.local and not facts.rootless else None
+    return Buildkit(
+        daemon, facts, state, limits_of(told), network=told.build_network, cage=cage, slots=told.build_slots
+    )
+
+
+async def _buildx(told: Settings, room: Path) -> Builder:
+    raise Unavailable("docker buildx is not supported yet", reason="buildx_away")
+
+
+async def _buildah(told: Settings, room: Path) -> Builder:
+    from pipeline.builders import buildah_pool
+
+    if told.build_isolation == "rootless":
+        raise Refused("build_isolation=rootless is not available with this buildah", reason="bad_settings")
+    return await buildah_pool.open_pool(
+        room, slots=told.build_slots,
+        isolation="chroot" if told.build_isolation == "chroot" else "oci",
+        network="none" if told.build_network == "none" else "private", limits=limits_of(told),
+    )  # fmt: skip
+
+
+def _program(told: str, name: str) -> str:
+    found = shutil.which(told or name, path=SEARCH_PATH)
+    if found is None:
+        raise Unavailable(f"{told or name} is not installed", reason=f"{name}_missing")
+    return found
+
+
+def _cage(address: str) -> Cage | None:
+    """One group for all builds of a daemon on this machine, of the same name in each start."""
+    version = cgroup.version()
+    if version == "none" or os.geteuid() != 0:
+        return None
+    return Cage("enclii-bk-" + hashlib.sha256(address.encode()).hexdigest()[:12], version)

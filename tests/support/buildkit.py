@@ -1,0 +1,49 @@
+"""A real BuildKit daemon for one test module: its own folder, its own socket, killed with all that it runs."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.builders.buildkit_commands import Daemon
+from pipeline.process import SEARCH_PATH, orphan_proof
+from tests.support.components import needs
+
+START_LIMIT = 30.0
+
+
+@contextlib.contextmanager
+def running_buildkitd() -> Iterator[Daemon]:
+    """Yield how to reach it. Its folder is short, since a socket's path has 108 bytes at most."""
+    program, _ = needs("buildkitd", "buildctl", "runc"), needs("buildctl")
+    folder = Path(tempfile.mkdtemp(prefix="bk-"))
+    socket = folder / "s"
+    argv = (
+        *(program, "--addr", f"unix://{socket}", "--root", str(folder / "root"), "--oci-worker=true"),
+        *("--containerd-worker=false", "--oci-worker-binary=runc", "--oci-worker-snapshotter=overlayfs"),
+    )
+    with (folder / "log").open("wb") as log:
+        daemon = subprocess.Popen(
+            orphan_proof(argv), stdout=log, stderr=subprocess.STDOUT, env={"PATH": SEARCH_PATH, "HOME": str(folder)}
+        )
+    try:
+        _await(socket, daemon, folder / "log")
+        yield Daemon(needs("buildctl"), f"unix://{socket}")
+    finally:
+        daemon.send_signal(signal.SIGKILL)  # TERM waits for builds that hang
+        daemon.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _await(socket: Path, daemon: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_LIMIT
+    while not socket.exists():
+        if daemon.poll() is not None or time.monotonic() > deadline:
+            raise AssertionError(f"buildkitd did not start: {log.read_text()[-2000:]}")
+        time.sleep(0.05)
