@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from console import actions, overview, problems, queries, streams
 from console.forges import Forges
 from console.projection import Projection
+from console.why import why
 from pipeline.errors import EncliiError, Invalid
 from pipeline.events import CancelRequested, DeployRequested, Event, LinkRequested
 from pipeline.names import split_service_id
@@ -140,7 +141,7 @@ class _Surface:
 
     def services(self, request: Request) -> Response:
         query = request.query_params
-        with_status = query.get("include_status", "").lower() in {"true", "1"}
+        with_status = _flag(request, "include_status")
         environment = query.get("environment", "")
         slug = request.path_params["slug"]
         return JSONResponse(queries.services(self._db, slug, environment, include_status=with_status, now=_now()))
@@ -189,7 +190,7 @@ class _Surface:
         return JSONResponse(queries.run(self._db, request.path_params["id"]))
 
     def why(self, request: Request) -> Response:
-        return JSONResponse(queries.why(self._db, request.path_params["id"]))
+        return JSONResponse(why(self._db, request.path_params["id"]))
 
     def parked(self, _: Request) -> Response:
         return JSONResponse(queries.parked(self._db))
@@ -204,6 +205,9 @@ class _Surface:
         await asyncio.to_thread(queries.check_scope, self._db, project, environment, service)
         if not environment:
             raise Invalid("environment: which one?", reason="no_environment")
+        if _flag(request, "previous"):
+            kept = await asyncio.to_thread(queries.dead_lines, self._db, project, environment, service)
+            return streams.response(streams.kept_lines(kept), self._stopping)
         last_id = _last_id(request)
         seen, _ = streams.two_numbers(last_id)
         resumed = datetime.datetime.fromtimestamp(seen // streams.NANO, datetime.UTC) if seen else None
@@ -314,7 +318,11 @@ def _wait(request: Request) -> float:
 
 
 def _follow(request: Request) -> bool:
-    return request.query_params.get("follow", "").lower() in {"true", "1"}
+    return _flag(request, "follow")
+
+
+def _flag(request: Request, name: str) -> bool:
+    return request.query_params.get(name, "").lower() in {"true", "1"}
 
 
 def _since(request: Request) -> datetime.datetime | None:

@@ -18,34 +18,37 @@ import msgspec
 
 from pipeline.bus import Bus, Message
 from pipeline.errors import EncliiError
-from pipeline.records import KINDS, Record
+from pipeline.records import KINDS, Decision, Record
 
 log = logging.getLogger(__name__)
 
 R = TypeVar("R", bound=Record)
 
-SHAPE: Final = 1
+SHAPE: Final = 2
 BATCH: Final = 500
+SHA_LENGTH: Final = 40
 RECONNECT_DELAY: Final = 1.0
-COLUMNS: Final = ("project", "environment", "service", "run", "release", "sha", "created_at")
+COLUMNS: Final = ("project", "environment", "service", "run", "release", "sha", "commit", "created_at")
 _SCHEMA: Final = """
 CREATE TABLE records (
   subject TEXT PRIMARY KEY, kind TEXT NOT NULL, project TEXT, environment TEXT, service TEXT, run TEXT,
-  release TEXT, sha TEXT, created_at TEXT, seq INTEGER NOT NULL, json BLOB NOT NULL
+  release TEXT, sha TEXT, "commit" TEXT, created_at TEXT, seq INTEGER NOT NULL, json BLOB NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX by_service ON records (kind, project, service, created_at);
 CREATE INDEX by_time ON records (kind, created_at);
 CREATE INDEX by_run ON records (run) WHERE run <> '';
 CREATE INDEX by_release ON records (release) WHERE release <> '';
 CREATE INDEX by_sha ON records (sha) WHERE sha <> '';
+CREATE INDEX by_commit ON records ("commit") WHERE "commit" <> '';
 CREATE TABLE position (seq INTEGER NOT NULL);
 INSERT INTO position VALUES (0);
 """
 _PUT: Final = """
-INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (subject) DO UPDATE SET project = excluded.project, environment = excluded.environment,
   service = excluded.service, run = excluded.run, release = excluded.release, sha = excluded.sha,
-  created_at = excluded.created_at, seq = excluded.seq, json = excluded.json WHERE excluded.seq > records.seq
+  "commit" = excluded."commit", created_at = excluded.created_at, seq = excluded.seq, json = excluded.json
+  WHERE excluded.seq > records.seq
 """
 
 
@@ -126,7 +129,7 @@ class Projection:
         wanted = {column: value for column, value in equal.items() if value}
         if unknown := wanted.keys() - set(COLUMNS):
             raise ValueError(f"no such column: {', '.join(sorted(unknown))}")
-        where = " AND ".join(["kind = ?", *(f"{column} = ?" for column in wanted)])
+        where = " AND ".join(["kind = ?", *(f'"{column}" = ?' for column in wanted)])
         direction = "DESC" if newest_first else "ASC"
         order = f"ORDER BY created_at {direction}, seq {direction}" + (" LIMIT ?" if limit else "")
         values: list[str | int] = [kind.kind, *wanted.values(), *([limit] if limit else [])]
@@ -136,7 +139,7 @@ class Projection:
         """The newest records of a kind of which a column begins so (for abbreviated commit ids)."""
         if column not in COLUMNS:
             raise ValueError(f"no such column: {column}")
-        where = f"kind = ? AND {column} >= ? AND {column} < ?"
+        where = f'kind = ? AND "{column}" >= ? AND "{column}" < ?'
         values: list[str | int] = [kind.kind, prefix, prefix + "\uffff", limit]
         return [_decode(kind, row) for row in self._select(where, values, "ORDER BY created_at DESC LIMIT ?")]
 
@@ -185,6 +188,8 @@ def _row(subject: str, data: bytes, seq: int) -> tuple[str | int | bytes, ...] |
 def _column(record: Record, name: str) -> str:
     if name == "created_at":
         return str(getattr(record, "created_at", "") or getattr(record, "at", ""))
+    if name == "commit":
+        return _config_commit(record)
     if name == "run" and record.kind == "run":
         return record.key[0]
     if name == "release" and record.kind == "release":
@@ -192,6 +197,13 @@ def _column(record: Record, name: str) -> str:
     if name == "project" and record.kind == "project":
         return record.key[0]
     return str(getattr(record, name, ""))
+
+
+def _config_commit(record: Record) -> str:
+    """The config commit that a deployment is, or that a decision is about: its id then names it."""
+    if isinstance(record, Decision) and record.about == "commit":
+        return next((part for part in record.id.split("/") if len(part) == SHA_LENGTH), "")
+    return str(getattr(record, "config_commit", ""))
 
 
 def _decode(kind: type[R], data: bytes) -> R:

@@ -19,7 +19,6 @@ from pipeline.errors import NotFound, Refused
 from pipeline.jobs import run_status
 from pipeline.names import release_id, service_id
 from pipeline.records import (
-    Decision,
     Deployment,
     Job,
     Live,
@@ -31,12 +30,14 @@ from pipeline.records import (
     ServiceRecord,
     Target,
 )
+from pipeline.servicefile import ServiceSpec
 
 Value = dict[str, Any]
 CLOSED: Final = frozenset({"retried", "dropped"})  # what a person did with a parked event; it waits no more
+SHORTEST_SHA: Final = 4
+SETTLING: Final = 10.0
 BUSY_JOBS: Final = frozenset({"queued", "building", "signing", "committing"})
 BUSY_DEPLOYMENTS: Final = frozenset({"pending", "progressing"})
-SHORTEST_SHA: Final = 4
 
 
 def plain(record: msgspec.Struct) -> Value:
@@ -170,6 +171,19 @@ def _wanted_replicas(db: Projection, found: Deployment) -> int:
     return int(spec.get("replicas", 1) if override is None else override)
 
 
+def dead_lines(db: Projection, project: str, environment: str, service: str) -> list[dict[str, str]]:
+    """The last lines of dead containers, as the newest deployment that has some kept them. Raises NotFound."""
+    tries = db.find(Deployment, newest_first=True, project=project, environment=environment, service=service)
+    found = next((one for one in tries if one.dead_logs), None)
+    if found is None:
+        raise NotFound(f"no container of {service} died in {environment} yet", reason="no_dead_logs")
+    parts = (line.partition(" ") for line in found.dead_logs)
+    return [
+        {"time": "", "replica": replica, "release": texts.version(found.release), "stream": "", "text": text}
+        for replica, _, text in parts
+    ]
+
+
 def services(db: Projection, project: str, environment: str, *, include_status: bool, now: datetime.datetime) -> Value:
     """A project's services; with status, each with what is live in the environment (by default the first)."""
     found = known_project(db, project)
@@ -256,7 +270,28 @@ def rollback_plan(db: Projection, project: str, service: str, environment: str, 
         "undone": [{"version": texts.version(d.release), "git_sha": d.sha} for d in undone(
             history, target=back, current=target)],
         "held": target.held,
+        "changes": _changes(db, target, back),
     }  # fmt: skip
+
+
+def _changes(db: Projection, current: Target, back: Deployment) -> list[Value]:
+    """What the containers have otherwise after going back, as ``{"field", "from", "to"}``; None where it is absent."""
+    before = _configuration(db, current.release, current.environment) | {"image": current.image}
+    after = _configuration(db, back.release, back.environment) | {"image": back.image}
+    names = sorted(before.keys() | after.keys())
+    pairs = ((name, before.get(name), after.get(name)) for name in names)
+    return [{"field": name, "from": old, "to": new} for name, old, new in pairs if old != new]
+
+
+def _configuration(db: Projection, release: str, environment: str) -> Value:
+    """What a release gives its containers in one environment, by names such as ``env.LOG_LEVEL``."""
+    found = db.get(Release, release)
+    if found is None:
+        return {}
+    spec = plain(msgspec.json.decode(found.spec, type=ServiceSpec).for_environment(environment))
+    flat = {name: spec[name] for name in ("command", "port", "health", "replicas", "secrets") if spec[name]}
+    flat |= {f"env.{name}": value for name, value in spec["env"].items()}
+    return flat | {f"resources.{name}": value for name, value in spec["resources"].items() if value}
 
 
 def runs(db: Projection, project: str, limit: int) -> Value:
@@ -276,6 +311,8 @@ def run(db: Projection, wanted: str) -> Value:
     deployments = db.find(Deployment, run=wanted)
     status = run_status(found, jobs)
     busy = status == "running" or any(d.status in BUSY_DEPLOYMENTS for d in deployments)
+    reached = {one.service for one in deployments}
+    busy = busy or any(_just_deployed(job) for job in jobs if job.service not in reached)
     return plain(found) | {
         "status": status,
         "jobs": [plain(job) for job in jobs],
@@ -284,36 +321,15 @@ def run(db: Projection, wanted: str) -> Value:
     }
 
 
+def _just_deployed(job: Job) -> bool:
+    """A job's end and its deployment are made in one step of the committer's, and may be read one after the other."""
+    ended = texts.seconds_between(job.finished_at, datetime.datetime.now(datetime.UTC))
+    return job.status == "deployed" and ended is not None and ended < SETTLING
+
+
 def parked(db: Projection) -> Value:
     """The events that wait for a person."""
     return {"parked": [plain(one) for one in db.find(Parked) if one.reason not in CLOSED]}
-
-
-def why(db: Projection, wanted: str) -> Value:
-    """Everything that was decided about a delivery, command, run, commit, release or deployment. Raises NotFound."""
-    answer = {
-        "decisions": _unique([db.get(Decision, wanted)], db.find(Decision, run=wanted),
-                             db.find(Decision, release=wanted), _by_sha(db, Decision, wanted)),
-        "runs": _unique([db.get(Run, wanted)], _by_sha(db, Run, wanted)),
-        "jobs": _unique(db.find(Job, run=wanted)),
-        "releases": _unique([db.get(Release, wanted)], _by_sha(db, Release, wanted)),
-        "deployments": _unique([db.get(Deployment, wanted)], db.find(Deployment, release=wanted),
-                               _by_sha(db, Deployment, wanted)),
-        "parked": _unique([db.get(Parked, wanted)]),
-    }  # fmt: skip
-    if not any(answer.values()):
-        raise NotFound(f"nothing is known of {wanted[:80]!r}", reason="nothing_known")
-    return {"query": wanted, **answer}
-
-
-def _by_sha(db: Projection, kind: Any, wanted: str) -> Sequence[Any]:
-    is_hex = len(wanted) >= SHORTEST_SHA and not set(wanted) - set("0123456789abcdef")
-    return db.starting(kind, "sha", wanted) if is_hex else []
-
-
-def _unique(*groups: Sequence[Any]) -> list[Value]:
-    found = {record.subject: record for group in groups for record in group if record is not None}
-    return [plain(record) for record in found.values()]
 
 
 def release_named(project: str, service: str, version: str) -> str:

@@ -11,7 +11,7 @@ import datetime
 import functools
 import json
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from typing import Any, Final, Protocol
 
 from sse_starlette import EventSourceResponse, ServerSentEvent
@@ -111,6 +111,13 @@ async def service_lines(lines: AsyncIterator[LogLine], last_id: str) -> AsyncIte
     yield _event("end", {})
 
 
+async def kept_lines(lines: Sequence[dict[str, str]]) -> AsyncIterator[ServerSentEvent]:
+    """Lines that were kept of containers that are no more; nothing follows them."""
+    for number, line in enumerate(lines, 1):
+        yield _event("line", line, f"0-{number}")
+    yield _event("end", {})
+
+
 def _line(line: LogLine) -> dict[str, Any]:
     moment = datetime.datetime.fromtimestamp(line.time / NANO, datetime.UTC)
     return {
@@ -203,5 +210,6 @@ async def run_changes(db: Projection, run: str) -> AsyncIterator[ServerSentEvent
             yield _event("run", view, f"{position}-0")
         if view["finished"]:
             break
-        await moved.wait()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(moved.wait(), QUIET_SECONDS)
     yield _event("end", {})

@@ -22,7 +22,7 @@ from gitops.live import live_from, same
 from pipeline.errors import Conflict, EncliiError, Permanent, Retryable
 from pipeline.events import DeploymentObserved
 from pipeline.log import bound
-from pipeline.records import Deployment, DeploymentStatus, Live, Target
+from pipeline.records import Decision, Deployment, DeploymentStatus, Live, Target
 from pipeline.store import Change, Step, Store, Stored, now
 
 log = logging.getLogger(__name__)
@@ -219,7 +219,8 @@ class Syncer:
             id=f"{old.id}/{found.seq}/{status}", at=now(), deployment=old.id, project=old.project,
             environment=old.environment, service=old.service, status=status, reason=reason,  # type: ignore[arg-type]
         )  # fmt: skip
-        await self.store.commit(Step((Change(record, found.seq),), (event,)))
+        end = (Change(_end_of(record), None),) if status == "failed" else ()
+        await self.store.commit(Step((Change(record, found.seq), *end), (event,)))
         log.info("%s/%s/%s: %s %s", old.project, old.environment, old.service, old.id, status)
         again = await self.store.get(Deployment, old.id)
         return again or found
@@ -240,6 +241,15 @@ class Syncer:
 def ref_of(target: Target) -> ServiceRef:
     """The service that a target speaks of."""
     return ServiceRef(target.project, target.environment, target.service)
+
+
+def _end_of(failed: Deployment) -> Decision:
+    """That a deployment came to nothing, for whoever asks about its push, commit, release or command."""
+    return Decision(
+        id=failed.id, about="deployment", outcome="failed", reason=failed.reason, message=failed.message,
+        project=failed.project, environment=failed.environment, service=failed.service, sha=failed.sha,
+        run=failed.run, release=failed.release, actor=failed.actor, at=failed.finished_at,
+    )  # fmt: skip
 
 
 def _lines(dead: DeadLog) -> tuple[str, ...]:

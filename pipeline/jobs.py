@@ -9,7 +9,7 @@ import msgspec
 
 from pipeline.errors import EncliiError
 from pipeline.events import Event
-from pipeline.records import Branch, Job, JobStatus, Run, RunStatus, Stage
+from pipeline.records import Branch, Decision, Job, JobStatus, Run, RunStatus, Stage
 from pipeline.store import Change, Step, Store, Stored, now
 
 OPEN: frozenset[JobStatus] = frozenset({"queued", "building", "signing", "committing"})
@@ -68,6 +68,23 @@ async def why_stop(store: Store, run_id: str) -> tuple[JobStatus, str, str] | No
     return None
 
 
+def decision(job: Job, run: Run | None) -> Decision:
+    """How a job ended that no release came of, for whoever asks about its push, commit or run."""
+    return Decision(
+        id=f"{job.run}/{job.service}", about="job", outcome="failed" if job.status == "failed" else "skipped",
+        reason=job.reason, message=job.message, project=job.project, service=job.service, run=job.run,
+        repository=run.repository if run else "", ref=run.ref if run else "", sha=run.sha if run else "",
+        actor=run.actor if run else "", release=job.release, at=now(),
+    )  # fmt: skip
+
+
+async def ended_step(store: Store, found: Stored[Job], status: JobStatus, reason: str, message: str) -> Step:
+    """The job at an end that no release comes of, with the decision that says so."""
+    job = ended(found.record, status, reason=reason, message=message)
+    run = await store.get(Run, job.run)
+    return Step((Change(job, found.seq), Change(decision(job, run.record if run else None), None)))
+
+
 async def failed_step(event: Event, error: Exception, store: Store) -> Step:
     """The job of an event that is given up on, as failed with the error's reason."""
     found = await open_job(store, getattr(event, "run", ""), getattr(event, "service", ""), *OPEN)
@@ -75,4 +92,4 @@ async def failed_step(event: Event, error: Exception, store: Store) -> Step:
         return Step()
     reason = error.reason if isinstance(error, EncliiError) else "unexpected"
     message = error.message if isinstance(error, EncliiError) else type(error).__name__
-    return Step((Change(ended(found.record, "failed", reason=reason, message=message), found.seq),))
+    return await ended_step(store, found, "failed", reason, message)

@@ -244,11 +244,11 @@ class Route(Record, frozen=True, kw_only=True):
 
 
 class Decision(Record, frozen=True, kw_only=True):
-    """How a delivery, push, command or release ended, and why."""
+    """How a delivery, command, job, release, deployment or config commit ended, and why."""
 
     kind: ClassVar[str] = "decision"
-    id: str  # the delivery's, command's or release's id
-    about: Literal["delivery", "command", "release", "commit"]
+    id: str  # the delivery's, command's, release's or deployment's id; run/service for a job
+    about: Literal["delivery", "command", "release", "commit", "job", "deployment"]
     outcome: Outcome
     reason: str
     message: str

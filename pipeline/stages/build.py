@@ -50,8 +50,7 @@ class BuildStage:
         if found is None:
             return Step()
         if stop := await jobs.why_stop(self.store, event.run):
-            status, reason, message = stop
-            return Step((Change(jobs.ended(found.record, status, reason=reason, message=message), found.seq),))
+            return await jobs.ended_step(self.store, found, *stop)
         if found.record.status == "queued":
             await self.store.commit(Step((Change(jobs.begun(found.record, "build", "building"), found.seq),)))
         try:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import msgspec
 from msgspec.structs import replace
 
-from pipeline import names
+from pipeline import jobs, names
 from pipeline.errors import EncliiError, Permanent, Retryable
 from pipeline.events import BuildRequested, Delivery, DeployRequested, Event, ImageBuilt
 from pipeline.mirror import Mirror
@@ -121,9 +121,9 @@ class Planner:
         if not specs:
             return self._run(push, "skipped", (), (), ("skipped", "nothing_touched", "no service's path has changed"))
         planned = [await self._job(push, spec) for spec in specs]
-        jobs = tuple(Change(job, 0) for job, _ in planned)
+        made = tuple(job for job, _ in planned)
         events = tuple(event for _, event in planned if event is not None)
-        return self._run(push, "running", jobs, events, ("accepted", "planned", f"{len(specs)} service(s) to build"))
+        return self._run(push, "running", made, events, ("accepted", "planned", f"{len(specs)} service(s) to build"))
 
     async def _touched(self, push: Push) -> list[ServiceSpec]:
         found = await asyncio.to_thread(services_of, push.mirror, push.head, push.repository.name)
@@ -195,7 +195,7 @@ class Planner:
         return found
 
     def _run(
-        self, push: Push, status: str, jobs: tuple[Change, ...], events: tuple[Event, ...], why: tuple[str, str, str]
+        self, push: Push, status: str, made: tuple[Job, ...], events: tuple[Event, ...], why: tuple[str, str, str]
     ) -> Step:
         delivery, repository = push.delivery, push.repository
         outcome, reason, message = why
@@ -203,13 +203,14 @@ class Planner:
             id=push.run, project=repository.project, repository=repository.id, ref=delivery.ref, sha=push.head,
             actor=delivery.actor, subject_line=push.mirror.subject(push.head)[:200],
             resumes=tuple(dict.fromkeys(_RESUME.findall(push.mirror.message(push.head)))), delivery=delivery.id,
-            created_at=now(), services=tuple(change.record.key[1] for change in jobs), status=status,  # type: ignore[arg-type]
+            created_at=now(), services=tuple(job.service for job in made), status=status,  # type: ignore[arg-type]
             reason="" if outcome == "accepted" else reason, message="" if outcome == "accepted" else message,
         )  # fmt: skip
         branch = Branch(repository=repository.id, ref=delivery.ref, head=push.head, run=run.id, at=now())
         decision = self._decision(delivery, outcome, reason, message, sha=push.head, run=run.id, project=run.project)
-        changes = (Change(branch, push.branch.seq if push.branch else 0), Change(run, 0), *jobs, *decision.changes)
-        return Step(changes, events)
+        ends = tuple(Change(jobs.decision(job, run), None) for job in made if job.status == "failed")
+        moved = (Change(branch, push.branch.seq if push.branch else 0), Change(run, 0))
+        return Step((*moved, *(Change(job, 0) for job in made), *decision.changes, *ends), events)
 
     def _decision(self, delivery: Delivery, outcome: str, reason: str, message: str, **more: str) -> Step:
         sha = more.pop("sha", "") or delivery.after

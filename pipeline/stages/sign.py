@@ -43,8 +43,7 @@ class Signer:
         if found is None:
             return Step()
         if stop := await jobs.why_stop(self.store, event.run):
-            status, reason, message = stop
-            return Step((Change(jobs.ended(found.record, status, reason=reason, message=message), found.seq),))
+            return await jobs.ended_step(self.store, found, *stop)
         run, repository = await self._origin(event.run)
         job = jobs.begun(found.record, "sign", "signing")
         image = await self._attested(event, run, repository, job)

@@ -53,8 +53,7 @@ def test_a_missing_dockerfile_fails_the_job_with_its_reason(line: Line, shop: Pa
     run = _push(line, shop, "undocked", "No Dockerfile")
     job = _failed_job(line, run)
     assert "Dockerfile" in job["message"]
-    assert job["reason"]
-    assert _decided(line, run)
+    _ended(line, run, job["reason"])
 
     (shop / "Container").rename(shop / "Dockerfile")
     _good_push(line, shop, "undocked", "good", version="v1")
@@ -69,7 +68,7 @@ def test_a_failing_build_step_shows_its_last_lines(line: Line, shop: Path) -> No
     assert "the disk is on fire" in job["message"]
     assert "the disk is on fire" in _build_log(line, run)
     assert line.api(f"/v1/runs/{run}")["status"] == "failed"
-    assert _decided(line, run)
+    _ended(line, run, job["reason"])
 
     (shop / "Dockerfile").write_text(good)
     _good_push(line, shop, "failing", "good", version="v1")
@@ -80,7 +79,8 @@ def test_a_service_that_never_becomes_healthy_leaves_the_old_one_serving(line: L
     (shop / "Dockerfile").write_text((shop / "Dockerfile").read_text() + 'CMD ["/bin/busybox", "false"]\n')
     run = _push(line, shop, "sick", "It ends at once")
     failed = eventually(lambda: _deployment(line, run, "failed"), limit=LIMIT, what="the deployment fails")
-    assert failed["reason"]
+    _ended(line, run, failed["reason"])
+    assert ("failed", failed["reason"]) in _decisions(line, failed["release_id"])
     assert line.page("web.sick.localhost") == "old\n"
     assert _live(line, "sick")["version"] == "v1"
 
@@ -135,7 +135,7 @@ def test_a_config_repository_edited_reverted_and_rewritten_by_hand_is_followed(
     edited = commit(config, "Two of them")
     git("push", "-q", "origin", "main", cwd=config)
     eventually(lambda: _live(line, "byhand")["replicas"] == "2/2", what="two replicas")
-    assert ("accepted", "edited_by_hand") in _decisions_of(line, f"{edited}/byhand/production/web")
+    assert ("accepted", "edited_by_hand") in _decisions(line, f"{edited}/byhand/production/web")
 
     _good_push(line, shop, "byhand", "two", version="v2")
     git("pull", "-q", "--rebase", "origin", "main", cwd=config)
@@ -162,7 +162,7 @@ def test_a_config_branch_rewritten_by_force_is_followed_and_said(line: Line, sho
     tip = commit(config, "Rewritten")
     git("push", "-q", "--force", "origin", "main", cwd=config)
     eventually(lambda: _runs(line, "rewound", "v1"), what="v1 runs again")
-    assert ("accepted", "config_rewritten") in _decisions_of(line, f"{tip}/rewritten")
+    assert ("accepted", "config_rewritten") in _decisions(line, f"{tip}/rewritten")
 
     line.api("/v1/resumes", {"project": "rewound", "environment": "production", "service": "web"})
     eventually(lambda: not _held(line, tmp_path, "rewound"), what="the hold is gone")
@@ -220,21 +220,16 @@ def _deployment(line: Line, run: str, status: str) -> dict[str, Any] | None:
     return dict(found[0]) if found and found[0]["status"] == status else None
 
 
-def _why(line: Line, wanted: str) -> dict[str, Any]:
-    return dict(line.api(f"/v1/why/{urllib.parse.quote(wanted)}"))
+def _ended(line: Line, run: str, reason: str) -> None:
+    """The run, its commit and its delivery all tell the same end."""
+    assert reason
+    story = line.api(f"/v1/runs/{run}")
+    for wanted in (run, story["sha"], story["delivery"]):
+        assert ("failed", reason) in _decisions(line, wanted)
 
 
-def _decided(line: Line, run: str) -> bool:
-    decisions = _why(line, run)["decisions"]
-    return bool(decisions) and all(one["outcome"] and one["reason"] for one in decisions)
-
-
-def _decisions(line: Line, sha: str) -> set[tuple[str, str]]:
-    return _decisions_of(line, sha)
-
-
-def _decisions_of(line: Line, wanted: str) -> set[tuple[str, str]]:
-    return {(one["outcome"], one["reason"]) for one in _why(line, wanted)["decisions"]}
+def _decisions(line: Line, wanted: str) -> set[tuple[str, str]]:
+    return {(one["outcome"], one["reason"]) for one in line.api(f"/v1/why/{urllib.parse.quote(wanted)}")["decisions"]}
 
 
 def _build_log(line: Line, run: str) -> str:
