@@ -51,6 +51,7 @@ def resolved(db: Projection, event: DeployRequested) -> DeployRequested:
     """The wish with the release that the commit already has, else with where its commit is to be planned from."""
     if event.release:
         return event
+    event = msgspec.structs.replace(event, sha=_whole_sha(db, event))
     found = [one for one in db.find(Release, project=event.project, newest_first=True) if one.sha == event.sha]
     known = next((one for one in found if event.service in ("", one.service)), None)
     if known is not None:
@@ -61,6 +62,14 @@ def resolved(db: Projection, event: DeployRequested) -> DeployRequested:
         return event
     ref = BRANCH_PREFIX + branches[event.environment]
     return msgspec.structs.replace(event, repository=project.repositories[0], ref=ref)
+
+
+def _whole_sha(db: Projection, event: DeployRequested) -> str:
+    """The commit that the beginning of its id names, among those that were pushed to the project."""
+    if len(event.sha) < queries.SHORTEST_SHA or set(event.sha) - set("0123456789abcdef"):
+        return event.sha
+    known = {run.sha for run in db.starting(Run, "sha", event.sha) if run.project == event.project}
+    return known.pop() if len(known) == 1 else event.sha
 
 
 def command_id(key: str) -> str:
@@ -92,6 +101,8 @@ def check(db: Projection, event: Event) -> None:
         queries.check_scope(db, event.project, event.environment, event.service)
     if isinstance(event, RollbackRequested) and event.to < 0:
         raise Invalid("to: a release number, or 0 for the last healthy release", reason="bad_field")
+    if isinstance(event, DeployRequested) and event.release and db.get(Release, event.release) is None:
+        raise NotFound(f"no release {event.release[:90]!r}", reason="no_such_release")
     if isinstance(event, DeployRequested) and not event.release:
         sha(event.sha)
     if isinstance(event, CancelRequested) and db.get(Run, event.run) is None:

@@ -14,9 +14,17 @@ from typing import Final
 
 import click
 
-from console.client import FAILED, INTERRUPTED, Failure
+from console.client import FAILED, INTERRUPTED, NOT_FOUND, NOT_LOGGED_IN, REFUSED, STILL_OLD, TIMED_OUT, USAGE, Failure
 from console.session import Session
 
+TITLES: Final = {
+    USAGE: "That is not valid",
+    TIMED_OUT: "Not decided yet",
+    NOT_LOGGED_IN: "Not logged in",
+    NOT_FOUND: "Not found",
+    REFUSED: "Refused",
+    STILL_OLD: "The deployment failed; what was live still is",
+}
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "up": ("platform", "Start Enclii on this machine (-d: in the background)."),
     "down": ("platform", "Stop what up started; --purge leaves nothing."),
@@ -77,10 +85,14 @@ def run(arguments: Sequence[str], env: Mapping[str, str], cwd: Path) -> int:
         code = enclii.main(list(arguments), prog_name="enclii", standalone_mode=False, obj=Session(env, cwd))
         return code if isinstance(code, int) else 0
     except Failure as failure:
-        click.echo(explain(failure), err=True)
+        click.echo(problem(failure) if _wants_json(arguments) else explain(failure), err=True)
         return failure.exit_code
     except click.ClickException as error:
-        error.show()
+        if not _wants_json(arguments):
+            error.show()
+        else:
+            wrong = Failure(error.format_message(), reason="usage", exit_code=error.exit_code, advice="add --help")
+            click.echo(problem(wrong), err=True)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted; what was asked for goes on (see: enclii status)", err=True)
@@ -94,6 +106,27 @@ def explain(failure: Failure) -> str:
     """What failed, why as a code, and what to do next."""
     lines = [f"error: {failure.message}", f"  reason: {failure.reason}"]
     return "\n".join(lines + ([f"  next: {failure.advice}"] if failure.advice else []))
+
+
+def problem(failure: Failure) -> str:
+    """The same as an RFC 9457 problem, as the API writes them."""
+    import json
+
+    told = {
+        "type": "about:blank",
+        "title": TITLES.get(failure.exit_code, "Failed"),
+        "detail": failure.message,
+        "reason_code": failure.reason,
+        "exit_code": failure.exit_code,
+        "next": failure.advice,
+    }
+    return json.dumps(told, ensure_ascii=False)
+
+
+def _wants_json(arguments: Sequence[str]) -> bool:
+    """Whether ``-o json`` was asked for; a command that could not even be parsed must honour it too."""
+    said = " ".join(arguments[: arguments.index("--")] if "--" in arguments else arguments)
+    return any(f" {form}json" in f" {said} " for form in ("-o ", "-o", "--output ", "--output="))
 
 
 def main() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from console import texts
 from console.projection import Projection
-from console.queries import Value, check_scope, plain
-from pipeline.records import Deployment, Live, Release, ReplicaView, Run, Target
+from console.queries import Value, check_scope, runs
+from pipeline.records import Deployment, Live, Release, ReplicaView, Target
 
 
 def status(db: Projection, project: str, environment: str, service: str) -> Value:
@@ -15,8 +15,8 @@ def status(db: Projection, project: str, environment: str, service: str) -> Valu
     lives = {v.key: v for v in db.find(Live, project=project, environment=environment, service=service)}
     keys = sorted(targets.keys() | {key for key, live in lives.items() if live.replicas})
     found = [_entry(db, key, targets.get(key), lives.get(key)) for key in keys]
-    recent = db.find(Run, project=project, newest_first=True, limit=1)
-    return {"seq": db.position(), "services": found, "last_run": plain(recent[0]) if recent else None}
+    recent = runs(db, project, 1)["runs"]
+    return {"seq": db.position(), "services": found, "last_run": recent[0] if recent else None}
 
 
 def _entry(db: Projection, key: tuple[str, ...], target: Target | None, live: Live | None) -> Value:

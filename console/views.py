@@ -162,12 +162,19 @@ def plan(found: Value) -> str:
     undone = ", ".join(f"{d['version']} ({d['git_sha'][:7]})" for d in found["undone"]) or "nothing"
     lines = [
         f"{found['project']}/{found['environment']} {found['service']}  {found['from']} → {found['to']}",
-        f"  image   {short(found['image'])}  of commit {found['git_sha'][:7]}",
+        f"  commit  {found['git_sha'][:7]}",
         f"  undone  {undone}",
+        *(f"  {one['field']:<7} {_shown(one['from'])} → {_shown(one['to'])}" for one in found["changes"]),
         f"  hold    newer releases will be built and wait until: enclii resume {place}",
         f"Run: enclii rollback --to {found['to']} {place}",
     ]
     return "\n".join(printable(line) for line in lines)
+
+
+def _shown(value: object) -> str:
+    """A value of a plan's change; an image by its digest."""
+    text = " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return "none" if value is None else short(text) if "@sha256:" in text else text
 
 
 def log_line(line: Value, *, prefix: bool, safe: bool) -> str:

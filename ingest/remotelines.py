@@ -15,7 +15,7 @@ def run_started(run: str, ref: str, after: str, *, project: str, console_url: st
     return [
         f"enclii: {branch(ref) or ref} is at {after[:12]}: run {run}",
         f"enclii:   {address}",
-        f"enclii:   follow it: enclii status --watch -p {project}",
+        f"enclii:   follow it: enclii status --watch -p {project} --run {run}",
     ]
 
 

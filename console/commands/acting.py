@@ -53,16 +53,18 @@ def resume(session: Session, *, scope: Scope, output: str, reason: str) -> None:
 
 
 @click.command()
-@click.argument("sha")
+@click.argument("sha", metavar="SHA|vN")
 @click.option("--force", is_flag=True, help="Even where it does not descend from what is deployed.")
 @click.option("--reason", default="", help="Why; kept in git.")
 @scoped
 @formatted
 @click.pass_obj
 def deploy(session: Session, *, sha: str, force: bool, scope: Scope, output: str, reason: str) -> None:
-    """Deploy the commit SHA (the full id) again."""
-    place = session.resolve(scope, environment=True)
-    settle(session, "/v1/deploys", {**place.query(), "sha": sha.lower(), "force": force, "why": reason}, output)
+    """Deploy a commit again, or a release such as v41."""
+    number = sha.removeprefix("v") if sha.startswith("v") else ""
+    place = session.resolve(scope, environment=True, service=number.isdecimal())
+    wanted = {"release": f"{place.service_id}.v{int(number)}"} if number.isdecimal() else {"sha": sha.lower()}
+    settle(session, "/v1/deploys", {**place.query(), **wanted, "force": force, "why": reason}, output)
 
 
 @click.command()

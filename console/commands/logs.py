@@ -35,6 +35,8 @@ def since_moment(text: str, now: datetime.datetime) -> str:
 @click.option("-n", "--lines", type=click.IntRange(0, 10_000), default=100, show_default=True, help="Last lines.")
 @click.option("--since", default="", help="Only newer than 10m, 2h, or a time.")
 @click.option("--build", is_flag=True, help="The newest run's build, live or stored.")
+@click.option("--previous", is_flag=True, help="The last lines of the containers that died.")
+@click.option("-g", "--grep", default="", metavar="RE", help="Only lines in which this regular expression is found.")
 @click.option("--run", default="", help="That run's build.")
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", help="json: one object a line.")
 @scoped
@@ -47,11 +49,13 @@ def logs(
     lines: int,
     since: str,
     build: bool,
+    previous: bool,
+    grep: str,
     run: str,
     output: str,
 ) -> None:
     """The lines of a service, or of a build."""
-    moment = since_moment(since, session.now())
+    moment, wanted = since_moment(since, session.now()), _pattern(grep)
     if build or run:
         place = session.resolve(scope)
         address = path("runs", run or _newest_run(session, place), "logs")
@@ -60,8 +64,17 @@ def logs(
         place = session.resolve(scope, service=True, environment=True)
         address = path("services", place.service_id, "logs")
         query = {"environment": place.environment, "follow": follow, "tail": str(lines), "since": moment}
+        query |= {"previous": previous} if previous else {}
     for event in session.api.events(address, query):
-        click.echo(_text(event.data, output, safe=session.terminal, prefix=not (build or run)))
+        if wanted.search(event.data["text"]):
+            click.echo(_text(event.data, output, safe=session.terminal, prefix=not (build or run)))
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise click.BadParameter(f"not a regular expression: {error}", param_hint="--grep") from None
 
 
 def _newest_run(session: Session, place: Scope) -> str:

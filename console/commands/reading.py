@@ -12,16 +12,17 @@ from console.session import Scope, Session
 
 @click.command()
 @click.option("-w", "--watch", is_flag=True, help="Follow the newest run, stage by stage.")
+@click.option("--run", default="", help="With --watch: follow this run, as soon as it begins.")
 @scoped
 @formatted
 @click.pass_obj
-def status(session: Session, *, scope: Scope, output: str, watch: bool) -> int | None:
+def status(session: Session, *, scope: Scope, output: str, watch: bool, run: str) -> int | None:
     """What is wanted, what is live, what holds it, and what to do next."""
-    found = session.resolve(scope)
-    if watch:
-        from console.commands.watching import watch_newest
+    if watch or run:
+        from console.commands import watching
 
-        return watch_newest(session, found, output)
+        return watching.watch(session, scope, run, output)
+    found = session.resolve(scope)
     answer = session.api.get("/v1/status", found.query())
     show(answer, output, lambda it: views.status(it, session.now(), relative=session.terminal))
     return None

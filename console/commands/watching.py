@@ -6,6 +6,7 @@ Leaving never cancels anything: a run goes on without its watcher.
 from __future__ import annotations
 
 import datetime
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,20 +21,45 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 REDRAWS_A_SECOND: Final = 4
+BEGIN_LIMIT: Final = 20.0
+BEGIN_PAUSE: Final = 0.2
+UNBORN: Final = frozenset({"no_project", "no_such_project", "no_run", "no_such_run"})
+"""What a push that was just accepted looks like until it is planned."""
 
 
-def watch_newest(session: Session, scope: Scope, output: str) -> int:
-    """Follow the newest run to its end; the exit code says how it ended."""
-    found = session.api.get("/v1/runs", {"project": scope.project, "limit": 1})["runs"]
-    if not found:
-        raise Failure("nothing was pushed yet", reason="no_run", exit_code=NOT_FOUND, advice="git push")
-    events = session.api.events(path("runs", found[0]["id"], "events"))
+def watch(session: Session, scope: Scope, wanted: str, output: str) -> int:
+    """Follow a run, by default the newest, to its end; the exit code says how it ended."""
+    found = _begun(session, scope, wanted)
+    events = session.api.events(path("runs", found["id"], "events"))
     if output == "json":
         return _ended(_each(events, lambda run: _print_json(run)))
-    click.echo(f"run {found[0]['id']}  {found[0]['sha'][:7]}  {printable(found[0]['subject_line'])}", err=True)
+    click.echo(f"run {found['id']}  {found['sha'][:7]}  {printable(found['subject_line'])}", err=True)
     if session.terminal:
         return _ended(_drawn(events, session))
     return _ended(_line_by_line(events, session))
+
+
+def _begun(session: Session, scope: Scope, wanted: str) -> dict[str, Any]:
+    """The run, once there is one: a push is answered a moment before its run, or even its project, is known."""
+    deadline = time.monotonic() + BEGIN_LIMIT
+    while True:
+        try:
+            return _known(session, scope, wanted)
+        except Failure as failure:
+            if failure.reason not in UNBORN or time.monotonic() > deadline:
+                raise
+        time.sleep(BEGIN_PAUSE)
+
+
+def _known(session: Session, scope: Scope, wanted: str) -> dict[str, Any]:
+    if wanted:
+        run: dict[str, Any] = session.api.get(path("runs", wanted))
+        return run
+    project = session.resolve(scope).project
+    runs: list[dict[str, Any]] = session.api.get("/v1/runs", {"project": project, "limit": 1})["runs"]
+    if not runs:
+        raise Failure("nothing was pushed yet", reason="no_run", exit_code=NOT_FOUND, advice="git push")
+    return runs[0]
 
 
 def _each(events: Iterator[ServerEvent], show: Callable[[dict[str, Any]], None]) -> dict[str, Any]:

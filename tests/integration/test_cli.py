@@ -9,12 +9,14 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from console import cli
-from pipeline.events import HoldRequested, LinkRequested, RollbackRequested, decode
+from pipeline.events import DeployRequested, HoldRequested, LinkRequested, RollbackRequested, decode
 from pipeline.hooks import hook_secret
 from pipeline.records import Decision, Outcome, Repository
+from pipeline.store import now
 from tests.integration import console_records as data
 from tests.integration.console_server import TOKEN, Console, with_console
 
@@ -213,5 +215,107 @@ def test_watching_prints_one_line_per_change(tmp_path: Path) -> None:
 
         assert ended.code == 0, ended.err
         assert ended.out.splitlines() == ["web  deployed"]
+
+    with_console(tmp_path, story)
+
+
+def test_a_run_is_not_finished_between_a_job_and_its_deployment(tmp_path: Path) -> None:
+    async def story(console: Console) -> None:
+        deployed = msgspec.structs.replace(data.job(3, "deployed"), finished_at=now())
+        await console.put(*data.shop(), data.run(3, "running"), deployed)
+        between = await console.get("/v1/runs/r-3")
+        await console.put(data.deployment(3, data.IMAGE2, data.SHA2, data.AT2, "running"))
+
+        assert between["finished"] is False
+        assert (await console.get("/v1/runs/r-3"))["finished"] is True
+
+    with_console(tmp_path, story)
+
+
+def test_watching_waits_for_the_run_that_the_push_named(tmp_path: Path) -> None:
+    async def story(console: Console) -> None:
+        watching = asyncio.create_task(enclii(console, tmp_path, "status", "--watch", "-p", "shop", "--run", "r-3"))
+        await console.put(*data.shop())
+        await console.put(data.run(3, "succeeded"), data.job(3, "deployed"))
+
+        ended = await watching
+
+        assert ended.code == 0, ended.err
+        assert ended.err.startswith("run r-3")
+
+    with_console(tmp_path, story)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "reason"),
+    [
+        (("releases", "-s", "wbe"), 5, "no_such_service"),
+        (("rollback", *PLACE, "--to", "9"), 6, "nothing_to_roll_back_to"),
+        (("rollback", "--to", "x41"), 2, "usage"),
+    ],
+)
+def test_an_error_is_a_problem_when_json_is_wanted(
+    tmp_path: Path, arguments: tuple[str, ...], code: int, reason: str
+) -> None:
+    async def story(console: Console) -> None:
+        await console.put(*data.shop())
+        ended = await enclii(console, tmp_path, *arguments, "-o", "json")
+        told = json.loads(ended.err)
+        assert (ended.code, told["exit_code"], told["reason_code"]) == (code, code, reason)
+        assert ended.out == ""
+
+    with_console(tmp_path, story)
+
+
+def test_a_release_is_deployed_by_its_number(tmp_path: Path) -> None:
+    async def story(console: Console) -> None:
+        await console.put(*data.shop())
+        running = asyncio.create_task(enclii(console, tmp_path, "deploy", "v1", *PLACE))
+        event = decode("deploy.requested", await next_event(console, "deploy.requested"))
+        await decide(console, event.id, "accepted", "deployed")
+
+        assert isinstance(event, DeployRequested)
+        assert event.release == "shop.web.v1"
+        assert (await running).code == 0
+
+    with_console(tmp_path, story)
+
+
+def test_a_release_that_does_not_exist_is_not_deployed(tmp_path: Path) -> None:
+    async def story(console: Console) -> None:
+        await console.put(*data.shop())
+        ended = await enclii(console, tmp_path, "deploy", "v9", *PLACE)
+        assert (ended.code, "no_such_release" in ended.err) == (5, True)
+
+    with_console(tmp_path, story)
+
+
+def test_the_lines_of_what_died_are_shown_and_searched(tmp_path: Path) -> None:
+    async def story(console: Console) -> None:
+        dead = data.deployment(2, data.IMAGE2, data.SHA2, data.AT2, "failed")
+        lines = ("web-0 starting", "web-0 no such table: users")
+        await console.put(*data.shop(), msgspec.structs.replace(dead, dead_logs=lines))
+        every = await enclii(console, tmp_path, "logs", "--previous", *PLACE)
+        some = await enclii(console, tmp_path, "logs", "--previous", "--grep", "table: .*s$", *PLACE)
+        wrong = await enclii(console, tmp_path, "logs", "--grep", "(", *PLACE)
+        assert every.out.splitlines() == ["web-0 | starting", "web-0 | no such table: users"]
+        assert some.out.splitlines() == ["web-0 | no such table: users"]
+        assert wrong.code == 2
+
+    with_console(tmp_path, story)
+
+
+def test_the_plan_of_a_rollback_shows_what_the_containers_have_otherwise(tmp_path: Path) -> None:
+    async def story(console: Console) -> None:
+        spec = b'{"name":"web","replicas":3,"env":{"LEVEL":"debug"},"environments":{"production":{"replicas":4}}}'
+        newer = msgspec.structs.replace(data.release(2, data.IMAGE2, data.SHA2, data.AT2), spec=msgspec.Raw(spec))
+        await console.put(*data.shop(), newer)
+        ended = await enclii(console, tmp_path, "rollback", "--plan", *PLACE, "-o", "json")
+        shown = await enclii(console, tmp_path, "rollback", "--plan", *PLACE)
+        changes = {one["field"]: (one["from"], one["to"]) for one in json.loads(ended.out)["changes"]}
+        assert changes == {
+            "image": (data.IMAGE2, data.IMAGE1), "replicas": (4, 2), "env.LEVEL": ("debug", None),
+        }  # fmt: skip
+        assert "env.LEVEL debug → none" in shown.out
 
     with_console(tmp_path, story)

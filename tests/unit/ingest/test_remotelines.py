@@ -9,7 +9,7 @@ def test_a_run_is_shown_with_its_address_and_how_to_follow_it() -> None:
     lines = remotelines.run_started("r-1", "refs/heads/main", SHA, project="shop", console_url="http://c/")
     assert lines[0] == "enclii: main is at aaaaaaaaaaaa: run r-1"
     assert "http://c/runs/r-1" in lines[1]
-    assert "enclii status --watch -p shop" in lines[2]
+    assert "enclii status --watch -p shop --run r-" in lines[2]
 
 
 def test_every_problem_of_a_file_has_its_line() -> None:
