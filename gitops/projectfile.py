@@ -14,7 +14,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from gitops import domains, emit, environment_rules
+from gitops import binding, domains, emit, environment_rules
 from pipeline import names
 from pipeline.errors import EncliiError, Invalid
 from pipeline.events import LinkRequested
@@ -24,7 +24,7 @@ LIMIT = 256 << 10
 DEFAULT_BRANCHES: Mapping[str, str] = {"production": "main"}
 _TOP = frozenset({"repositories", "environments", "roles"})
 _REPOSITORY = ("id", "name", "forge", "url", "hook", "credential")
-_ENVIRONMENT = frozenset({"branch", "protected"}) | environment_rules.KEYS | domains.KEYS
+_ENVIRONMENT = frozenset({"branch", "protected"}) | environment_rules.KEYS | domains.KEYS | binding.KEYS
 
 
 @dataclass(frozen=True)
@@ -169,10 +169,13 @@ def _environment(key: str, item: object) -> Environment:
             names.ref(names.BRANCH_PREFIX + branch)
     except EncliiError as error:
         raise _wrong(where, error.message) from None
+    cluster, namespace = binding.read(fields, where)
     return Environment(
         name=key,
         branch=branch,
         protected=protected,
+        cluster=cluster,
+        namespace=namespace,
         promotion=environment_rules.promotion(fields.get("promotion"), f"{where}.promotion"),
         freeze=environment_rules.windows(fields.get("freeze"), f"{where}.freeze"),
         rollback=environment_rules.rollback(fields.get("rollback"), f"{where}.rollback"),

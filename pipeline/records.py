@@ -56,6 +56,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     branch: str  # "": entered by promotion alone
     protected: bool = False
+    cluster: str = ""  # "": the installation's default
+    namespace: str = ""  # "": after project and environment
     promotion: PromotionRule | None = None
     freeze: tuple[FreezeWindow, ...] = ()
     rollback: AutomaticRollback | None = None

@@ -34,3 +34,16 @@ def test_a_rotated_hook_replaces_the_old_one_and_nothing_else() -> None:
 def test_a_branch_that_git_would_refuse_is_never_written() -> None:
     with pytest.raises(Invalid):
         linked(None, link("first", branches={"production": "no..branch"}))
+
+
+def test_an_environment_names_its_cluster_and_its_namespace() -> None:
+    data = b"environments:\n  live: {branch: main, cluster: east, namespace: shop-live}\n  next: {branch: next}\n"
+    live, after = parse(data, project="shop").environments
+    assert (live.cluster, live.namespace) == ("east", "shop-live")
+    assert (after.cluster, after.namespace) == ("", "")
+
+
+@pytest.mark.parametrize("wrong", ["cluster: East", "cluster: 3", "namespace: a_b", "namespace: [x]"])
+def test_a_cluster_or_namespace_that_is_no_name_is_refused_by_its_field(wrong: str) -> None:
+    with pytest.raises(Invalid, match=rf"environments\.live\.{wrong.partition(':')[0]}"):
+        parse(f"environments:\n  live: {{branch: main, {wrong}}}\n".encode(), project="shop")

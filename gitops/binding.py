@@ -1,0 +1,35 @@
+"""``cluster`` and ``namespace`` of an environment in ``project.yaml``: where its services run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline import names
+from pipeline.errors import EncliiError, Invalid
+
+KEYS = frozenset({"cluster", "namespace"})
+_NAMESPACE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+
+
+def read(fields: Mapping[str, Any], where: str) -> tuple[str, str]:
+    """The cluster's name and the namespace; an empty one stands for the default. Raises Invalid."""
+    cluster, namespace = fields.get("cluster", ""), fields.get("namespace", "")
+    try:
+        if cluster != "":
+            names.name(cluster, what="cluster")
+    except (EncliiError, TypeError):
+        raise _wrong(f"{where}.cluster", "must be the name of a cluster: enclii cluster list") from None
+    if namespace != "" and not (isinstance(namespace, str) and _NAMESPACE.fullmatch(namespace)):
+        raise _wrong(f"{where}.namespace", "must be 1 to 63 of a-z, 0-9 and inner hyphens")
+    return cluster, namespace
+
+
+def namespace_of(project: str, environment: str, named: str = "") -> str:
+    """The namespace of an environment: the named one, else after project and environment."""
+    return named or f"{project}-{environment}"
+
+
+def _wrong(where: str, what: str) -> Invalid:
+    return Invalid(f"project.yaml: {where} {what}", reason="bad_project_file")
