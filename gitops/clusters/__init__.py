@@ -5,13 +5,14 @@ Everything that an adapter makes carries its instance's label, and an adapter ne
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
 State = Literal["starting", "ready", "failing", "stopped"]
 Status = Literal["healthy", "unhealthy", "unknown"]
+DriftPolicy = Literal["heal", "keep"]
 Level = Literal["ok", "warning", "error"]
 Document = Mapping[str, Any]
 
@@ -39,10 +40,21 @@ class Wanted:
     documents: tuple[Document, ...]
     health: str | None = None
     port: int | None = None
+    namespace: str = ""
+    """Where a cluster that has namespaces puts it; empty: after project and environment."""
+    drift: DriftPolicy = "heal"
 
     @property
     def digest(self) -> str:
         return self.image.rpartition("@")[2]
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What a deployment's documents ask for."""
+
+    replicas: int
+    port: int | None
 
 
 @dataclass(frozen=True)
@@ -74,11 +86,12 @@ class Observation:
 
 @dataclass(frozen=True)
 class Health:
-    """The answer to "is it live": ``reason`` is for machines, ``detail`` for people."""
+    """The answer to "is it live": ``reason`` is for machines, ``detail`` for people, ``lines`` the dead one's last."""
 
     status: Status
     reason: str | None = None
     detail: str | None = None
+    lines: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -124,8 +137,28 @@ class Finding:
     fix: str = ""
 
 
+Told = Callable[[Health], Awaitable[None]]
+
+
 class Cluster(Protocol):
     """The door to what runs. Each call has a deadline and may be repeated after a crash in its middle."""
+
+    @property
+    def rolls(self) -> bool:
+        """True where a new deployment takes the old one's place by itself, and a failed one stays as git wants it."""
+        ...
+
+    def workload(self, wanted: Wanted) -> Workload:
+        """What the documents ask for. Raises Invalid for what this cluster cannot honour."""
+        ...
+
+    def address(self, wanted: Wanted) -> str | None:
+        """Where people reach the service; None: through the front door."""
+        ...
+
+    async def drift(self, wanted: Wanted) -> tuple[str, ...]:
+        """How what is applied differs from what git says, for people; empty: it does not."""
+        ...
 
     async def check(self) -> list[Finding]:
         """What ``doctor`` should say about this cluster."""
@@ -143,8 +176,17 @@ class Cluster(Protocol):
         """Whether every wanted replica is there, runs the wanted digest and answers."""
         ...
 
-    async def wait_healthy(self, wanted: Wanted, *, timeout: float) -> None:  # noqa: ASYNC109
-        """Return once healthy; raise Permanent, with the last lines printed, when it will not be."""
+    async def wait_healthy(
+        self,
+        wanted: Wanted,
+        *,
+        timeout: float,  # noqa: ASYNC109
+        told: Told | None = None,
+    ) -> None:
+        """Return once healthy; raise Permanent, with the last lines printed, when it will not be.
+
+        ``told`` hears of everything that stands in the way meanwhile.
+        """
         ...
 
     async def stop(self, ref: ServiceRef, *, keep: frozenset[str], grace: float) -> list[DeadLog]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import socket
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -25,12 +24,14 @@ from gitops.clusters import (
     Observation,
     Replica,
     ServiceRef,
+    Told,
     Wanted,
     podman_host,
     podman_release,
     probe,
     subset,
 )
+from gitops.clusters import Workload as Shape
 from gitops.clusters import podman_commands as commands
 from gitops.clusters import podman_observe as seen
 from gitops.clusters.podman_calls import PLAY, QUICK, Calls, parsed
@@ -51,6 +52,8 @@ _Container = dict[str, Any]
 
 class Podman:
     """A Cluster over podman's command line; ``instance`` keeps two installations on one machine apart."""
+
+    rolls = False
 
     def __init__(
         self,
@@ -73,6 +76,16 @@ class Podman:
             return podman_host.findings(await self._calls.read(commands.info(), "look at podman"))
         except EncliiError as error:
             return [Finding("error", "podman", error.message, "podman info; apt-get install podman")]
+
+    def workload(self, wanted: Wanted) -> Shape:
+        found = subset.translate(wanted)
+        return Shape(found.replicas, found.port)
+
+    def address(self, wanted: Wanted) -> None:
+        """The front door gives it one."""
+
+    async def drift(self, wanted: Wanted) -> tuple[str, ...]:
+        return ()
 
     async def start(self, wanted: Wanted) -> None:
         workload = subset.translate(wanted)
@@ -106,7 +119,13 @@ class Podman:
         mine = [one for one in await self.observe(wanted.ref) if one.deployment == wanted.deployment]
         return seen.judge(wanted, workload, mine[0].replicas if mine else ())
 
-    async def wait_healthy(self, wanted: Wanted, *, timeout: float) -> None:  # noqa: ASYNC109 - part of the protocol
+    async def wait_healthy(
+        self,
+        wanted: Wanted,
+        *,
+        timeout: float,  # noqa: ASYNC109 - part of the protocol
+        told: Told | None = None,
+    ) -> None:
         end = time.monotonic() + timeout
         while True:
             health = await self.healthy(wanted)
@@ -227,7 +246,7 @@ class Podman:
             workload,
             name=name,
             labels=commands.labels(self._instance, wanted, workload, number),
-            host_ports=dict(zip(workload.ports, _free_ports(len(workload.ports)), strict=True)),
+            host_ports=dict(zip(workload.ports, podman_host.free_ports(len(workload.ports)), strict=True)),
             limits=limits,
             secret_prefix=commands.secret_prefix(self._instance, wanted.ref),
         )
@@ -302,7 +321,7 @@ class Podman:
 
         async def take(stream: str, raw: bytes) -> None:
             nonlocal last
-            hint = _hint(raw) if stream == "stdout" else None
+            hint = seen.hint(raw) if stream == "stdout" else None
             if hint and hint.time > last:
                 last = hint.time
                 await queue.put(hint)
@@ -362,25 +381,3 @@ async def _all_or_first_error() -> AsyncIterator[asyncio.TaskGroup]:
             yield group
     except BaseExceptionGroup as several:
         raise several.exceptions[0] from None
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now; held together so that they differ, and given back just before podman asks."""
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]
-
-
-def _hint(raw: bytes) -> Hint | None:
-    try:
-        event = json.loads(raw)
-        labels = event.get("Attributes") or {}
-        at = seen.moment(event["Time"])
-        if at is None or commands.PREFIX + "deployment" not in labels:
-            return None
-        nanoseconds = int(at.timestamp() * 1_000_000) * 1_000
-        return Hint(nanoseconds, event["Status"], commands.ref_of(labels), labels[commands.PREFIX + "deployment"])
-    except (ValueError, KeyError, AttributeError):
-        return None

@@ -5,10 +5,12 @@ The text goes into Enclii's own state folder and to podman by environment; no fi
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import resource
 import shutil
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,3 +144,12 @@ def _may_raise(root: Path) -> bool:
         if line.startswith("CapEff:"):
             return bool(int(line.split()[1], 16) >> SYS_RESOURCE & 1)
     return False
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on now; held together so that they differ, and given back just before podman asks."""
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in sockets]

@@ -5,13 +5,14 @@ The digest is taken from the image that runs, never from what was asked for.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from gitops.clusters import Health, Replica, Wanted
-from gitops.clusters.podman_commands import PREFIX
+from gitops.clusters import Health, Hint, Replica, Wanted
+from gitops.clusters.podman_commands import PREFIX, ref_of
 from gitops.clusters.probe import Answer
 from gitops.clusters.subset import Workload
 
@@ -157,3 +158,16 @@ def now() -> datetime:
 
 def _label(container: Mapping[str, Any], key: str) -> str:
     return str((container["Config"].get("Labels") or {}).get(PREFIX + key, ""))
+
+
+def hint(raw: bytes) -> Hint | None:
+    try:
+        event = json.loads(raw)
+        labels = event.get("Attributes") or {}
+        at = moment(event["Time"])
+        if at is None or PREFIX + "deployment" not in labels:
+            return None
+        nanoseconds = int(at.timestamp() * 1_000_000) * 1_000
+        return Hint(nanoseconds, event["Status"], ref_of(labels), labels[PREFIX + "deployment"])
+    except (ValueError, KeyError, AttributeError):
+        return None

@@ -21,7 +21,7 @@ from gitops.clusters import Cluster, Replica, ServiceRef, Wanted, podman_command
 from gitops.clusters.podman import Podman
 from pipeline.errors import Permanent
 from tests.contract.cluster_contract import *  # noqa: F403 - the contract's tests are collected here
-from tests.contract.cluster_contract import a_service, only
+from tests.contract.cluster_contract import LIMIT, World, a_service, only, with_image
 from tests.support.components import needs
 from tests.support.images import push_sample
 from tests.support.registry import running_registry
@@ -36,6 +36,14 @@ class PodmanWorld:
     registry: str
     env: dict[str, str]
     pages: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def pod(self) -> dict[str, Any]:
+        return {}
+
+    @property
+    def streams(self) -> bool:
+        return True
 
     def image(self, page: str) -> str:
         if page not in self.pages:
@@ -71,6 +79,9 @@ class PodmanWorld:
         return [name for name in names if name.startswith(prefix)] + [
             name for name in networks if name == podman_commands.network_name(self.instance, ref)
         ]
+
+    async def close(self) -> None:
+        return
 
     def podman(self, *words: str, stdin: str | None = None) -> str:
         done = subprocess.run(
@@ -176,5 +187,37 @@ def test_a_release_job_that_takes_too_long_is_ended(world: PodmanWorld) -> None:
 
             assert caught.value.reason == "release_timeout"
             assert [one["State"] for one in jobs_of(world, wanted)] == ["exited"]
+
+    asyncio.run(go())
+
+
+def test_a_new_deployment_runs_beside_the_old_one_until_the_old_is_stopped(world: World) -> None:
+    async def go() -> None:
+        async with a_service(world) as service:
+            old, new = service.wanted("d1", page="old"), service.wanted("d2", page="new")
+            await world.cluster.start(old)
+            (before,) = (await only(world, service.ref)).replicas
+            await world.cluster.start(new)
+            await world.cluster.wait_healthy(new, timeout=LIMIT)
+
+            both = {one.deployment: one for one in await world.cluster.observe(service.ref)}
+            assert both["d1"].replicas[0].started_at == before.started_at
+            assert "old" in await world.fetch(both["d1"].replicas[0])
+            await world.cluster.stop(service.ref, keep=frozenset({"d2"}), grace=0)
+            last = await only(world, service.ref)
+            assert (last.deployment, last.replicas[0].started_at) == ("d2", both["d2"].replicas[0].started_at)
+
+    asyncio.run(go())
+
+
+def test_an_image_that_nobody_pushed_starts_nothing(world: World) -> None:
+    async def go() -> None:
+        async with a_service(world) as service:
+            wanted = service.wanted()
+            missing = with_image(wanted, wanted.image.partition("@")[0] + "@sha256:" + "0" * 64)
+            with pytest.raises(Permanent):
+                await world.cluster.start(missing)
+
+            assert await world.cluster.observe(service.ref) == []
 
     asyncio.run(go())

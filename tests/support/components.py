@@ -17,9 +17,16 @@ SEARCH_PATH = os.pathsep.join(
     [str(Path(sys.executable).parent), os.environ.get("PATH", ""), "/usr/sbin", str(Path.home() / ".cache/kit/bin")]
 )
 
+KUBECONFIG = Path.home() / ".cache/kit/cluster/admin.kubeconfig"
+
 
 def find(program: str) -> str | None:
-    """The program's path, looked for in the virtual environment, on PATH, in /usr/sbin and in the kit."""
+    """The program's path, looked for in the virtual environment, on PATH, in /usr/sbin and in the kit.
+
+    ``kubernetes`` is the kit's cluster while it is up: the path of its administrator's kubeconfig.
+    """
+    if program == "kubernetes":
+        return str(KUBECONFIG) if (KUBECONFIG.parent / "up").is_file() else None
     return shutil.which(program, path=SEARCH_PATH)
 
 

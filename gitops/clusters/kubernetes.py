@@ -1,0 +1,378 @@
+"""The cluster that is a Kubernetes: server-side apply, watches, logs; the only module that imports its client.
+
+A rollout replaces the old pods one by one as the new ones become ready. One that cannot become healthy keeps the old
+pods and is left as git wants it: nothing is ever put back here, since git is the only desired state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from gitops.clusters import (
+    DeadLog,
+    Finding,
+    Health,
+    Hint,
+    LogLine,
+    Observation,
+    Replica,
+    ServiceRef,
+    Told,
+    Wanted,
+    Workload,
+    kube_plan,
+)
+from gitops.clusters import kube_rollout as rollout
+from gitops.clusters.kube_api import Api, Login
+from gitops.clusters.kube_apply import Applier
+from gitops.clusters.kube_kinds import Kinds
+from gitops.clusters.kube_logs import Follower, Reader
+from gitops.clusters.kube_objects import PREFIX, Deployment, Job, Pod, condition
+from gitops.clusters.kube_plan import Item
+from gitops.clusters.kube_view import View
+from pipeline.errors import EncliiError, Permanent, Unavailable
+
+LAST_LINES = 200
+TOLD_LINES = 20
+JOB_LIMIT = 1_800.0
+RECHECK = 5.0
+GONE_LIMIT = 40.0
+DEAD = frozenset({"crash_loop", "oom", "pod_failed"})
+
+Members = Callable[[str], Awaitable[frozenset[str]]]
+"""The digests that an image's index holds, by its reference; itself alone when it is no index."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """How to reach a cluster; ``in_cluster`` takes the pod's own service account."""
+
+    kubeconfig: Path | None = None
+    context: str | None = None
+    in_cluster: bool = False
+
+
+def login(access: Access) -> Login:
+    """Reads the credentials anew at each call: files, tokens and what an exec plugin answers."""
+
+    async def fresh() -> Any:
+        from kubernetes.aio import client, config
+
+        found = client.Configuration()
+        found.retries = 0
+        found.connection_pool_maxsize = 0  # every watch and every followed log holds a connection
+        if access.in_cluster:
+            config.load_incluster_config(client_configuration=found)  # type: ignore[no-untyped-call]
+        else:
+            await config.load_kube_config(  # type: ignore[no-untyped-call]
+                str(access.kubeconfig), context=access.context, client_configuration=found, persist_config=False
+            )
+        made = client.ApiClient(found)
+        made.user_agent = "enclii"
+        return made
+
+    return fresh
+
+
+class Kubernetes:
+    """A Cluster over one Kubernetes; ``instance`` keeps two installations on one cluster apart."""
+
+    rolls = True
+
+    def __init__(
+        self,
+        access: Login,
+        *,
+        instance: str,
+        pod_security: Literal["restricted", "baseline", "privileged"] = "restricted",
+        members: Members | None = None,
+    ) -> None:
+        self.api = Api(access)
+        self._view = View(self.api, instance=instance)
+        self._members = members
+        self._indexes: dict[str, frozenset[str]] = {}
+        self._wanted: dict[ServiceRef, Wanted] = {}
+        self._applier = Applier(
+            self.api, Kinds(self.api), instance=instance, pod_security=pod_security, look=self._view.look,
+            inventory=self._view.inventory, wrote=self._view.wrote, jobs=self._finished,
+        )  # fmt: skip
+
+    async def close(self) -> None:
+        await self._view.close()
+        await self.api.close()
+
+    async def check(self) -> list[Finding]:
+        try:
+            found = msgspec.json.decode(await self.api.get("/version", doing="look at the cluster"))
+            await self._view.ready()
+        except EncliiError as error:
+            return [Finding("error", "kubernetes", error.message)]
+        return [Finding("ok", "kubernetes", f"Kubernetes {found.get('gitVersion', '')} answers")]
+
+    def workload(self, wanted: Wanted) -> Workload:
+        return kube_plan.workload(wanted)
+
+    def address(self, wanted: Wanted) -> str | None:
+        return kube_plan.address(wanted)
+
+    async def start(self, wanted: Wanted) -> None:
+        await self._view.ready()
+        self._wanted[wanted.ref] = wanted
+        await self._applier.apply(wanted)
+
+    async def drift(self, wanted: Wanted) -> tuple[str, ...]:
+        await self._view.ready()
+        inventory = self._view.inventory(wanted.ref)
+        if inventory is None or inventory.deployment != wanted.deployment:
+            return ()
+        return tuple(str(one) for one in await self._applier.drift(inventory))
+
+    async def observe(self, ref: ServiceRef | None = None) -> list[Observation]:
+        await self._view.ready()
+        refs = sorted(self._view.refs()) if ref is None else [ref]
+        found: list[Observation] = []
+        for one in refs:
+            found += await self._observed(one)
+        return found
+
+    async def healthy(self, wanted: Wanted) -> Health:
+        """Unknown while the cluster is away: what was seen before proves nothing about now."""
+        self._wanted[wanted.ref] = wanted
+        try:
+            await self._view.ready()
+        except Unavailable as error:
+            return Health("unknown", error.reason, error.message)
+        seen = self._view.seen(wanted.ref)
+        current = seen.get("")
+        if current is None:
+            return Health("unhealthy", "missing_replicas", f"0 of {self.workload(wanted).replicas} replicas exist")
+        if self._id_of(current.deployment) != wanted.deployment:
+            return Health("unhealthy", "not_applied", "the cluster still has another deployment")
+        replicas = await self._replicas(current, wanted.image)
+        return rollout.judge(current, replicas, wanted.digest, now=rollout.now())
+
+    async def wait_healthy(
+        self,
+        wanted: Wanted,
+        *,
+        timeout: float,  # noqa: ASYNC109 - part of the protocol
+        told: Told | None = None,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + timeout
+        before = Health("unknown", "starting")
+        while True:
+            moved = self._view.moved(wanted.ref)
+            health = await self.healthy(wanted)
+            if health.status == "healthy":
+                return
+            if told is not None and (health.status, health.reason) != (before.status, before.reason):
+                await told(await self._with_lines(wanted, health))
+            before = health
+            if (left := end - loop.time()) <= 0:
+                raise await self._given_up(wanted, health)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(left, RECHECK)):
+                    await moved.wait()
+
+    async def stop(self, ref: ServiceRef, *, keep: frozenset[str], grace: float) -> list[DeadLog]:
+        """The rollout has replaced the old pods already, and one that failed stays: only words are collected here."""
+        await self._view.ready()
+        found = self._view.seen(ref)
+        going = [seen for name, seen in found.items() if self._set_id(ref, name, seen.deployment) not in keep]
+        pods = [pod for seen in going for pod in seen.pods if not rollout.ready(pod)]
+        return list(await asyncio.gather(*(self._drain(ref, pod) for pod in pods)))
+
+    async def remove(self, ref: ServiceRef, *, grace: float = 10.0) -> list[DeadLog]:
+        await self._view.ready()
+        self._wanted.pop(ref, None)
+        inventory = self._view.inventory(ref)
+        if inventory is None:
+            return []
+        logs = await asyncio.gather(*(self._drain(ref, pod) for pod in self._view.pods(ref)))
+        await self._applier.remove(inventory)
+        await self._gone(ref, grace + GONE_LIMIT)
+        return list(logs)
+
+    async def _gone(self, ref: ServiceRef, limit: float) -> None:
+        """Wait for the cluster to have ended the pods. Raises Unavailable when it takes too long."""
+        try:
+            async with asyncio.timeout(limit):
+                while True:
+                    moved = self._view.moved(ref)
+                    if self._view.gone(ref):
+                        return
+                    await moved.wait()
+        except TimeoutError as error:
+            raise Unavailable(f"{ref} is still ending", reason="still_ending", delay=5.0) from error
+
+    async def logs(
+        self,
+        ref: ServiceRef,
+        *,
+        follow: bool = False,
+        tail: int | None = None,
+        since: datetime | None = None,
+        previous: bool = False,
+    ) -> AsyncIterator[LogLine]:
+        await self._view.ready()
+        start = int(since.timestamp() * 1_000_000) * 1_000 if since else None
+        follower = Follower(
+            self.api, lambda: self._view.pods(ref), lambda: self._view.moved(ref), since=start, tail=tail
+        )
+        for line in await follower.snapshot(previous=previous):
+            yield line
+        if follow and not previous:
+            async with contextlib.aclosing(follower.follow()) as lines:
+                async for line in lines:
+                    yield line
+
+    async def events(self) -> AsyncIterator[Hint]:
+        while True:
+            try:
+                await self._view.ready()
+                break
+            except EncliiError:
+                await asyncio.sleep(1.0)
+        async with contextlib.aclosing(self._view.hints()) as hints:  # type: ignore[type-var]
+            async for hint in hints:
+                yield hint
+
+    # -- looking
+
+    async def _observed(self, ref: ServiceRef) -> list[Observation]:
+        found = []
+        for name, seen in sorted(self._view.seen(ref).items()):
+            if not name or seen.pods:
+                image = self._wanted[ref].image if ref in self._wanted else ""
+                replicas = await self._replicas(seen, image)
+                found.append(Observation(ref, self._set_id(ref, name, seen.deployment), replicas))
+        return found
+
+    async def _replicas(self, seen: rollout.Seen, image: str) -> tuple[Replica, ...]:
+        container = rollout.main_container(seen.deployment, image)
+        members, now = await self._members_of(image, seen), rollout.now()
+        alive = [pod for pod in seen.pods if not pod.metadata.deletion_timestamp]
+        return tuple(
+            rollout.replica(
+                pod, number=number, container=container, warned=seen.warned.get(pod.metadata.uid), now=now,
+                members=members,
+            )
+            for number, pod in enumerate(alive)
+        )  # fmt: skip
+
+    async def _members_of(self, image: str, seen: rollout.Seen) -> frozenset[str]:
+        """Some runtimes report the platform's own digest where an index was asked for."""
+        digest = image.rpartition("@")[2]
+        if not image or self._members is None or not _another_digest(seen.pods, digest):
+            return frozenset({digest})
+        if image not in self._indexes:
+            try:
+                self._indexes[image] = frozenset({digest}) | await self._members(image)
+            except EncliiError:
+                return frozenset({digest})
+        return self._indexes[image]
+
+    def _id_of(self, deployment: Deployment) -> str:
+        """Which deployment the cluster has: as our apply wrote it, else by release and image."""
+        written = deployment.metadata.annotations.get(PREFIX + "deployment")
+        if written:
+            return written
+        ref = kube_plan.ref_of(deployment.metadata.labels)
+        wanted = self._wanted.get(ref) if ref else None
+        images = {one.image for one in deployment.spec.template.spec.containers}
+        release = deployment.metadata.annotations.get(PREFIX + "release", "").rpartition(".")[2]
+        if wanted and wanted.image in images and release in ("", wanted.release):
+            return wanted.deployment
+        return ""
+
+    def _set_id(self, ref: ServiceRef, name: str, deployment: Deployment) -> str:
+        if not name:
+            return self._id_of(deployment)
+        found = self._view.set_named(ref, name)
+        return found.metadata.annotations.get(PREFIX + "deployment", name) if found else name
+
+    # -- last words
+
+    async def _with_lines(self, wanted: Wanted, health: Health) -> Health:
+        if health.status != "unhealthy" or health.reason not in DEAD:
+            return health
+        return Health(health.status, health.reason, health.detail, tuple(await self._last_words(wanted)))
+
+    async def _given_up(self, wanted: Wanted, health: Health) -> EncliiError:
+        if health.reason in ("cluster_away", "credentials_expired"):
+            return Unavailable(f"{wanted.ref}: {health.detail}", reason=health.reason, delay=2.0)
+        words = "".join(f"\n  {text[:300]}" for text in await self._last_words(wanted))
+        reason = "unhealthy" if health.reason in (None, "starting") else health.reason
+        return Permanent(f"{wanted.ref} {wanted.release} did not become healthy: {health.detail}{words}", reason=reason)
+
+    async def _last_words(self, wanted: Wanted) -> list[str]:
+        current = self._view.seen(wanted.ref).get("")
+        pods = [pod for pod in current.pods if not rollout.ready(pod)] if current else []
+        logs = await asyncio.gather(*(self._drain(wanted.ref, pod) for pod in pods[:3]))
+        lines = sorted((line for log in logs for line in log.lines), key=lambda line: line.time)[-TOLD_LINES:]
+        return [line.text.decode("utf-8", "replace") for line in lines]
+
+    async def _drain(self, ref: ServiceRef, pod: Pod) -> DeadLog:
+        """The last lines of a pod: of the life that runs, and of the one before when it has just begun."""
+        lines: list[LogLine] = []
+        code = None
+        release = pod.metadata.annotations.get(PREFIX + "release", "").rpartition(".")[2]
+        for status in pod.status.container_statuses:
+            reader = Reader(self.api, pod, status.name)
+            with contextlib.suppress(Unavailable):
+                if status.restart_count and status.state.running is not None:
+                    lines += await reader.read(tail=LAST_LINES, previous=True)
+                lines += await reader.read(tail=LAST_LINES)
+            ended = status.state.terminated or status.last_state.terminated
+            code = ended.exit_code if ended else code
+        lines = sorted(lines, key=lambda line: line.time)[-LAST_LINES:]
+        deployment = self._view.deployment(ref)
+        known = self._id_of(deployment) if deployment else ""
+        return DeadLog(ref, known, pod.metadata.name, release, code, tuple(lines))
+
+    # -- release jobs
+
+    async def _finished(self, wanted: Wanted, item: Item) -> None:
+        """Return once the job has done its work. Raises Permanent with its last lines when it failed."""
+        path = item.kind.object(kube_plan.namespace_of(wanted), item.name)
+        with contextlib.suppress(TimeoutError):
+            await self._job_done(wanted, item, path)
+            return
+        raise Permanent(f"the release job {item.name} does not end", reason="release_timeout")
+
+    async def _job_done(self, wanted: Wanted, item: Item, path: str) -> None:
+        async with asyncio.timeout(JOB_LIMIT):
+            while True:
+                moved = self._view.moved(wanted.ref)
+                data = await self.api.get(path, doing=f"look at {item}")
+                job = msgspec.json.decode(data, type=Job)
+                done = condition(job.status.conditions, "Complete")
+                if done is not None and done.status == "True":
+                    return
+                if (failed := condition(job.status.conditions, "Failed")) and failed.status == "True":
+                    late = failed.reason == "DeadlineExceeded"
+                    raise await self._job_failed(wanted, item, "release_timeout" if late else "release_failed")
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(RECHECK):
+                        await moved.wait()
+
+    async def _job_failed(self, wanted: Wanted, item: Item, reason: str) -> Permanent:
+        pods = [pod for pod in self._view.pods(wanted.ref) if pod.metadata.owner == item.name]
+        logs = await asyncio.gather(*(self._drain(wanted.ref, pod) for pod in pods))
+        lines = sorted((line for log in logs for line in log.lines), key=lambda line: line.time)[-TOLD_LINES:]
+        said = "".join(f"\n  {line.text.decode('utf-8', 'replace')[:300]}" for line in lines)
+        return Permanent(f"the release job {item.name} failed, so nothing was rolled out{said}", reason=reason)
+
+
+def _another_digest(pods: Any, digest: str) -> bool:
+    found = {rollout.digest_of(status.image_id) for pod in pods for status in pod.status.container_statuses}
+    return bool(found - {digest, ""})
