@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pipeline.keys import load_public
+from pipeline.keys import load_or_make, load_public
 from pipeline.main import Process, in_background, main, room
 from pipeline.records import Deployment, Release, Repository
 from pipeline.registry import Registry
@@ -29,6 +29,7 @@ async def committer(process: Process) -> None:
     from gitops.commit_loop import commit_forever
     from gitops.committer import Committer
     from gitops.configrepo import ConfigRepo
+    from gitops.permit import Permit
     from gitops.ports import Ports
 
     told = process.settings
@@ -47,7 +48,10 @@ async def committer(process: Process) -> None:
     repo = ConfigRepo(room(told, "committer") / "config.git", told.config_url, branch=told.config_branch, login=login)
     async with Registry(told.registry, plain_http=told.registry_plain_http) as images:
         gate = await gate_of(process, images)
-        ports = Ports(gate=gate.release, is_descendant=Ancestry(process).is_descendant, resumes=resumes)
+        ancestry = Ancestry(process)
+        key = load_or_make(told.below_home(told.verifier_key))
+        permit = Permit(process.store, images, gate, key, told.verifier_id, ancestry.on_branch)
+        ports = Ports(gate=gate.release, permit=permit, is_descendant=ancestry.is_descendant, resumes=resumes)
         writer = Committer(repo, process.store, ports=ports, history=history)
         await commit_forever(writer, process.store, process.stopping)
 
@@ -70,6 +74,14 @@ class Ancestry:
             if not await asyncio.to_thread(mirror.has, sha):
                 await mirror.fetch_commit(sha)
         return await asyncio.to_thread(mirror.is_ancestor, old, new)
+
+    async def on_branch(self, repository: str, sha: str, branch: str) -> bool | None:
+        """True if the branch holds the commit now; None when one of them is not known there."""
+        mirror = await self._mirror(repository)
+        head = await mirror.head(f"refs/heads/{branch}") if mirror is not None and branch else None
+        if head is None or head == sha:
+            return None if head is None else True
+        return await self.is_descendant(repository, head, sha)
 
     async def _mirror(self, repository: str) -> Mirror | None:
         found = await self._process.store.get(Repository, repository)

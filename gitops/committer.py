@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gitops.absorb import Absorbed, absorb
 from gitops.configrepo import ConfigRepo
@@ -59,7 +59,7 @@ class Committer:
         """
         async with self._turn:
             gates = Gates(self._ports.gate)
-            ports = Ports(gate=gates, is_descendant=self._ports.is_descendant, resumes=self._ports.resumes)
+            ports = replace(self._ports, gate=gates)
             await gates.warm(self._store, events)
             try:
                 return await self._until_pushed(events, ports, gates)

@@ -34,13 +34,17 @@ class Package:
 
 @dataclass(frozen=True)
 class Facts:
-    """What was verified of one image; ``reachable`` is None when it could not be found out."""
+    """What was verified of one image by the ``attestations`` with these digests.
+
+    ``identities`` are the hints of the keys that signed; ``reachable`` is None when it could not be found out.
+    """
 
     image: str
     predicates: frozenset[str]
     builder: str
     identities: frozenset[str]
     packages: tuple[Package, ...]
+    attestations: tuple[str, ...] = ()
     reachable: bool | None = None
 
 
@@ -63,6 +67,10 @@ class Evaluation:
     @property
     def passed(self) -> bool:
         return all(one.passed for one in self.checks)
+
+    @property
+    def overridden(self) -> bool:
+        return any(one.override is not None for one in self.checks)
 
     @property
     def refusal(self) -> str:

@@ -14,11 +14,12 @@ from gitops import projectfile, trailers
 from gitops.edits import Draft, Edit, author
 from gitops.hold import Hold
 from gitops.layout import HOLD_FILE, PROJECT_FILE, Place
+from gitops.ports import Clearance
 from gitops.render import render
 from gitops.rendering.surroundings import Surroundings
 from pipeline.errors import Refused
 from pipeline.events import LinkRequested
-from pipeline.records import Deployment, Release, Target, Verdict
+from pipeline.records import Deployment, Release, Target
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,9 @@ class Situation:
             raise Refused("somebody else was faster: another deployment is the newest", reason="moved_meanwhile")
 
 
-def deploy(here: Situation, release: Release, *, cause: Cause, verdict: Verdict | None, forced: bool = False) -> Draft:
+def deploy(
+    here: Situation, release: Release, *, cause: Cause, clearance: Clearance | None, forced: bool = False
+) -> Draft:
     """The commit that puts ``release`` there and takes a hold away. Raises Refused."""
     files = render(release, here.place, here.around)
     if taken := sorted(name for name in files if name in here.names and name not in here.owned):
@@ -67,7 +70,8 @@ def deploy(here: Situation, release: Release, *, cause: Cause, verdict: Verdict 
     gone = (here.owned - set(files)) | ({HOLD_FILE} if here.hold is not None else set())
     extra = {
         **_of_release(release),
-        "Verdict": verdict.provenance if verdict else "",
+        "Verdict": clearance.verdict.provenance if clearance else "",
+        "Summary": clearance.summary if clearance else "",
         "Forced": "diverged" if forced else "",
         "Resumes": "yes" if here.hold is not None else "",
     }

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from gitops import derive, history, intents, projectfile
 from gitops.absorb import FollowUp
+from gitops.clearance import clear
 from gitops.intents import Cause, Situation
 from gitops.layout import Place, place, place_of, project_file
 from gitops.ports import Ports
@@ -105,11 +106,11 @@ async def _deploy(
 ) -> Unit:
     situation = await session.situation(here)
     forced = await ordered(situation, release, environment, ports, force=False)
-    verdict = await ports.gate(release)
+    clearance = await clear(session, release, environment.branch, ports)
     if situation.hold is not None and environment.name not in await ports.resumes(release):
         return await _held(session, situation, release)
     return await commit_draft(
-        session, here, intents.deploy(situation, release, cause=cause, verdict=verdict, forced=forced)
+        session, here, intents.deploy(situation, release, cause=cause, clearance=clearance, forced=forced)
     )
 
 
@@ -198,9 +199,9 @@ async def _deploy_asked(
     if situation.hold is not None:
         raise Refused(f"{here} is held; resume it first", reason="held")
     forced = await ordered(situation, release, environment, ports, force=event.force)
-    verdict = await ports.gate(release)
+    clearance = await clear(session, release, environment.branch, ports)
     return await commit_draft(
-        session, here, intents.deploy(situation, release, cause=cause, verdict=verdict, forced=forced)
+        session, here, intents.deploy(situation, release, cause=cause, clearance=clearance, forced=forced)
     )
 
 
@@ -211,8 +212,8 @@ async def _roll_back(session: Session, here: Situation, event: RollbackRequested
     to = history.rollback_target(deployments, current=current, to=event.to)
     release = await session.get(Release, to.release) if to.release else None
     if release is not None:
-        # A digest that passed before keeps its verdict, so this needs no registry.
-        await ports.gate(release)
+        # What passed before keeps its verdict and its summary, so this needs no registry.
+        await clear(session, release, names.branch(release.ref) or "", ports)
     tree = await asyncio.to_thread(session.repo.tree, to.config_commit, here.place.path)
     if not tree:
         raise Refused(f"{to.config_commit[:12]} has no {here.place}", reason="config_commit_missing")
@@ -250,8 +251,8 @@ async def _deploy_waiting(session: Session, here: Situation, waiting: str, cause
     unprotected = Environment(name=here.place.environment, branch="")
     environment = next((one for one in project.environments if one.name == here.place.environment), unprotected)
     forced = await ordered(here, release, environment, ports, force=False)
-    verdict = await ports.gate(release)
-    draft = intents.deploy(here, release, cause=cause, verdict=verdict, forced=forced)
+    clearance = await clear(session, release, environment.branch or names.branch(release.ref) or "", ports)
+    draft = intents.deploy(here, release, cause=cause, clearance=clearance, forced=forced)
     return await commit_draft(session, here.place, draft)
 
 

@@ -21,6 +21,7 @@ from gitops.edits import Commit, Draft
 from gitops.hold import Hold
 from gitops.intents import Situation
 from gitops.layout import HOLD_FILE, Place, project_file
+from gitops.policyfile import POLICY_FILE, Policy, combined
 from gitops.projectfile import ProjectFile
 from gitops.render import is_ours
 from gitops.rendering.surroundings import Surroundings
@@ -81,6 +82,8 @@ class Session:
         self.since = stored.record.commit if stored else ""
         self._seq = stored.seq if stored else 0
         self.done: set[tuple[str, Place | None]] = set()
+        self._began = tip
+        self._policies: dict[str, Policy] = {}
         self._overlay = _Overlay(tip)
         subject = ConfigTip.subject_of("main")
         self._overlay.seqs[subject] = self._seq
@@ -159,6 +162,21 @@ class Session:
         """``project.yaml`` at the tip; empty when there is none. Raises Invalid."""
         data = await asyncio.to_thread(self.repo.read, self.tip, project_file(slug))
         return projectfile.parse(data, project=slug) if data is not None else ProjectFile()
+
+    async def policy(self, project: str) -> Policy:
+        """The policy of a project, as the branch had it when this session began. Raises Invalid."""
+        if project not in self._policies:
+            paths = (POLICY_FILE, f"{project}/{POLICY_FILE}")
+            files = [
+                await asyncio.to_thread(self.repo.read, self._began, path) if self._began else None for path in paths
+            ]
+            self._policies[project] = combined(*files)
+        return self._policies[project]
+
+    def _policy_files(self, project: str) -> tuple[bytes | None, bytes | None]:
+        if not self._began:
+            return None, None
+        return self.repo.read(self._began, POLICY_FILE), self.repo.read(self._began, f"{project}/{POLICY_FILE}")
 
     async def write(self, draft: Draft) -> tuple[Commit, str, Hold | None]:
         """Commit a draft: the commit, the new tree, its hold. Raises Refused when nothing would change."""

@@ -42,12 +42,16 @@ class Demand:
 
 @dataclass(frozen=True)
 class Statement:
-    """A statement that a trusted key signed about this image, and the referrer manifest that brought it."""
+    """A statement that a trusted key signed about this image, and the referrer manifest that brought it.
+
+    ``signer`` is the key's hint.
+    """
 
     manifest: str
     predicate_type: str
     predicate: Mapping[str, Any]
     payload: bytes
+    signer: str = ""
 
 
 @dataclass(frozen=True)
@@ -113,12 +117,13 @@ def open_bundle(data: bytes, *, image_digest: str, keys: Sequence[PublicKey], ma
     """The statement in a sigstore bundle, if one of ``keys`` signed it about this image. Raises Refused."""
     payload, signature = _envelope(data)
     signed = attest.pae(payload)
-    if not any(key.verifies(signature, signed) for key in keys):
+    signer = next((key for key in keys if key.verifies(signature, signed)), None)
+    if signer is None:
         raise Refused("no trusted key made this signature", reason="wrong_key")
     document = _statement(payload)
     if image_digest.removeprefix("sha256:") not in _subject_digests(document["subject"]):
         raise Refused("the signed statement is about another image", reason="wrong_subject")
-    statement = Statement(manifest, document["predicateType"], document["predicate"], payload)
+    statement = Statement(manifest, document["predicateType"], document["predicate"], payload, signer.hint)
     _checked_predicate(statement)
     return statement
 

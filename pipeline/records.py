@@ -272,7 +272,10 @@ class Decision(Record, frozen=True, kw_only=True):
 
 
 class Verdict(Record, frozen=True, kw_only=True):
-    """A digest that passed verification before; keeps rollback working while the registry is down."""
+    """A digest that passed verification before; keeps rollback working while the registry is down.
+
+    ``summaries`` maps the digest of each policy that the image fulfilled to the summary that says so.
+    """
 
     kind: ClassVar[str] = "verdict"
     image: str
@@ -280,6 +283,7 @@ class Verdict(Record, frozen=True, kw_only=True):
     shas: tuple[str, ...]
     provenance: str
     verified_at: str
+    summaries: dict[str, str] = msgspec.field(default_factory=dict)
 
     @property
     def key(self) -> tuple[str, ...]:

@@ -232,6 +232,15 @@ class Settings:
     verify_key: Path = _setting(
         parsing.path, "keys/signing.pub", "public key that releases are checked with", to="signer committer syncer"
     )
+    verifier_key: Path = _setting(
+        parsing.path, "keys/verifier.key", "key that signs verification summaries; made when absent", to="committer"
+    )
+    verifier_id: str = _setting(
+        parsing.url("http", "https"),
+        "https://enclii.dev/verifiers/one-machine",
+        "what verification summaries name as the verifier",
+        to="committer",
+    )
     builder_id: str = _setting(
         parsing.url("http", "https"),
         "https://enclii.dev/builders/one-machine",

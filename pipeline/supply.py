@@ -19,7 +19,7 @@ from pipeline.registry import Registry
 from pipeline.registry_http import together
 from pipeline.verify import Demand, gather_evidence, judge
 
-__all__ = ["Link", "Provenance", "Signed", "sign_link", "sign_release"]
+__all__ = ["Link", "Provenance", "Signed", "sign_link", "sign_release", "sign_summary"]
 
 TRIES = 6
 
@@ -79,6 +79,12 @@ async def sign_link(registry: Registry, image: ImageRef, *, key: SigningKey, lin
     before = await gather_evidence(registry, image, keys=[key.public])
     _check_original(before, link)
     return await _attach(registry, image, payloads, key, check=lambda found: _check_original(found, link))
+
+
+async def sign_summary(registry: Registry, image: ImageRef, *, key: SigningKey, payload: bytes) -> str:
+    """Attach a verification summary; the digest of its referrer manifest. Raises NotFound, Unavailable, Conflict."""
+    signed = await _attach(registry, image, {attest.SUMMARY: payload}, key, check=lambda found: None)
+    return signed.manifests[attest.SUMMARY]
 
 
 def _check_original(found: Evidence, link: Link) -> None:

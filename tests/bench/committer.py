@@ -20,6 +20,7 @@ import msgspec
 from gitops.committer import Committer
 from gitops.configrepo import ConfigRepo
 from gitops.layout import Place
+from gitops.policyfile import Policy
 from gitops.ports import Ports
 from gitops.recording import record
 from gitops.render import render
@@ -113,7 +114,7 @@ class World:
         self._places = [place_of(number) for number in range(size)]
         self._number = 1
         self._random = random.Random(size)  # noqa: S311 - which services; the same ones in each run
-        ports = Ports(gate=verdict, is_descendant=descends, resumes=nothing)
+        ports = Ports(gate=verdict, permit=permitted, is_descendant=descends, resumes=nothing)
         repo = ConfigRepo(folder / "committer", url)
         self._committer = Committer(repo, store, ports=ports, history=no_history)
 
@@ -204,6 +205,11 @@ async def verdict(release: Release) -> Verdict:
         image=release.image, source_url=release.source_url, shas=(release.sha,), verified_at=now(),
         provenance="sha256:" + release.image[-64:],
     )  # fmt: skip
+
+
+async def permitted(release: Release, policy: Policy, branch: str) -> str:
+    """The policy's answer, known before."""
+    return "sha256:" + release.image[-64:]
 
 
 async def descends(_: str, new: str, old: str) -> bool | None:

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from gitops.committer import Committer, Result
 from gitops.configrepo import ConfigRepo
 from gitops.layout import Place
+from gitops.policyfile import Policy
 from gitops.ports import Ports
 from gitops.recording import record
 from pipeline.bus import Bus, connect
@@ -60,7 +61,7 @@ class World:
 
     def new_committer(self, mirror: str = "mirror") -> Committer:
         repo = ConfigRepo(self.tmp / mirror, self.url)
-        ports = Ports(gate=self.gate, is_descendant=self.is_descendant, resumes=self.resumes)
+        ports = Ports(gate=self.gate, permit=self.permit, is_descendant=self.is_descendant, resumes=self.resumes)
         return Committer(repo, self.store, ports=ports, history=self.history)
 
     async def gate(self, release: Release) -> Verdict:
@@ -71,6 +72,9 @@ class World:
         return Verdict(
             image=release.image, source_url=release.source_url, shas=(release.sha,), provenance=digest, verified_at=""
         )
+
+    async def permit(self, release: Release, policy: Policy, branch: str) -> str:
+        return "sha256:" + token(policy.digest)
 
     async def is_descendant(self, repository: str, new: str, old: str) -> bool | None:
         if (new, old) in self.diverged or (old, new) in self.diverged:

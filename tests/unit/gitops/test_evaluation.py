@@ -14,7 +14,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 BUILDERS = frozenset({"https://enclii.dev/builder/one"})
 STREAM = Package("event-stream", "3.3.6", "pkg:npm/event-stream@3.3.6", ("MIT",))
 COPYLEFT = Package("lib", "1", "", ("AGPL-3.0-only",))
-FACTS = Facts(IMAGE, ALWAYS, "https://enclii.dev/builder/one", frozenset({"key"}), (STREAM, COPYLEFT), True)
+FACTS = Facts(IMAGE, ALWAYS, "https://enclii.dev/builder/one", frozenset({"key"}), (STREAM, COPYLEFT), reachable=True)
 
 
 def _judged(policy: Policy, facts: Facts = FACTS) -> Evaluation:

@@ -27,14 +27,14 @@ LINK = LinkRequested(
 
 def test_a_deployment_removes_what_it_no_longer_renders_and_the_hold() -> None:
     here = Situation(WEB, target(1), RENDERED | {"notes.txt"}, RENDERED, Hold())
-    draft = intents.deploy(here, release(ServiceSpec(name="web")), cause=CAUSE, verdict=None)
+    draft = intents.deploy(here, release(ServiceSpec(name="web")), cause=CAUSE, clearance=None)
     assert set(draft.edit.write) == {"deployment.yaml", "networkpolicy.yaml", "serviceaccount.yaml"}
     assert draft.edit.remove == {"service.yaml", "hold.yaml"}
 
 
 def test_a_deployment_names_the_applications_commit_as_argo_cd_reads_it() -> None:
     brought = replace(release(ServiceSpec(name="web")), actor="Åsa <x>", subject_line="Say two")
-    draft = intents.deploy(Situation(WEB), brought, cause=CAUSE, verdict=None)
+    draft = intents.deploy(Situation(WEB), brought, cause=CAUSE, clearance=None)
     said = dict(re.findall(r"^Argocd-reference-commit-(\w+): (.+)$", draft.message, re.MULTILINE))
     assert (said["sha"], said["subject"], said["repourl"]) == (brought.sha, "Say two", brought.source_url)
     assert parseaddr(said["author"])[1] == "-sa-x@users.enclii.invalid".lstrip("-")
@@ -43,7 +43,7 @@ def test_a_deployment_names_the_applications_commit_as_argo_cd_reads_it() -> Non
 def test_a_persons_file_is_not_written_over() -> None:
     here = Situation(WEB, target(1), RENDERED, frozenset())
     with pytest.raises(Refused, match=r"deployment\.yaml"):
-        intents.deploy(here, release(ServiceSpec(name="web")), cause=CAUSE, verdict=None)
+        intents.deploy(here, release(ServiceSpec(name="web")), cause=CAUSE, clearance=None)
 
 
 def test_a_rollback_names_what_it_undoes_and_holds_with_the_reason() -> None:

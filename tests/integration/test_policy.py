@@ -1,0 +1,179 @@
+"""The policy in the config repository, asked of real attestations in a real registry before a config commit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from gitops.committer import Committer
+from gitops.configrepo import ConfigRepo
+from gitops.gate import Gate
+from gitops.permit import Permit
+from gitops.ports import Ports
+from pipeline import attest
+from pipeline.events import ReleaseReady
+from pipeline.images import ImageRef
+from pipeline.keys import SigningKey
+from pipeline.records import Decision, Release, Verdict
+from pipeline.registry import Registry
+from pipeline.store import Change, Step
+from pipeline.supply import sign_release
+from pipeline.verify import gather_evidence
+from tests.support.committer_world import World, rollback, told
+from tests.support.forgeries import BUILDER, SHA, SOURCE, SPDX, facts
+from tests.support.judge import cosign
+from tests.support.registry import push_image, running_registry
+
+SIGNER, VERIFIER = SigningKey.generate(), SigningKey.generate()
+Story = Callable[["Shop"], Awaitable[None]]
+
+
+@dataclass
+class Shop:
+    """A committer whose gate and policy are real, and the registry that they ask."""
+
+    world: World
+    registry: Registry
+
+    async def release(self, number: int) -> ReleaseReady:
+        """A signed image in the registry, and the release that names it."""
+        image = await push_image(self.registry, "shop/web", content=b"%d" % number)
+        await sign_release(self.registry, image, key=SIGNER, provenance=facts(), sbom=SPDX)
+        event = await self.world.release(number)
+        stored = await self.world.store.get(Release, event.release)
+        assert stored is not None
+        real = replace(stored.record, image=str(image), source_url=SOURCE, sha=SHA)
+        await self.world.store.commit(Step((Change(real, stored.seq),)))
+        return event
+
+    def policy(self, text: str, path: str = "policy.yaml") -> None:
+        person = self.world.person()
+        person.write(path, text)
+        person.push("A policy")
+
+    async def decision(self, number: int) -> Decision:
+        return await self.world.decision(f"shop.web.v{number}/production")
+
+
+def _told(tmp_path: Path, story: Story) -> None:
+    async def with_registry(world: World) -> None:
+        with running_registry(tmp_path / "registry") as host:
+            async with Registry(host, plain_http=True) as registry:
+                world.committer = _committer(world, registry)
+                await story(Shop(world, registry))
+
+    told(tmp_path, with_registry)
+
+
+def _committer(world: World, registry: Registry) -> Committer:
+    gate = Gate(world.store, registry, [SIGNER.public], frozenset({BUILDER}))
+
+    async def on_branch(repository: str, sha: str, branch: str) -> bool | None:
+        return branch == "main"
+
+    permit = Permit(world.store, registry, gate, VERIFIER, "https://verifier.example", on_branch)
+    ports = Ports(gate=gate.release, permit=permit, is_descendant=world.is_descendant, resumes=world.resumes)
+    return Committer(ConfigRepo(world.tmp / "judging", world.url), world.store, ports=ports, history=world.history)
+
+
+def test_a_deployment_names_a_summary_that_cosign_verifies(tmp_path: Path) -> None:
+    async def story(shop: Shop) -> None:
+        await shop.world.do(await shop.release(1))
+        target = await shop.world.target()
+        message = shop.world.log("%B")
+        (named,) = [line.partition(": ")[2] for line in message if line.startswith("Enclii-Summary: ")]
+        image = ImageRef.parse(target.image)
+        evidence = await gather_evidence(shop.registry, image, keys=[VERIFIER.public])
+        (summary,) = evidence.of(attest.SUMMARY)
+        assert summary.manifest == named
+        assert summary.predicate["verificationResult"] == "PASSED"
+        assert len(summary.predicate["inputAttestations"]) == 3
+        key = tmp_path / "verifier.pub"
+        key.write_bytes(VERIFIER.public.pem)
+        judged = cosign(key, image, kind=attest.SUMMARY)
+        assert judged.returncode == 0, judged.stderr
+        assert json.loads(judged.stdout.splitlines()[0])
+
+    _told(tmp_path, story)
+
+
+def test_what_the_policy_forbids_is_not_deployed_and_the_decision_names_each_rule(tmp_path: Path) -> None:
+    async def story(shop: Shop) -> None:
+        shop.policy("builders: [https://elsewhere.example]\nrequire: [https://scan.example/v1]\n")
+        await shop.world.do(await shop.release(1))
+        decision = await shop.decision(1)
+        assert (decision.outcome, decision.reason) == ("refused", "policy_refused")
+        assert "https://scan.example/v1 is missing" in decision.message
+        assert f"built by {BUILDER}, not allowed" in decision.message
+        assert not [line for line in shop.world.log() if line.startswith("Deploy")]
+
+    _told(tmp_path, story)
+
+
+def test_a_projects_own_policy_counts_too(tmp_path: Path) -> None:
+    async def story(shop: Shop) -> None:
+        shop.policy("identities: [somebody]\n", "shop/policy.yaml")
+        await shop.world.do(await shop.release(1))
+        assert (await shop.decision(1)).reason == "policy_refused"
+
+    _told(tmp_path, story)
+
+
+def test_an_override_lets_one_image_pass(tmp_path: Path) -> None:
+    async def story(shop: Shop) -> None:
+        event = await shop.release(1)
+        stored = await shop.world.store.get(Release, event.release)
+        assert stored is not None
+        override = {"image": stored.record.image, "rules": ["identity"], "by": "on-call", "reason": "urgent"}
+        shop.policy(json.dumps({"identities": ["somebody"], "overrides": [override]}))
+        await shop.world.do(event)
+        assert (await shop.decision(1)).outcome == "accepted"
+
+    _told(tmp_path, story)
+
+
+def test_a_policy_that_nobody_can_read_lets_nothing_pass(tmp_path: Path) -> None:
+    async def story(shop: Shop) -> None:
+        shop.policy("deny: {licences: [x]}\n")
+        await shop.world.do(await shop.release(1))
+        decision = await shop.decision(1)
+        assert (decision.outcome, decision.reason) == ("refused", "bad_policy")
+        assert "licences" in decision.message
+
+    _told(tmp_path, story)
+
+
+def test_a_rollback_needs_no_registry_when_the_policy_is_the_same(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        with running_registry(tmp_path / "registry") as host:
+            async with Registry(host, plain_http=True, timeout=1.0) as registry:
+                world.committer = _committer(world, registry)
+                shop = Shop(world, registry)
+                for number in (1, 2):
+                    await world.do(await shop.release(number))
+                    await world.seen_running()
+        async with Registry(host, plain_http=True, timeout=1.0) as gone:
+            world.committer = _committer(world, gone)
+            await world.do(rollback())
+            assert (await world.target()).release == "shop.web.v1"
+
+    told(tmp_path, story)
+
+
+def test_what_an_override_let_pass_is_asked_again_the_next_time(tmp_path: Path) -> None:
+    async def story(shop: Shop) -> None:
+        event = await shop.release(1)
+        stored = await shop.world.store.get(Release, event.release)
+        assert stored is not None
+        override = {"image": stored.record.image, "rules": ["identity"], "by": "on-call", "reason": "urgent"}
+        shop.policy(json.dumps({"identities": ["somebody"], "overrides": [override]}))
+        await shop.world.do(event)
+        verdict = await shop.world.store.get(Verdict, stored.record.image)
+        assert verdict is not None
+        assert verdict.record.summaries == {}
+
+    _told(tmp_path, story)
