@@ -1,6 +1,6 @@
 """Every setting of every process: one table, read once from a mapping or one TOML file, all problems told at once.
 
-A process sees only what ``GRANTS`` gives it: the same table decides what is read here, what ``enclii up`` hands to
+A process sees only what the table grants it: the same table decides what is read here, what ``enclii up`` hands to
 each process, and what the documentation's rows say.
 """
 
@@ -9,57 +9,29 @@ each process, and what the documentation's rows say.
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Self
 
 from pipeline import parsing
 from pipeline.errors import Invalid
 from pipeline.parsing import Secret
+from pipeline.setting import ALIASES, CONFIG, FILE, MAY_LOSE, PREFIX, PROCESSES, env_of, given_to, setting, value_of
 
-PREFIX: Final = "ENCLII_"
-FILE: Final = "_FILE"
-CONFIG: Final = "ENCLII_CONFIG"
-ALIASES: Final = {"BUILDKIT_HOST": "ENCLII_BUILDKIT_HOST"}
-"""Names that other programs gave to what we need too; ours win."""
-MAY_LOSE: Final = "may-lose-acknowledged-work"
-PROCESSES: Final = (
-    "receiver",
-    "githost",
-    "planner",
-    "builder",
-    "signer",
-    "committer",
-    "syncer",
-    "door",
-    "console",
-)
-
-_T = TypeVar("_T")
-
-
-def _setting(
-    parse: Callable[[str], _T],
-    default: str,
-    meaning: str,
-    *,
-    to: str = "",
-    secret: bool = False,
-    required: bool = False,
-) -> _T:
-    """A dataclass field that knows how it is written; ``to`` names the processes that get it, "" means all."""
-    granted = frozenset(to.split()) if to else frozenset(PROCESSES)
-    metadata = {
-        "parse": parse,
-        "default": default,
-        "meaning": meaning,
-        "to": granted,
-        "secret": secret,
-        "required": required,
-    }
-    return dataclasses.field(default_factory=lambda: parse(default), metadata=metadata)
+__all__ = [
+    "ALIASES",
+    "CONFIG",
+    "FILE",
+    "MAY_LOSE",
+    "PREFIX",
+    "PROCESSES",
+    "Row",
+    "Secret",
+    "Settings",
+    "granted",
+    "table",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,88 +39,88 @@ class Settings:
     """What one process was told; a field that it is not granted keeps its default."""
 
     # Where it lives
-    home: Path = _setting(parsing.path, ".enclii", "state folder; every relative path below is inside it")
-    instance: str = _setting(parsing.name, "local", "name of this installation, on everything that it starts")
-    host: str = _setting(parsing.host, "127.0.0.1", "address to listen on", to="receiver githost door console")
-    port: int = _setting(parsing.port, "0", "port to listen on; 0: any free one", to="receiver githost door console")
-    ops_port: int = _setting(parsing.port, "0", "loopback port of /healthz, /readyz and /metrics; 0: any free one")
-    log_format: str = _setting(
+    home: Path = setting(parsing.path, ".enclii", "state folder; every relative path below is inside it")
+    instance: str = setting(parsing.name, "local", "name of this installation, on everything that it starts")
+    host: str = setting(parsing.host, "127.0.0.1", "address to listen on", to="receiver githost door console")
+    port: int = setting(parsing.port, "0", "port to listen on; 0: any free one", to="receiver githost door console")
+    ops_port: int = setting(parsing.port, "0", "loopback port of /healthz, /readyz and /metrics; 0: any free one")
+    log_format: str = setting(
         parsing.choice("auto", "json", "text"), "auto", "how log lines are written; auto: text on a terminal, else JSON"
     )
-    log_level: str = _setting(
+    log_level: str = setting(
         parsing.choice("debug", "info", "warning", "error"), "info", "the least severe line that is logged"
     )
-    drain: float = _setting(parsing.duration, "20s", "how long work in hand may go on after SIGTERM")
+    drain: float = setting(parsing.duration, "20s", "how long work in hand may go on after SIGTERM")
 
     # NATS
-    nats_url: str = _setting(
+    nats_url: str = setting(
         parsing.url("nats", "tls"), "nats://127.0.0.1:7042", "NATS server; several by commas", to=""
     )
-    nats_user: str = _setting(parsing.text, "", "NATS user; empty: none")
-    nats_password: Secret = _setting(Secret, "", "that user's password", secret=True)
-    nats_replicas: int = _setting(parsing.whole(1, 5), "1", "copies of each stream: 1, or 3 or 5 in a cluster")
-    nats_monitor_url: str = _setting(
+    nats_user: str = setting(parsing.text, "", "NATS user; empty: none")
+    nats_password: Secret = setting(Secret, "", "that user's password", secret=True)
+    nats_replicas: int = setting(parsing.whole(1, 5), "1", "copies of each stream: 1, or 3 or 5 in a cluster")
+    nats_monitor_url: str = setting(
         parsing.url("http", "https"),
         "http://127.0.0.1:7043",
         "NATS server's monitoring address, which tells how it syncs; several by commas",
     )
-    durability: str = _setting(
+    durability: str = setting(
         parsing.choice("fsync", MAY_LOSE),
         "fsync",
         "fsync: refuse to start unless NATS and git sync before they acknowledge",
     )
 
     # Registry
-    registry: str = _setting(
+    registry: str = setting(
         parsing.address,
         "127.0.0.1:7050",
         "registry's host and port, as in image names",
         to="planner builder signer committer syncer console",
     )
-    registry_plain_http: bool = _setting(
+    registry_plain_http: bool = setting(
         parsing.boolean,
         "false",
         "talk plain HTTP to the registry",
         to="planner builder signer committer syncer console",
     )
-    registry_user: str = _setting(parsing.text, "", "registry user; empty: none", to="planner builder signer syncer")
-    registry_password: Secret = _setting(
+    registry_user: str = setting(parsing.text, "", "registry user; empty: none", to="planner builder signer syncer")
+    registry_password: Secret = setting(
         Secret, "", "that user's password", to="planner builder signer syncer", secret=True
     )
 
     # Git
-    githost_url: str = _setting(
+    githost_url: str = setting(
         parsing.url("http", "https"),
         "http://127.0.0.1:7081",
         "address of Enclii's git host",
         to="githost receiver planner committer syncer console",
     )
-    config_url: str = _setting(
+    config_url: str = setting(
         parsing.url("http", "https"),
         "http://127.0.0.1:7081/enclii/config.git",
         "the config repository",
         to="githost committer syncer console",
     )
-    config_branch: str = _setting(parsing.branch, "main", "its branch", to="githost committer syncer console")
-    git_read_token: Secret = _setting(
+    config_branch: str = setting(parsing.branch, "main", "its branch", to="githost committer syncer console")
+    git_read_token: Secret = setting(
         Secret, "", "token that may fetch", to="githost planner committer syncer console", secret=True, required=True
     )
-    git_deploy_token: Secret = _setting(
+    git_deploy_token: Secret = setting(
         Secret, "", "token that deployers push applications with", to="githost", secret=True, required=True
     )
-    git_write_token: Secret = _setting(
+    git_write_token: Secret = setting(
         Secret, "", "token that may write the config repository", to="githost committer", secret=True, required=True
     )
-    push_limit: int = _setting(parsing.size, "512Mi", "largest pack that the git host takes", to="githost")
-    credentials: Path = _setting(
+    push_limit: int = setting(parsing.size, "512Mi", "largest pack that the git host takes", to="githost")
+    credentials: Path = setting(
         parsing.path, "credentials", "folder of tokens and deploy keys for private repositories", to="planner committer"
     )
-    sweep: float = _setting(
+    sweep: float = setting(
         parsing.duration, "60s", "how often heads are compared with what was seen", to="githost planner"
     )
 
     # Webhooks and people
-    webhook_secrets: tuple[Secret, ...] = _setting(
+    webhook_secrets: tuple[Secret, ...] = setting(
         parsing.secrets,
         "",
         "roots that each hook's secret is derived from, newest first, by commas",
@@ -156,92 +128,92 @@ class Settings:
         secret=True,
         required=True,
     )
-    webhook_limit: int = _setting(parsing.size, "25Mi", "largest delivery that is taken", to="receiver")
-    receiver_url: str = _setting(
+    webhook_limit: int = setting(parsing.size, "25Mi", "largest delivery that is taken", to="receiver")
+    receiver_url: str = setting(
         parsing.url("http", "https"),
         "http://127.0.0.1:7082",
         "address at which forges reach the receiver",
         to="receiver console",
     )
-    console_url: str = _setting(
+    console_url: str = setting(
         parsing.url("http", "https"),
         "http://127.0.0.1:7080",
         "address at which people reach the console",
         to="receiver githost committer console",
     )
-    api_token: Secret = _setting(Secret, "", "bearer token of the API", to="console", secret=True, required=True)
+    api_token: Secret = setting(Secret, "", "bearer token of the API", to="console", secret=True, required=True)
 
     # Builds
-    build_isolation: str = _setting(
+    build_isolation: str = setting(
         parsing.choice("oci", "chroot"),
         "oci",
         "how a build is confined; chroot is no confinement: a RUN line reaches the host's processes and ports",
         to="builder",
     )
-    build_network: str = _setting(
+    build_network: str = setting(
         parsing.choice("private", "none"), "private", "network that RUN lines have", to="builder"
     )
-    build_timeout: float = _setting(parsing.duration, "15m", "wall clock of one build", to="builder")
-    build_memory: int = _setting(parsing.size, "2Gi", "memory of one build", to="builder")
-    build_cpus: float = _setting(parsing.number(0.1, 1024), "2", "processors of one build", to="builder")
-    build_disk: int = _setting(parsing.size, "10Gi", "disk that one build may fill", to="builder")
-    build_processes: int = _setting(
+    build_timeout: float = setting(parsing.duration, "15m", "wall clock of one build", to="builder")
+    build_memory: int = setting(parsing.size, "2Gi", "memory of one build", to="builder")
+    build_cpus: float = setting(parsing.number(0.1, 1024), "2", "processors of one build", to="builder")
+    build_disk: int = setting(parsing.size, "10Gi", "disk that one build may fill", to="builder")
+    build_processes: int = setting(
         parsing.whole(16, 1 << 20), "1024", "processes that one build may start", to="builder"
     )
-    build_slots: int = _setting(parsing.whole(1, 64), "1", "builds at the same time", to="builder")
-    build_per_repository: int = _setting(
+    build_slots: int = setting(parsing.whole(1, 64), "1", "builds at the same time", to="builder")
+    build_per_repository: int = setting(
         parsing.whole(1, 64), "1", "builds of one repository at the same time", to="builder"
     )
-    build_stall: float = _setting(
+    build_stall: float = setting(
         parsing.duration, "10m", "end a build that neither prints nor moves for so long", to="builder"
     )
-    build_log: int = _setting(
+    build_log: int = setting(
         parsing.size, "4Mi", "output kept of one build; beyond it only the last 256Ki", to="builder"
     )
-    build_watermark: int = _setting(
+    build_watermark: int = setting(
         parsing.size, "2Gi", "free disk below which no build begins and caches are collected", to="builder"
     )
-    build_cache_size: int = _setting(parsing.size, "20Gi", "what builders may keep between builds", to="builder")
-    build_cache: str = _setting(
+    build_cache_size: int = setting(parsing.size, "20Gi", "what builders may keep between builds", to="builder")
+    build_cache: str = setting(
         parsing.choice("auto", "registry", "off"),
         "auto",
         "keep the build cache in the registry; auto: when the BuildKit daemon is another machine's",
         to="builder",
     )
-    build_secrets: Path = _setting(
+    build_secrets: Path = setting(
         parsing.path, "build-secrets", "folder of build secrets: <project>/<service>/<NAME>", to="builder"
     )
-    builder: str = _setting(
+    builder: str = setting(
         parsing.choice("auto", "buildkit", "buildx", "buildah"),
         "auto",
         "what builds Dockerfiles; auto: the first of these that works here",
         to="builder",
     )
-    buildctl: str = _setting(parsing.text, "", "path of buildctl; empty: found on PATH", to="builder")
-    buildkit_host: str = _setting(
+    buildctl: str = setting(parsing.text, "", "path of buildctl; empty: found on PATH", to="builder")
+    buildkit_host: str = setting(
         parsing.text, "", "BuildKit daemon, unix:// or tcp://; BUILDKIT_HOST is read too", to="builder"
     )
-    buildkit_tls: str = _setting(
+    buildkit_tls: str = setting(
         parsing.text, "", "folder with ca.pem, cert.pem, key.pem for a tcp:// daemon", to="builder"
     )
 
     # Signing
-    signing_key: Path = _setting(
+    signing_key: Path = setting(
         parsing.path, "keys/signing.key", "ECDSA P-256 private key; made at first start when absent", to="signer"
     )
-    verify_key: Path = _setting(
+    verify_key: Path = setting(
         parsing.path, "keys/signing.pub", "public key that releases are checked with", to="signer committer syncer"
     )
-    verifier_key: Path = _setting(
+    verifier_key: Path = setting(
         parsing.path, "keys/verifier.key", "key that signs verification summaries; made when absent", to="committer"
     )
-    verifier_id: str = _setting(
+    verifier_id: str = setting(
         parsing.url("http", "https"),
         "https://enclii.dev/verifiers/one-machine",
         "what verification summaries name as the verifier",
         to="committer",
     )
-    builder_id: str = _setting(
+    builder_id: str = setting(
         parsing.url("http", "https"),
         "https://enclii.dev/builders/one-machine",
         "what provenance names as the builder",
@@ -249,18 +221,18 @@ class Settings:
     )
 
     # Cluster
-    cluster: str = _setting(parsing.choice("podman"), "podman", "what runs the services", to="syncer console")
-    deploy_timeout: float = _setting(
+    cluster: str = setting(parsing.choice("podman"), "podman", "what runs the services", to="syncer console")
+    deploy_timeout: float = setting(
         parsing.duration, "5m", "how long a new release may take to become healthy", to="syncer"
     )
-    heal: float = _setting(parsing.duration, "30s", "how often drift is looked for", to="syncer")
-    door_url: str = _setting(
+    heal: float = setting(parsing.duration, "30s", "how often drift is looked for", to="syncer")
+    door_url: str = setting(
         parsing.url("http"),
         "http://localhost:7088",
         "the front door; services are names below its host",
         to="syncer console",
     )
-    door_ops_port: int = _setting(
+    door_ops_port: int = setting(
         parsing.port, "7108", "the front door's loopback port, which says when an old address is drained", to="syncer"
     )
 
@@ -277,8 +249,9 @@ class Settings:
         Raises Invalid with every problem, one a line. No value is ever repeated in it, for it may be a secret.
         """
         problems: list[str] = []
-        given = _given(environ, process, read, problems)
-        values = {field.name: _value(field, given, read, problems) for field in _granted(process)}
+        known = {env_of(field) for field in dataclasses.fields(cls)}
+        given = given_to(process, environ, known, read, problems)
+        values = {field.name: value_of(field, given, read, problems) for field in _granted(process)}
         if problems:
             raise Invalid("\n".join(problems), reason="bad_settings")
         return cls(**values)
@@ -317,86 +290,10 @@ def _row(field: dataclasses.Field[Any]) -> Row:
     of = field.metadata
     processes = tuple(name for name in PROCESSES if name in of["to"])
     kind = parsing.describe(of["parse"])
-    return Row(_env(field), kind, of["default"], of["meaning"], processes, of["secret"], of["required"])
-
-
-def _env(field: dataclasses.Field[Any]) -> str:
-    return PREFIX + field.name.upper()
+    return Row(env_of(field), kind, of["default"], of["meaning"], processes, of["secret"], of["required"])
 
 
 def _granted(process: str) -> list[dataclasses.Field[Any]]:
     if process not in PROCESSES:
         raise KeyError(process)
     return [field for field in dataclasses.fields(Settings) if process in field.metadata["to"]]
-
-
-def _given(
-    environ: Mapping[str, str], process: str, read: Callable[[Path], str], problems: list[str]
-) -> dict[str, str]:
-    """What was said, under ``ENCLII_*`` names; the environment wins over the file."""
-    given = {ours: environ[theirs] for theirs, ours in ALIASES.items() if theirs in environ}
-    given |= {name: value for name, value in environ.items() if name.startswith(PREFIX)}
-    location = given.pop(CONFIG, "")
-    if location:
-        given = {**_file(Path(location), process, read, problems), **given}
-    known = {_env(field) for field in dataclasses.fields(Settings)}
-    problems += [f"{name}: no such setting" for name in sorted(given) if name.removesuffix(FILE) not in known]
-    return given
-
-
-def _file(location: Path, process: str, read: Callable[[Path], str], problems: list[str]) -> dict[str, str]:
-    """The top level of the file is for every process; a table named after a process is for that one alone."""
-    try:
-        document = tomllib.loads(read(location))
-    except (OSError, UnicodeDecodeError) as error:
-        problems.append(f"{CONFIG}: {location} cannot be read: {type(error).__name__}")
-        return {}
-    except tomllib.TOMLDecodeError as error:
-        problems.append(f"{CONFIG}: {location} is not TOML: {error}")
-        return {}
-    tables = {key: value for key, value in document.items() if key in PROCESSES and isinstance(value, dict)}
-    common = {key: value for key, value in document.items() if key not in tables}
-    return _flat({**common, **tables.get(process, {})}, problems)
-
-
-def _flat(table: Mapping[str, Any], problems: list[str]) -> dict[str, str]:
-    given = {}
-    for key, value in table.items():
-        if isinstance(value, dict | list):
-            problems.append(f"{CONFIG}: {key}: a single value is expected")
-        else:
-            given[PREFIX + key.upper()] = str(value).lower() if isinstance(value, bool) else str(value)
-    return given
-
-
-def _value(
-    field: dataclasses.Field[Any], given: Mapping[str, str], read: Callable[[Path], str], problems: list[str]
-) -> Any:
-    env = _env(field)
-    text = given.get(env)
-    if text is None and env + FILE in given:
-        text = _from_file(env, Path(given[env + FILE]), field, read, problems)
-        if text is None:
-            return None
-    if not text and field.metadata["required"]:
-        problems.append(f"{env}: is needed and not set")
-        return None
-    try:
-        return field.metadata["parse"](field.metadata["default"] if text is None else text)
-    except ValueError as error:
-        problems.append(f"{env}: {error}")
-        return None
-
-
-def _from_file(
-    env: str, location: Path, field: dataclasses.Field[Any], read: Callable[[Path], str], problems: list[str]
-) -> str | None:
-    """A secret may be given by the name of its file, so that it shows in no process list and no configuration."""
-    if not field.metadata["secret"]:
-        problems.append(f"{env}{FILE}: only a secret can be given by file")
-        return None
-    try:
-        return read(location).strip()
-    except (OSError, UnicodeDecodeError) as error:
-        problems.append(f"{env}{FILE}: {location} cannot be read: {type(error).__name__}")
-        return None
