@@ -49,13 +49,23 @@ _RESENT_HEADERS: Final = ("ce-", "traceparent", "enclii-")
 
 def resolved(db: Projection, event: DeployRequested) -> DeployRequested:
     """The wish with the release that the commit already has, else with where its commit is to be planned from."""
-    if event.release:
+    if event.release and not event.fresh:
         return event
+    if event.fresh:
+        return _from_source(db, event)
     event = msgspec.structs.replace(event, sha=_whole_sha(db, event))
     found = [one for one in db.find(Release, project=event.project, newest_first=True) if one.sha == event.sha]
     known = next((one for one in found if event.service in ("", one.service)), None)
     if known is not None:
         return msgspec.structs.replace(event, release=known.id, service=event.service or known.service)
+    return _from_source(db, event)
+
+
+def _from_source(db: Projection, event: DeployRequested) -> DeployRequested:
+    """The wish with where its commit is planned from; without a commit, that of what is deployed."""
+    if event.fresh:
+        target = db.get(Target, event.project, event.environment, event.service)
+        event = msgspec.structs.replace(event, release="", sha=_whole_sha(db, event) or (target.sha if target else ""))
     project = db.get(Project, event.project)
     branches = {one.name: one.branch for one in project.environments} if project else {}
     if project is None or not project.repositories or event.environment not in branches:

@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from console import actions, overview, problems, queries, streams
+from console import actions, builds, overview, problems, queries, streams
 from console.forges import Forges
 from console.projection import Projection
 from console.why import why
@@ -122,6 +122,8 @@ class _Surface:
             "/v1/releases/{id}/deployments": self.release_deployments,
             "/v1/status": self.status,
             "/v1/ps": self.processes,
+            "/v1/builds": self.builds,
+            "/v1/builds/{id}": self.build,
             "/v1/runs": self.runs,
             "/v1/runs/{id}": self.run,
             "/v1/runs/{id}/events": self.run_events,
@@ -185,6 +187,13 @@ class _Surface:
     def runs(self, request: Request) -> Response:
         project = request.query_params.get("project", "")
         return JSONResponse(queries.runs(self._db, project, _whole(request, "limit", 20, LIST_LIMIT)))
+
+    def builds(self, request: Request) -> Response:
+        project, _, service = _scope(request)
+        return JSONResponse(builds.builds(self._db, project, service, _whole(request, "limit", 20, LIST_LIMIT)))
+
+    def build(self, request: Request) -> Response:
+        return JSONResponse(builds.build_of(self._db, request.path_params["id"], _scope(request)[2]))
 
     def run(self, request: Request) -> Response:
         return JSONResponse(queries.run(self._db, request.path_params["id"]))

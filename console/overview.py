@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from console import texts
 from console.projection import Projection
-from console.queries import Value, check_scope, runs
-from pipeline.records import Deployment, Live, Release, ReplicaView, Target
+from console.queries import Value, check_scope, plain, runs
+from pipeline.records import Deployment, Job, Live, Release, ReplicaView, Target
 
 
 def status(db: Projection, project: str, environment: str, service: str) -> Value:
@@ -15,8 +15,9 @@ def status(db: Projection, project: str, environment: str, service: str) -> Valu
     lives = {v.key: v for v in db.find(Live, project=project, environment=environment, service=service)}
     keys = sorted(targets.keys() | {key for key, live in lives.items() if live.replicas})
     found = [_entry(db, key, targets.get(key), lives.get(key)) for key in keys]
-    recent = runs(db, project, 1)["runs"]
-    return {"seq": db.position(), "services": found, "last_run": recent[0] if recent else None}
+    recent = next(iter(runs(db, project, 1)["runs"]), None)
+    failed = [plain(job) for job in db.find(Job, run=recent["id"]) if job.status == "failed"] if recent else []
+    return {"seq": db.position(), "services": found, "last_run": recent, "failed_jobs": failed}
 
 
 def _entry(db: Projection, key: tuple[str, ...], target: Target | None, live: Live | None) -> Value:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import datetime
 from collections.abc import AsyncIterator
 
-from console import checks
+from console import builds, checks
 from console.api import create_api
 from console.forges import Forges
 from console.projection import Projection
@@ -49,7 +50,9 @@ async def serve_api(process: Process) -> None:
             monitors=told.nats_monitor_url, durable=told.durability, registry=told.registry,
             plain_http=told.registry_plain_http, githost=told.githost_url,
         )  # fmt: skip
-        return [dataclasses.asdict(one) for one in (*found, *await cluster.check())]
+        return [dataclasses.asdict(one) for one in (*found, *await cluster.check())] + (
+            await asyncio.to_thread(builds.builders, projection)
+        )
 
     api = create_api(
         projection=projection,

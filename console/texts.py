@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime
 import difflib
 import re
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
@@ -55,6 +55,13 @@ def short(digest_or_commit: str) -> str:
 def printable(text: str) -> str:
     """Text whose control characters are shown instead of obeyed; tabs stay."""
     return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text.replace("\n", "\\n"))
+
+
+def failure(found: Mapping[str, Any]) -> list[str]:
+    """The reason and message of what failed; a build's last lines each on a line of its own, indented."""
+    first, *rest = (found.get("message") or "").splitlines() or [""]
+    head = ": ".join(part for part in (found.get("reason", ""), first) if part)
+    return [head, *(f"    {line}" for line in rest)] if head else []
 
 
 def suggestion(wrong: str, known: Iterable[str]) -> str:

@@ -9,7 +9,8 @@ import datetime
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from console.texts import age, printable, seconds_between, short, span
+from console.build_texts import explained
+from console.texts import age, failure, printable, seconds_between, short, span
 
 Value = dict[str, Any]
 GAP: Final = "  "
@@ -80,7 +81,8 @@ def status(answer: Value, now: datetime.datetime, *, relative: bool) -> str:
     if run:
         told = f"{run['id']} {run['status']} {run['sha'][:7]} {run['subject_line']}"
         reason = f" ({run['reason']})" if run["reason"] else ""
-        blocks.append(f"last run  {printable(told + reason)}")
+        failed = (line for job in answer.get("failed_jobs", ()) for line in (f"  {job['service']}", *failure(job)))
+        blocks.append("\n".join([f"last run  {printable(told + reason)}", *map(printable, failed)]))
     return "\n\n".join(blocks) if blocks else "nothing is deployed yet"
 
 
@@ -119,7 +121,9 @@ def why(answer: Value, now: datetime.datetime, *, relative: bool) -> str:
     for run in answer["runs"]:
         lines.append(f"run {run['id']}  {_ended(run)}  {run['sha'][:7]} by {run['actor']}")
     for job in answer["jobs"]:
-        lines.append(f"job {job['run']}/{job['service']}  {_ended(job)}")
+        lines.append(f"job {job['run']}/{job['service']}  {job['status']}")
+        lines += [f"  {line}" for line in failure(job)]
+        lines += explained(job["build"]) if "build" in job else ()
     for release in answer["releases"]:
         lines.append(f"release {release['id']}  {short(release['image'])}  {release['sha'][:7]}")
     for found in answer["deployments"]:
@@ -193,7 +197,9 @@ def stages(run: Value, now: datetime.datetime) -> Iterator[tuple[str, str]]:
             name = f"{job['service']}  {stage['name']}"
             yield f"{name} {state}", printable(f"{name}  {state}  {span(took)}")
         if job["status"] in ("deployed", "held", "failed", "superseded", "cancelled"):
-            yield f"{job['service']} {job['status']}", printable(f"{job['service']}  {_ended(job)}")
+            first, *rest = failure(job) or [""]
+            told = f"{job['service']}  {job['status']}  {first}".rstrip()
+            yield f"{job['service']} {job['status']}", "\n".join(map(printable, [told, *rest]))
     for found in run["deployments"]:
         name = f"{found['service']}  {found['environment']}  {found['version']}"
         took = seconds_between(found["created_at"], _moment(found["running_at"] or found["finished_at"], now)) or 0.0

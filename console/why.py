@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
+from console.builds import view
 from console.projection import Projection
 from console.queries import SHORTEST_SHA, plain
 from pipeline.errors import NotFound
@@ -31,10 +32,15 @@ def why(db: Projection, wanted: str) -> dict[str, Any]:
     if not found:
         raise NotFound(f"nothing is known of {wanted[:80]!r}", reason="nothing_known")
     groups = {name: [one for one in found.values() if isinstance(one, kind)] for name, kind in _KINDS.items()}
-    answer = {name: [plain(one) for one in sorted(group, key=_time)] for name, group in groups.items()}
+    answer: dict[str, list[dict[str, Any]]] = {
+        name: [plain(one) for one in sorted(group, key=_time)] for name, group in groups.items()
+    }
     for told, run in zip(answer["runs"], sorted(groups["runs"], key=_time), strict=True):
         assert isinstance(run, Run)
         told["status"] = run_status(run, db.find(Job, run=run.id))
+    for told, job in zip(answer["jobs"], sorted(groups["jobs"], key=_time), strict=True):
+        assert isinstance(job, Job)
+        told["build"] = view(db, job)
     return {"query": wanted, **answer}
 
 

@@ -49,6 +49,8 @@ class Delivery(Event, frozen=True, kw_only=True):
     after: str = ""
     actor: str = ""
     attempt: int = 0
+    service: str = ""  # only this one
+    no_cache: bool = False
     body_sha256: str = ""
     secret_id: str = ""
     body: bytes = b""
@@ -171,6 +173,8 @@ class DeployRequested(Command, frozen=True, kw_only=True):
     ref: str = ""
     release: str = ""
     force: bool = False
+    fresh: bool = False  # build it again though its image is known
+    no_cache: bool = False
     override_freeze: str = ""  # why a freeze does not count
 
 

@@ -10,9 +10,11 @@ import click
 
 from console import views
 from console.client import NOT_FOUND, Failure, path
+from console.commands.builds import one_build
 from console.commands.options import scoped
 from console.session import Scope, Session
 
+NEWEST: Final = "newest"
 _SPAN: Final = re.compile(r"([0-9]{1,9})([smhd])")
 _UNITS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
@@ -34,7 +36,14 @@ def since_moment(text: str, now: datetime.datetime) -> str:
 @click.option("-t", "--tail", "follow", is_flag=True, hidden=True)
 @click.option("-n", "--lines", type=click.IntRange(0, 10_000), default=100, show_default=True, help="Last lines.")
 @click.option("--since", default="", help="Only newer than 10m, 2h, or a time.")
-@click.option("--build", is_flag=True, help="The newest run's build, live or stored.")
+@click.option(
+    "--build",
+    is_flag=False,
+    flag_value=NEWEST,
+    default="",
+    metavar="[v41]",
+    help="A build, live or stored; the newest.",
+)
 @click.option("--previous", is_flag=True, help="The last lines of the containers that died.")
 @click.option("-g", "--grep", default="", metavar="RE", help="Only lines in which this regular expression is found.")
 @click.option("--run", default="", help="That run's build.")
@@ -48,7 +57,7 @@ def logs(
     follow: bool,
     lines: int,
     since: str,
-    build: bool,
+    build: str,
     previous: bool,
     grep: str,
     run: str,
@@ -58,8 +67,9 @@ def logs(
     moment, wanted = since_moment(since, session.now()), _pattern(grep)
     if build or run:
         place = session.resolve(scope)
-        address = path("runs", run or _newest_run(session, place), "logs")
-        query = {"service": place.service, "follow": follow}
+        chosen, service = _run_of(session, place, build, run)
+        address = path("runs", chosen, "logs")
+        query = {"service": service, "follow": follow}
     else:
         place = session.resolve(scope, service=True, environment=True)
         address = path("services", place.service_id, "logs")
@@ -75,6 +85,14 @@ def _pattern(text: str) -> re.Pattern[str]:
         return re.compile(text)
     except re.error as error:
         raise click.BadParameter(f"not a regular expression: {error}", param_hint="--grep") from None
+
+
+def _run_of(session: Session, place: Scope, build: str, run: str) -> tuple[str, str]:
+    """The run whose log is wanted, and the service in it: a release's build may have been an earlier run's."""
+    if build in ("", NEWEST) or run:
+        return run or _newest_run(session, place), place.service
+    found = one_build(session, place, build)
+    return str(found["log_run"]), str(found["service"])
 
 
 def _newest_run(session: Session, place: Scope) -> str:

@@ -26,6 +26,9 @@ from pipeline.services import Inputs, inputs_of, services_of, touches
 from pipeline.sources import archive
 from pipeline.store import Change, Step, Store, Stored, now
 
+CHOSEN = frozenset({"deploy", "rebuild"})
+"""Kinds of delivery that name their commit, which need not be the branch's head."""
+
 _RESUME = re.compile(r"^Enclii-Resume:[ \t]*([a-z][a-z0-9-]{0,39})[ \t]*$", re.MULTILINE | re.IGNORECASE)
 
 
@@ -91,7 +94,7 @@ class Planner:
 
     async def _pushed(self, delivery: Delivery, repository: Repository) -> Step:
         mirror = await self.mirror(repository)
-        head = delivery.after if delivery.kind == "deploy" else await mirror.head(delivery.ref)
+        head = delivery.after if delivery.kind in CHOSEN else await mirror.head(delivery.ref)
         if head is None:
             return self._decision(
                 delivery, "skipped", "branch_gone", f"{repository.name} has no {delivery.ref} any more"
@@ -101,7 +104,7 @@ class Planner:
             text = f"no environment of {repository.project} is fed by {names.branch(delivery.ref)}"
             return self._decision(delivery, "skipped", "no_environment", text)
         branch = await self.store.get(Branch, repository.id, delivery.ref)
-        if branch and branch.record.head == head and delivery.attempt == 0 and delivery.kind != "deploy":
+        if branch and branch.record.head == head and delivery.attempt == 0 and delivery.kind not in CHOSEN:
             text = f"{head[:12]} was planned before"
             return self._decision(delivery, "duplicate", "head_already_planned", text, sha=head, run=branch.record.run)
         await mirror.fetch_commit(head)
@@ -127,11 +130,12 @@ class Planner:
 
     async def _touched(self, push: Push) -> list[ServiceSpec]:
         found = await asyncio.to_thread(services_of, push.mirror, push.head, push.repository.name)
-        return [spec for spec in found.services if await self._is_touched(push, spec)]
+        asked = [spec for spec in found.services if push.delivery.service in ("", spec.name)]
+        return [spec for spec in asked if await self._is_touched(push, spec)]
 
     async def _is_touched(self, push: Push, spec: ServiceSpec) -> bool:
         """Compared with what is deployed, not with the last push: a push that failed or was replaced still counts."""
-        if push.delivery.kind == "deploy" or push.delivery.attempt:
+        if push.delivery.kind in CHOSEN or push.delivery.attempt:
             return True
         for environment in push.environments:
             target = await self.store.get(Target, push.repository.project, environment, spec.name)
@@ -153,7 +157,7 @@ class Planner:
             key = inputs.key(bases, scope=scope, salt="" if len(bases) == len(inputs.images) else push.run)
             job = msgspec.structs.replace(job, tree=inputs.tree, build_key=key)
             known = await self.store.get(Image, key)
-            if known is not None and known.record.provenance:
+            if known is not None and known.record.provenance and push.delivery.kind != "rebuild":
                 return self._reused(push, job, known.record)
             source = await asyncio.to_thread(archive, push.mirror, push.head, spec.path)
         except Permanent as error:
@@ -170,7 +174,7 @@ class Planner:
             service=job.service, repository=push.repository.id, source_url=push.repository.url,
             ref=push.delivery.ref, sha=push.head, tree=inputs.tree, build_key=job.build_key,
             spec=msgspec.Raw(job.spec.encode()), commit_time=push.mirror.commit_time(push.head), bases=bases,
-            source=digest, dockerfile=inputs.dockerfile,
+            source=digest, dockerfile=inputs.dockerfile, no_cache=push.delivery.no_cache,
         )  # fmt: skip
 
     def _reused(self, push: Push, job: Job, known: Image) -> tuple[Job, Event]:
@@ -230,8 +234,9 @@ def _as_delivery(event: Event) -> Delivery | None:
     if event.release or not event.repository:
         return None
     return Delivery(
-        id=event.id, at=event.at, forge=event.repository.split(":", 1)[0], kind="deploy",
+        id=event.id, at=event.at, forge=event.repository.split(":", 1)[0], kind="rebuild" if event.fresh else "deploy",
         repository=event.repository, ref=event.ref, after=event.sha, actor=event.actor,
+        service=event.service if event.fresh else "", no_cache=event.no_cache,
     )  # fmt: skip
 
 
@@ -239,7 +244,7 @@ def _ignored(delivery: Delivery) -> tuple[str, str] | None:
     """Why nothing is to be done for a delivery, whatever the repository says."""
     if delivery.kind == "ping":
         return "ping", "the webhook reaches Enclii"
-    if delivery.kind not in {"push", "sweep", "deploy"}:
+    if delivery.kind not in {"push", "sweep", *CHOSEN}:
         return f"ignored_{delivery.kind}", f"{delivery.kind} deliveries start nothing"
     if names.branch(delivery.ref) is None:
         return "not_a_branch", f"{delivery.ref} is not a branch"
