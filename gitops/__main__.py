@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from pipeline.errors import EncliiError
 from pipeline.keys import load_or_make, load_public
 from pipeline.main import Process, in_background, main, room
 from pipeline.records import Deployment, Release, Repository
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from gitops.gate import Gate
     from gitops.layout import Place
     from pipeline.mirror import Mirror
+
+log = logging.getLogger(__name__)
 
 USER = "enclii"
 KEY_WAIT = 60.0
@@ -48,16 +52,19 @@ async def committer(process: Process) -> None:
     repo = ConfigRepo(room(told, "committer") / "config.git", told.config_url, branch=told.config_branch, login=login)
     async with Registry(told.registry, plain_http=told.registry_plain_http) as images:
         gate = await gate_of(process, images)
-        ancestry = Ancestry(process)
+        sources = Sources(process)
         key = load_or_make(told.below_home(told.verifier_key))
-        permit = Permit(process.store, images, gate, key, told.verifier_id, ancestry.on_branch)
-        ports = Ports(gate=gate.release, permit=permit, is_descendant=ancestry.is_descendant, resumes=resumes)
+        permit = Permit(process.store, images, gate, key, told.verifier_id, sources.on_branch)
+        ports = Ports(
+            gate=gate.release, permit=permit, is_descendant=sources.is_descendant, resumes=resumes,
+            spec_of=sources.spec_of,
+        )  # fmt: skip
         writer = Committer(repo, process.store, ports=ports, history=history)
         await commit_forever(writer, process.store, process.stopping)
 
 
-class Ancestry:
-    """How two commits of a registered repository stand to each other, by mirrors of the committer's own."""
+class Sources:
+    """What the committer asks of registered repositories, by mirrors of its own."""
 
     def __init__(self, process: Process) -> None:
         from pipeline.mirrors import Mirrors
@@ -82,6 +89,20 @@ class Ancestry:
         if head is None or head == sha:
             return None if head is None else True
         return await self.is_descendant(repository, head, sha)
+
+    async def spec_of(self, repository: Repository, sha: str, service: str) -> bytes | None:
+        """The service as that commit has it, as JSON; None when the commit or the service cannot be read."""
+        from pipeline.services import services_of
+
+        try:
+            mirror = await self._mirrors.of(repository)
+            if not await asyncio.to_thread(mirror.has, sha):
+                await mirror.fetch_commit(sha)
+            found = await asyncio.to_thread(services_of, mirror, sha, repository.name)
+        except EncliiError as error:
+            log.warning("%s at %s cannot be read any more: %s", repository.id, sha[:12], error)
+            return None
+        return next((msgspec.json.encode(one) for one in found.services if one.name == service), None)
 
     async def _mirror(self, repository: str) -> Mirror | None:
         found = await self._process.store.get(Repository, repository)

@@ -37,6 +37,8 @@ class Absorbed:
 
     units: list[Unit] = field(default_factory=list)
     follow_ups: dict[Place, FollowUp] = field(default_factory=dict)
+    deployed: list[tuple[Commit, Place]] = field(default_factory=list)
+    """Enclii's own commits, by the places that they speak of."""
 
 
 async def absorb(session: Session) -> Absorbed:
@@ -63,6 +65,7 @@ async def _commit(session: Session, found: Absorbed, commit: Commit, before: str
     for place, own in sets.expanded(commit):
         session.done.add((own.trailers["Intent"], place))
         found.follow_ups.pop(place, None)
+        found.deployed.append((own, place))
         found.units.append(await _own(session, own, place))
     for path, new in changed:
         if path.endswith("/" + PROJECT_FILE):
@@ -77,6 +80,7 @@ async def _leap(session: Session, found: Absorbed, tip: str, since: str) -> None
         session.done.add((commit.trailers["Intent"], None))
         for here, own in sets.expanded(commit):
             session.done.add((own.trailers["Intent"], here))
+            found.deployed.append((own, here))
             found.units.append(await _own(session, own, here))
     commit = _stand_in(await asyncio.to_thread(session.repo.commit, tip))
     for path, new in (await _all_at(session, tip)).items():

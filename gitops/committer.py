@@ -15,6 +15,7 @@ from gitops.absorb import Absorbed, absorb
 from gitops.configrepo import ConfigRepo
 from gitops.ports import Ports
 from gitops.recording import chunks, joined
+from gitops.recovery import recovered
 from gitops.requests import follow_up, fulfil
 from gitops.session import History, Session
 from gitops.verdicts import Gates
@@ -99,6 +100,8 @@ class Committer:
         before = session.tip
         absorbed = await absorb(session)
         await self._follow_ups(session, absorbed, ports)
+        # First of all: once a project is known its pushes are planned, and their releases need the numbers.
+        absorbed.units[:0] = await recovered(session, absorbed.deployed, ports.spec_of)
         if session.since != session.tip or absorbed.units:
             absorbed.units.append(session.tip_unit())
         assert before or not absorbed.units

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from gitops.order import IsDescendant
 from gitops.policyfile import Policy
-from pipeline.records import Release, Verdict
+from pipeline.records import Release, Repository, Verdict
 
 Gate = Callable[[Release], Awaitable[Verdict]]
 """Verifies a release; raises Refused or Unavailable."""
@@ -16,6 +16,13 @@ Permit = Callable[[Release, Policy, str], Awaitable[str]]
 """Judges a verified release by a policy, for a branch; the digest of the signed summary. Raises as the gate does."""
 Resumes = Callable[[Release], Awaitable[frozenset[str]]]
 """The environments whose hold the release's own commit takes away by its trailer."""
+SpecOf = Callable[[Repository, str, str], Awaitable[bytes | None]]
+"""A service by its name, at a commit of a repository, as JSON; None when it cannot be read."""
+
+
+async def unreadable(_: Repository, __: str, ___: str) -> bytes | None:
+    """No source can be read."""
+    return None
 
 
 class Clearance(NamedTuple):
@@ -33,3 +40,4 @@ class Ports:
     permit: Permit
     is_descendant: IsDescendant
     resumes: Resumes
+    spec_of: SpecOf = unreadable

@@ -195,6 +195,8 @@ class Session:
         unit = Unit()
         waited = await self.target(place)
         if (new := derived.deployment) is not None and (fresh or await self.get(Deployment, new.id) is None):
+            if not fresh and (passed := self._overlay.made.get(place)):
+                unit.add(await self._ended(passed[-1].id, "replaced"))
             unit.changes.append(Change(new, 0))
             self._overlay.records[new.subject] = new
             self._overlay.seqs.pop(new.subject, None)
