@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -33,6 +34,21 @@ class Desired:
             files = await asyncio.to_thread(self._files, deployment)
         return wanted_from(deployment, files)
 
+    async def includes(self, revision: str, commit: str) -> bool:
+        """True when ``revision`` of the config repository is ``commit`` or comes after it; false when it is unknown.
+
+        Raises Unavailable when git does not answer.
+        """
+        if revision == commit:
+            return True
+        async with self._lock:
+            return await asyncio.to_thread(self._includes, revision, commit)
+
+    def _includes(self, revision: str, commit: str) -> bool:
+        if not (self._repo.has(revision) and self._repo.has(commit)):
+            self._repo.fetch()
+        return self._repo.has(revision) and self._repo.has(commit) and self._repo.reaches(revision, commit)
+
     def _files(self, deployment: Deployment) -> dict[str, bytes]:
         if not self._repo.has(deployment.config_commit):
             self._repo.fetch()
@@ -49,7 +65,7 @@ def wanted_from(deployment: Deployment, files: Mapping[str, bytes]) -> Wanted:
     version = deployment.release.rpartition(".")[2] or "none"
     plain = Wanted(ref, deployment.id, version, deployment.image, documents)
     workload = translate(plain)
-    return Wanted(ref, deployment.id, version, deployment.image, documents, workload.health, workload.port)
+    return replace(plain, health=workload.health, port=workload.port, revision=deployment.config_commit)
 
 
 def _documents(name: str, data: bytes) -> list[dict[str, Any]]:

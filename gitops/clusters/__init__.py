@@ -43,6 +43,8 @@ class Wanted:
     namespace: str = ""
     """Where a cluster that has namespaces puts it; empty: after project and environment."""
     drift: DriftPolicy = "heal"
+    revision: str = ""
+    """The commit of the config repository that it is read from."""
 
     @property
     def digest(self) -> str:

@@ -250,6 +250,10 @@ class View:
             known = next((one.metadata.annotations.get(PREFIX + "deployment", "") for one in deployment.values()), "")
             self._wake(ref, known)
 
+    def wake(self, ref: ServiceRef) -> None:
+        """Something else that says whether the service is live has changed."""
+        self._wake(ref, "")
+
     def _wake(self, ref: ServiceRef, deployment: str) -> None:
         event = self._moved.pop(ref, None)
         if event is not None:

@@ -18,13 +18,17 @@ SEARCH_PATH = os.pathsep.join(
 )
 
 KUBECONFIG = Path.home() / ".cache/kit/cluster/admin.kubeconfig"
+ARGO_CD = Path.home() / ".cache/kit/argocd/up"
 
 
 def find(program: str) -> str | None:
     """The program's path, looked for in the virtual environment, on PATH, in /usr/sbin and in the kit.
 
-    ``kubernetes`` is the kit's cluster while it is up: the path of its administrator's kubeconfig.
+    ``kubernetes`` is the kit's cluster while it is up: the path of its administrator's kubeconfig. ``argo-cd`` is the
+    kit's Argo CD on it.
     """
+    if program == "argo-cd":
+        return str(ARGO_CD) if ARGO_CD.is_file() else None
     if program == "kubernetes":
         return str(KUBECONFIG) if (KUBECONFIG.parent / "up").is_file() else None
     return shutil.which(program, path=SEARCH_PATH)

@@ -1,0 +1,143 @@
+"""Argo CD as the tool that syncs: told by its webhook, watched by its Applications, one for each service.
+
+An Application that is missing is made, in the form that ``enclii bootstrap argocd`` writes; one that is there is never
+changed, because it belongs to whoever made it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gitops.clusters import Finding, ServiceRef, Wanted, argocd_state, hints, kube_plan, tool_objects
+from gitops.clusters.argocd_state import Application
+from gitops.clusters.hints import Hints
+from gitops.clusters.kube_api import MERGE, Api
+from gitops.clusters.kube_cache import Cache
+from gitops.clusters.kube_kinds import Kind
+from gitops.clusters.kube_objects import PREFIX
+from gitops.clusters.sync_state import Sync
+from gitops.clusters.tools import LIST_LIMIT, Includes, Wake, unit_of
+from gitops.layout import DEPLOYMENT_FILE
+from gitops.wiring import Source, Unit
+from gitops.wiring import argocd as documents
+from pipeline.errors import NotFound, Refused, Unavailable
+
+KIND = Kind(documents.GROUP, "Application", "applications")
+REFRESH = {"metadata": {"annotations": {"argocd.argoproj.io/refresh": "normal"}}}
+
+
+@dataclass(frozen=True)
+class Access:
+    """How Argo CD is told: ``webhook`` is its ``/api/webhook``, the file has the secret that it shares with us.
+
+    Without a webhook the Application is annotated instead. ``applicationset`` is the webhook of the ApplicationSet
+    controller, which has one of its own; ``makes`` is false where that one, or a person, makes the Applications.
+    """
+
+    webhook: str = ""
+    secret_file: Path | None = None
+    applicationset: str = ""
+    makes: bool = True
+
+
+class ArgoCD:
+    """A Tool."""
+
+    def __init__(
+        self, access: Access, site: documents.Site, source: Source, *, includes: Includes, instance: str,
+        pod_security: str = "restricted",
+    ) -> None:  # fmt: skip
+        self._access, self._site, self._source = access, site, source
+        self._includes, self._instance, self._pod_security = includes, instance, pod_security
+        self._hints = Hints(self._send)
+
+    async def open(self, api: Api, wake: Wake) -> None:
+        self._api = api
+
+        def changed(old: Application | None, new: Application | None) -> None:
+            for one in (old, new):
+                if one is not None and (ref := kube_plan.ref_of(one.metadata.labels)) is not None:
+                    wake(ref)
+
+        path = KIND.collection(self._site.namespace)
+        self._apps = Cache(api, path, Application, changed, selector=f"{PREFIX}service")
+        self._task = asyncio.create_task(self._apps.run())
+
+    async def close(self) -> None:
+        await self._hints.settled()
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def ready(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LIST_LIMIT):
+                await self._apps.listed.wait()
+        if not self._apps.fresh:
+            why = self._apps.problem.message if self._apps.problem else "no answer"
+            raise Unavailable(f"Argo CD's Applications cannot be read: {why}", reason="sync_tool_away", delay=5.0)
+
+    async def tell(self, wanted: Wanted) -> None:
+        unit = unit_of(wanted.ref, kube_plan.namespace_of(wanted))
+        app = self._app(unit)
+        if app is not None:
+            self._check_path(app, unit)
+        elif self._access.makes:
+            await tool_objects.ensure_namespace(
+                self._api, unit.namespace, pod_security=self._pod_security, instance=self._instance
+            )
+            await tool_objects.create(self._api, KIND, documents.application(unit, self._site, self._source))
+        self._hints.tell(wanted.revision, [f"{unit.place.path}/{DEPLOYMENT_FILE}"])
+
+    async def sync(self, wanted: Wanted) -> Sync:
+        app = self._app(unit_of(wanted.ref))
+        reached = {one for one in argocd_state.revisions(app) if await self._includes(one, wanted.revision)}
+        return argocd_state.sync_of(app, reached.__contains__)
+
+    async def remove(self, ref: ServiceRef) -> bool:
+        app = self._app(unit_of(ref))
+        if app is None:
+            return True
+        if not self._access.makes:
+            self._hints.tell("", [f"{unit_of(ref).place.path}/{DEPLOYMENT_FILE}"])
+        elif not app.metadata.deletion_timestamp:
+            self._check_path(app, unit_of(ref))
+            await tool_objects.delete(self._api, KIND, self._site.namespace, app.metadata.name)
+        return False
+
+    def check(self) -> list[Finding]:
+        if self._hints.problem is not None:
+            return [Finding("warning", "Argo CD", self._hints.problem.message)]
+        if not self._access.webhook:
+            return [Finding("ok", "Argo CD", "is told by annotations; with `url` and a secret its webhook is used")]
+        return [Finding("ok", "Argo CD", "its webhook takes our hints")]
+
+    def _app(self, unit: Unit) -> Application | None:
+        return self._apps.get(self._site.namespace, unit.name)
+
+    def _check_path(self, app: Application, unit: Unit) -> None:
+        if app.spec is None or app.spec.path != unit.place.path:
+            raise Refused(
+                f"the Application {app.metadata.name} is of another directory than {unit.place.path}: rename or delete"
+                " it",
+                reason="not_ours",
+            )
+
+    async def _send(self, revision: str, paths: Sequence[str]) -> None:
+        if not self._access.webhook or self._access.secret_file is None:
+            await asyncio.gather(*(self._annotate(path) for path in paths))
+            return
+        key = await hints.key_from(self._access.secret_file)
+        signed = hints.argocd(self._source, revision, paths, key)
+        urls = [url for url in (self._access.webhook, self._access.applicationset) if url]
+        await asyncio.gather(*(hints.post(url, signed) for url in urls))
+
+    async def _annotate(self, path: str) -> None:
+        project, environment, service, _ = path.split("/")
+        name = unit_of(ServiceRef(project, environment, service)).name
+        target = KIND.object(self._site.namespace, name)
+        with contextlib.suppress(NotFound):
+            await self._api.call("PATCH", target, None, REFRESH, doing=f"refresh {name}", content=MERGE)

@@ -1,0 +1,37 @@
+"""The few objects that Enclii makes for another tool: the namespace of an environment, and the tool's own unit."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from gitops import wiring
+from gitops.clusters.kube_api import APPLY, Api
+from gitops.clusters.kube_kinds import NAMESPACE, Kind
+from gitops.clusters.kube_objects import MANAGER
+from pipeline.errors import Conflict, NotFound
+
+
+async def ensure_namespace(api: Api, name: str, *, pod_security: str, instance: str) -> None:
+    """Make the namespace unless it is there: what people say of theirs stays."""
+    path = NAMESPACE.object("", name)
+    try:
+        await api.get(path, doing=f"look at the namespace {name}")
+    except NotFound:
+        document = wiring.namespace(name, pod_security=pod_security, instance=instance)
+        query = {"fieldManager": MANAGER, "force": "true"}
+        await api.call("PATCH", path, query, document, doing=f"make the namespace {name}", content=APPLY)
+
+
+async def create(api: Api, kind: Kind, document: wiring.Document) -> None:
+    """Make an object; somebody who was faster has made the same."""
+    metadata: Any = document["metadata"]
+    path, query = kind.collection(metadata["namespace"]), {"fieldManager": MANAGER}
+    with contextlib.suppress(Conflict):
+        await api.call("POST", path, query, document, doing=f"make the {kind.kind} {metadata['name']}")
+
+
+async def delete(api: Api, kind: Kind, namespace: str, name: str) -> None:
+    """Delete an object, if it is there."""
+    with contextlib.suppress(NotFound):
+        await api.call("DELETE", kind.object(namespace, name), doing=f"delete the {kind.kind} {name}")
