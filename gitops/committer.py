@@ -61,7 +61,6 @@ class Committer:
         async with self._turn:
             gates = Gates(self._ports.gate)
             ports = replace(self._ports, gate=gates)
-            await gates.warm(self._store, events)
             try:
                 return await self._until_pushed(events, ports, gates)
             except Retryable as error:
@@ -84,7 +83,13 @@ class Committer:
 
     async def _attempt(self, events: Sequence[Event], ports: Ports, gates: Gates) -> list[Result]:
         stored = await self._store.get(ConfigTip, "main")
-        tip = await asyncio.to_thread(self._repo.fetch)
+        if stored is not None and all(_known_move(event, stored.record) for event in events):
+            return [Result(event) for event in events]
+        fetching = asyncio.create_task(asyncio.to_thread(self._repo.fetch))
+        try:
+            await gates.warm(self._store, events)
+        finally:
+            tip = await fetching  # also on the way out: the mirror belongs to one thread at a time
         if not tip and stored is not None:
             raise Unavailable("the config branch is gone; push it again or restore it", reason="config_branch_gone")
         session = Session(self._repo, self._store, self._history, tip=tip, stored=stored)
@@ -129,3 +134,8 @@ class Committer:
         if session.tip != tip:
             unit.add(session.tip_unit())
         return Result(event, unit.step())
+
+
+def _known_move(event: Event, tip: ConfigTip) -> bool:
+    """The hint of a move that is recorded already, as most are: the committer's own."""
+    return isinstance(event, ConfigMoved) and event.commit == tip.commit

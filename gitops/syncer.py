@@ -128,11 +128,10 @@ class Syncer:
         await self._switch(ref, found, wanted, live)
 
     async def _bring_up(self, found: Stored[Deployment], wanted: Wanted) -> Stored[Deployment]:
-        health = await self.cluster.healthy(wanted)
-        if health.status == "healthy":
-            return found
         if found.record.status == "pending":
             found = await self._mark(found, "progressing")
+        elif (await self.cluster.healthy(wanted)).status == "healthy":
+            return found
         await self.cluster.start(wanted)
         await self.cluster.wait_healthy(wanted, timeout=self.deploy_timeout)
         return found
@@ -150,8 +149,8 @@ class Syncer:
 
     async def _look(self, wanted: Wanted, live: Stored[Live] | None, *, point: bool) -> Stored[Live]:
         """Measure, route to what is proven, and record it when it changed."""
-        health = await self.cluster.healthy(wanted)
-        seen = [one for one in await self.cluster.observe(wanted.ref) if one.deployment == wanted.deployment]
+        health, there = await asyncio.gather(self.cluster.healthy(wanted), self.cluster.observe(wanted.ref))
+        seen = [one for one in there if one.deployment == wanted.deployment]
         workload = translate(wanted)
         now_live = live_from(
             wanted, seen[0] if seen else None, health, desired=workload.replicas, previous=live.record if live else None

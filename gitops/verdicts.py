@@ -34,7 +34,7 @@ class Gates:
     async def warm(self, store: Store, events: Sequence[Event]) -> None:
         """Ask for every release that ``events`` name, several at a time."""
         wanted = {event.release for event in events if isinstance(event, ReleaseReady | DeployRequested)}
-        await asyncio.gather(*(self._warm(store, release) for release in wanted if release))
+        await asyncio.gather(*(self._warm(store, release) for release in wanted - {"", *self._answers}))
 
     async def _warm(self, store: Store, release: str) -> None:
         async with self._slots:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
 from collections.abc import AsyncIterator, Mapping, MutableMapping
 from dataclasses import dataclass
@@ -114,9 +115,11 @@ class GitHost:
                 await backend.serve(self._environment(request, push=""), receive, send, self._limits)
                 return
             by_committer = request.caller.role == "config"
-            push = PushInFlight(request.repository, request.caller.actor, by_committer=by_committer)
+            push = PushInFlight(request.repository, request.caller.actor)
             async with self._hooks.letting_in(push):
                 await backend.serve(self._environment(request, push=push.id), receive, send, self._limits)
+                if by_committer:
+                    await self._hooks.committed(push)
 
     @contextlib.asynccontextmanager
     async def _place(self) -> AsyncIterator[None]:
@@ -132,7 +135,9 @@ class GitHost:
     def _environment(self, request: Request, *, push: str) -> dict[str, str]:
         """All that the backend, git and the hooks see: CGI's words, our configuration, and nothing inherited."""
         path = f"/{request.repository.project}/{request.repository.name}.git/{request.endpoint}"
-        found = git_environment({**self._config, "core.hooksPath": str(self._state / "hooks")})
+        # Nothing is asked of the committer, who has to be quick: what it pushed is looked up afterwards.
+        hooks = os.devnull if request.caller.role == "config" else str(self._state / "hooks")
+        found = git_environment({**self._config, "core.hooksPath": hooks})
         found |= {"GIT_PROJECT_ROOT": str(self.repositories.root), "GIT_HTTP_EXPORT_ALL": "1", "PATH_INFO": path}
         found |= {"REMOTE_USER": request.caller.actor, "REQUEST_METHOD": "POST"}
         found |= {"ENCLII_HOOK_SOCKET": str(self._socket), "ENCLII_PUSH": push}

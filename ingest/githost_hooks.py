@@ -58,7 +58,6 @@ class PushInFlight:
 
     repository: RepositoryName
     actor: str
-    by_committer: bool = False
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     intents: dict[str, Push] = field(default_factory=dict)
     announced: bool = False
@@ -147,6 +146,16 @@ class HookHandler:
             await push.turns.aclose()
             if (push.intents or push.repository.is_config) and not push.announced:
                 self._late.set()
+
+    async def committed(self, push: PushInFlight) -> None:
+        """Publish where the config branch stands after a push of the committer's, which has no hooks."""
+        try:
+            tip = (await self._repositories.refs(push.repository)).get(CONFIG_REF)
+            if tip is not None:
+                await self._announcer.store.publish(ConfigMoved(id=tip, at=now(), commit=tip, by="committer"))
+            push.announced = True
+        except Retryable as error:
+            log.warning("the committer's push is not announced yet: %s", error.message)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -275,10 +284,6 @@ class HookHandler:
         if tip is None:
             return []
         store = self._announcer.store
-        if push.by_committer:
-            await store.publish(ConfigMoved(id=tip, at=now(), commit=tip, by="committer"))
-            push.announced = True
-            return []
         # A force push may go back to a commit that was announced long ago: that, too, is news.
         if not await store.publish(ConfigMoved(id=tip, at=now(), commit=tip)):
             await store.publish(ConfigMoved(id=f"{tip}/{push.id}", at=now(), commit=tip))

@@ -89,11 +89,13 @@ class Podman:
 
     async def start(self, wanted: Wanted) -> None:
         workload = subset.translate(wanted)
-        await self._pull(wanted.image)
-        await self._ensure_network(wanted.ref)
-        await self._check_secrets(wanted, workload)
+        async with _all_or_first_error() as group:
+            listed = group.create_task(self._list(wanted.ref))
+            group.create_task(self._pull(wanted.image))
+            group.create_task(self._ensure_network(wanted.ref))
+            group.create_task(self._check_secrets(wanted, workload))
         limits = await self._limits_work() if workload.resources else False
-        there = {self._number(item): item for item in await self._list(wanted.ref) if self._is(item, wanted)}
+        there = {self._number(item): item for item in listed.result() if self._is(item, wanted)}
         if workload.job is not None and not there:
             await podman_release.run_once(self._calls, self._instance, wanted, workload.job, limits=limits)
         async with _all_or_first_error() as group:
@@ -228,13 +230,15 @@ class Podman:
         if there and there["State"] in ("exited", "stopped") and await self._calls.holds(commands.start(there["Id"])):
             return
         name = commands.pod_name(self._instance, wanted.ref, wanted.deployment, number)
-        for attempt in range(PORT_TRIES):
+        if there:
             await self._clear(name, workload.container)
+        for attempt in range(PORT_TRIES):
             try:
                 await self._play(wanted, workload, number, name, limits=limits)
             except CommandFailed as error:
                 await self._clear(name, workload.container)
-                if not commands.port_taken(error) or attempt == PORT_TRIES - 1:
+                again = commands.port_taken(error) or commands.name_taken(error)
+                if not again or attempt == PORT_TRIES - 1:
                     raise commands.fault(error, f"start {wanted.ref} {wanted.release}") from error
             except CommandTimeout as error:
                 raise commands.fault(error, f"start {wanted.ref} {wanted.release}") from error

@@ -20,6 +20,7 @@ PREFIX = "enclii.dev/"
 SCOPE = ("instance", "project", "environment", "service")
 MISSING_IMAGE = ("manifest unknown", "name unknown", "not found", "no such image", "image not known")
 NO_PROGRAM = ("executable file not found", "no such file or directory: oci", "exec format error")
+LEFT = ("is in use: pod already exists", "that name is already in use")
 TAKEN = ("cannot listen on the tcp port", "address already in use")
 
 
@@ -202,6 +203,11 @@ def _any(text: str, needles: Iterable[str]) -> bool:
 
 def port_taken(error: CommandFailed) -> bool:
     return _any(error.stderr.decode("utf-8", "replace").lower(), TAKEN)
+
+
+def name_taken(error: CommandFailed) -> bool:
+    """A play that was killed left a pod that never ran, or a container that only the storage knows."""
+    return _any(error.stderr.decode("utf-8", "replace").lower(), LEFT)
 
 
 def fault(error: CommandFailed | CommandTimeout, doing: str) -> EncliiError:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from pipeline.errors import Unavailable
 from pipeline.events import (
+    ConfigMoved,
     DeployRequested,
     HoldRequested,
     ResumeRequested,
@@ -230,5 +231,18 @@ def test_a_rollback_with_nothing_to_go_back_to_is_refused(tmp_path: Path) -> Non
         await world.deployed(1)
         await world.do(rollback())
         assert (await world.decision("c-1")).reason == "nothing_to_roll_back_to"
+
+    told(tmp_path, story)
+
+
+def test_the_hint_of_its_own_move_needs_no_repository(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        await world.do(await world.release(1))
+        head = (await world.target()).config_commit
+        world.committer = world.committer_of("git://127.0.0.1:1/config.git")
+        (known,) = await world.do(ConfigMoved(id="own", commit=head, by="committer"))
+        (other,) = await world.do(ConfigMoved(id="other", commit=sha_of(9)))
+        assert known.error is None
+        assert isinstance(other.error, Unavailable)
 
     told(tmp_path, story)

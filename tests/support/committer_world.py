@@ -60,7 +60,10 @@ class World:
         self.committer = self.new_committer()
 
     def new_committer(self, mirror: str = "mirror") -> Committer:
-        repo = ConfigRepo(self.tmp / mirror, self.url)
+        return self.committer_of(self.url, mirror)
+
+    def committer_of(self, url: str, mirror: str = "mirror") -> Committer:
+        repo = ConfigRepo(self.tmp / mirror, url)
         ports = Ports(gate=self.gate, permit=self.permit, is_descendant=self.is_descendant, resumes=self.resumes)
         return Committer(repo, self.store, ports=ports, history=self.history)
 
