@@ -183,11 +183,11 @@ async def settle_parked(store: Store, wanted: str, *, retry: bool) -> None:
     The event goes first and the mark second: dying in between repeats the event, which is harmless.
     """
     found = await store.get(Parked, wanted)
-    if found is None or found.record.reason in queries.CLOSED:
+    if found is None or found.record.state != "parked":
         raise NotFound(f"nothing is parked as {wanted[:60]!r}", reason="no_such_parked")
     if retry:
         await _send_again(store, found.record.subject_parked)
-    closed = msgspec.structs.replace(found.record, reason="retried" if retry else "dropped")
+    closed = msgspec.structs.replace(found.record, state="retried" if retry else "dropped")
     with contextlib.suppress(Conflict):  # it was parked again meanwhile: that is the newer truth
         await store.commit(Step((Change(closed, found.seq),)))
 

@@ -33,7 +33,6 @@ from pipeline.records import (
 from pipeline.servicefile import ServiceSpec
 
 Value = dict[str, Any]
-CLOSED: Final = frozenset({"retried", "dropped"})  # what a person did with a parked event; it waits no more
 SHORTEST_SHA: Final = 4
 SETTLING: Final = 10.0
 BUSY_JOBS: Final = frozenset({"queued", "building", "signing", "committing"})
@@ -329,7 +328,7 @@ def _just_deployed(job: Job) -> bool:
 
 def parked(db: Projection) -> Value:
     """The events that wait for a person."""
-    return {"parked": [plain(one) for one in db.find(Parked) if one.reason not in CLOSED]}
+    return {"parked": [plain(one) for one in db.find(Parked) if one.state == "parked"]}
 
 
 def release_named(project: str, service: str, version: str) -> str:

@@ -17,7 +17,7 @@ from gitops.intents import Cause, Situation
 from gitops.layout import Place, place, place_of, project_file
 from gitops.ports import Ports
 from gitops.session import Session, Unit
-from gitops.writing import command_decision, commit_draft, ordered, release_decision
+from gitops.writing import commit_draft, done_without_commit, linked, ordered, refused_command, release_decision
 from pipeline import names
 from pipeline.errors import Invalid, NotFound, Permanent, Refused
 from pipeline.events import (
@@ -139,7 +139,7 @@ async def _command(session: Session, event: Command, ports: Ports) -> Unit:
     found = [here for name in services if (here := place_of(f"{folder}/{name}")) is not None]
     if not found:
         nothing = NotFound(f"{event.project} has nothing in {event.environment}", reason="nothing_deployed")
-        return Unit([session.put(command_decision(event, event.id, nothing))])
+        return Unit([session.put(refused_command(event, event.id, nothing))])
     for here in found:
         identity = f"{event.id}/{here.service}"
         doing = _single(session, event, identity, here.service, ports)
@@ -155,7 +155,7 @@ async def _decided(
         return await doing
     except Permanent as error:
         session.rewind(mark)
-        return Unit([session.put(command_decision(event, identity or event.id, error, service))])
+        return Unit([session.put(refused_command(event, identity or event.id, error, service))])
 
 
 async def _single(session: Session, event: Command, identity: str, service: str, ports: Ports) -> Unit:
@@ -238,7 +238,8 @@ async def _resume(session: Session, here: Place, cause: Cause, ports: Ports) -> 
             note = f"; {waiting} was not deployed: {error.message}"
     if situation.hold is None:
         cleared = replace(situation.deployed(), held_release="")
-        return Unit([session.put(cleared)])
+        said = done_without_commit(here, cause, reason="resumed", message=f"{here} is not held any more{note}")
+        return Unit([session.put(cleared), session.put(said)])
     unit = await commit_draft(session, here, intents.resume(situation, cause=cause))
     return _noted(session, unit, here, note)
 
@@ -273,7 +274,7 @@ async def _link(session: Session, event: LinkRequested) -> Unit:
     data = await asyncio.to_thread(session.repo.read, session.tip, path) if session.tip else None
     cause = Cause(event.id, "link", event.actor, now(), trace=event.trace)
     draft = intents.link(event, data, cause=cause)
-    said = command_decision(event, event.id, None)
+    said = linked(event)
     if draft is None:
         return Unit([session.put(said)])
     commit, *_ = await session.write(draft)

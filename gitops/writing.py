@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gitops import derive, history, order
 from gitops.edits import Draft
-from gitops.intents import Situation
+from gitops.intents import Cause, Situation
 from gitops.layout import Place
 from gitops.ports import Ports
 from gitops.session import Session, Unit
@@ -53,17 +53,15 @@ def release_decision(
     )
 
 
-def command_decision(
-    event: Command | LinkRequested, identity: str, error: Permanent | None, service: str = ""
-) -> Decision:
-    """How a command ended; with no error it was a link."""
+def refused_command(event: Command | LinkRequested, identity: str, error: Permanent, service: str = "") -> Decision:
+    """That a command was refused, and why; one that was obeyed is told by the commit that it made."""
     command = event if isinstance(event, Command) else None
     return Decision(
         id=identity,
         about="command",
-        outcome="refused" if error else "accepted",
-        reason=error.reason if error else "linked",
-        message=error.message if error else f"{getattr(event, 'name', '')} is linked to {event.project}",
+        outcome="refused",
+        reason=error.reason,
+        message=error.message,
         project=event.project,
         environment=command.environment if command else "",
         service=service or (command.service if command else ""),
@@ -71,3 +69,20 @@ def command_decision(
         actor=event.actor,
         at=now(),
     )
+
+
+def linked(event: LinkRequested) -> Decision:
+    """That a repository belongs to its project, by a commit of now or of before."""
+    return Decision(
+        id=event.id, about="command", outcome="accepted", reason="linked",
+        message=f"{event.name} is linked to {event.project}", project=event.project, repository=event.repository,
+        actor=event.actor, at=now(),
+    )  # fmt: skip
+
+
+def done_without_commit(here: Place, cause: Cause, *, reason: str, message: str) -> Decision:
+    """That what was asked for is so, though git had nothing to change."""
+    return Decision(
+        id=cause.intent, about="command", outcome="accepted", reason=reason, message=message, project=here.project,
+        environment=here.environment, service=here.service, actor=cause.actor, at=now(),
+    )  # fmt: skip

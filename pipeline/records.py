@@ -303,7 +303,7 @@ class ConfigTip(Record, frozen=True, kw_only=True):
 
 
 class Parked(Record, frozen=True, kw_only=True):
-    """An event that failed for good in a consumer; waits for retry or drop by a person."""
+    """An event that failed for good in a consumer; waits for retry or drop by a person, and ``state`` says which."""
 
     kind: ClassVar[str] = "parked"
     id: str
@@ -314,6 +314,7 @@ class Parked(Record, frozen=True, kw_only=True):
     message: str
     attempts: int
     at: str
+    state: Literal["parked", "retried", "dropped"] = "parked"
 
     @property
     def key(self) -> tuple[str, ...]:

@@ -300,6 +300,9 @@ def test_a_parked_event_that_is_retried_is_published_again(tmp_path: Path) -> No
         assert after is not None
         assert after.seq > before.seq
         assert (after.data, after.headers["ce-type"]) == (before.data, before.headers["ce-type"])
+        settled = await console.store.get(Parked, "p-1")
+        assert settled is not None
+        assert (settled.record.state, settled.record.reason) == ("retried", "boom")
 
     with_console(tmp_path, story)
 

@@ -14,9 +14,9 @@ from pipeline.events import (
     HoldRequested,
     ResumeRequested,
 )
-from pipeline.records import ConfigTip, Project, Release, Repository
+from pipeline.records import ConfigTip, Project, Release, Repository, Target
 from pipeline.store import Change, Step
-from tests.support.committer_world import World, image_of, rollback, sha_of, told
+from tests.support.committer_world import WEB, World, image_of, rollback, sha_of, told
 
 
 def test_a_link_writes_the_project_file_and_its_records(tmp_path: Path) -> None:
@@ -26,7 +26,8 @@ def test_a_link_writes_the_project_file_and_its_records(tmp_path: Path) -> None:
         assert project is not None
         assert repository is not None
         assert [(one.name, one.branch) for one in project.record.environments] == [("production", "main")]
-        assert (await world.decision("link-1")).reason == "linked"
+        said = await world.decision("link-1")
+        assert (said.reason, said.message) == ("linked", "shop is linked to shop")
         assert world.files() == ["shop/project.yaml"]
 
     told(tmp_path, story)
@@ -197,6 +198,21 @@ def test_a_held_service_lets_releases_wait_and_a_resume_deploys_the_newest(tmp_p
         target = await world.target()
         assert (target.release, target.held, target.held_release) == ("shop.web.v4", False, "")
         assert "shop/production/web/hold.yaml" not in world.files()
+
+    told(tmp_path, story)
+
+
+def test_a_resume_with_nothing_left_to_commit_is_decided_too(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        await world.do(await world.release(1))
+        stored = await world.store.get(Target, *WEB)
+        assert stored is not None
+        waits = replace(stored.record, held_release="shop.web.v9")
+        await world.store.commit(Step((Change(waits, stored.seq),)))
+        await world.do(ResumeRequested(id="resume-1", project=WEB[0], environment=WEB[1], service=WEB[2]))
+        said = await world.decision("resume-1")
+        assert (said.outcome, said.reason) == ("accepted", "resumed")
+        assert "v9 was not deployed" in said.message
 
     told(tmp_path, story)
 
