@@ -6,19 +6,24 @@ Own commits without records are those of a process that died between push and re
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal
 
-from gitops import derive, history, projectfile, sets, snapshot
+from gitops import adopted, derive, elsewhere, history, projectfile, sets, snapshot
 from gitops.derive import Derived
 from gitops.edits import Commit
 from gitops.hold import parse as parse_hold
 from gitops.layout import HOLD_FILE, PROJECT_FILE, Place, place_of, project_file
+from gitops.pinning import repository
 from gitops.projectfile import ProjectFile
 from gitops.session import Session, Unit
 from gitops.snapshot import Snapshot
 from pipeline.errors import Invalid
 from pipeline.records import Decision, Release, Target
+
+NONE: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -67,11 +72,37 @@ async def _commit(session: Session, found: Absorbed, commit: Commit, before: str
         found.follow_ups.pop(place, None)
         found.deployed.append((own, place))
         found.units.append(await _own(session, own, place))
+    named = {} if commit.ours else await asyncio.to_thread(elsewhere.touched, session.repo, before, commit.id)
     for path, new in changed:
         if path.endswith("/" + PROJECT_FILE):
             found.units.append(await _project(session, commit, path.partition("/")[0]))
         elif not commit.ours and (other := place_of(path)) is not None:
-            await _foreign(session, found, commit, other, new)
+            await _foreign(session, found, commit, other, new, named.pop(other, NONE))
+    await _elsewhere(session, found, commit, named)
+
+
+async def _elsewhere(session: Session, found: Absorbed, commit: Commit, named: Mapping[Place, frozenset[str]]) -> None:
+    """Services of which only files outside of their own directory differ: what these say of them now."""
+    for place, files in named.items():
+        tree = await asyncio.to_thread(session.repo.tree, commit.id, place.path)
+        before = await session.target(place)
+        if before is None or tree != before.tree or await asyncio.to_thread(_concerns, session, commit, before, files):
+            await _foreign(session, found, commit, place, tree, files)
+
+
+def _concerns(session: Session, commit: Commit, before: Target, files: frozenset[str]) -> bool:
+    """Whether an edit of files elsewhere is one of this service: of its image, or of its own workload.
+
+    Many services may have their images in one file of values; who edits one of them has not edited the others.
+    """
+    place = Place(before.project, before.environment, before.service)
+    try:
+        after = _read(session, commit.id, place, before.tree, before)
+    except Invalid:
+        return True
+    targets = after.people.targets if after.people else ()
+    workload = any(target.kind == "workload" and target.file in files for target in targets)
+    return workload or (bool(before.deployment) and after.image != before.image)
 
 
 async def _leap(session: Session, found: Absorbed, tip: str, since: str) -> None:
@@ -83,13 +114,15 @@ async def _leap(session: Session, found: Absorbed, tip: str, since: str) -> None
             found.deployed.append((own, here))
             found.units.append(await _own(session, own, here))
     commit = _stand_in(await asyncio.to_thread(session.repo.commit, tip))
+    named = await asyncio.to_thread(elsewhere.touched, session.repo, since, tip)
     for path, new in (await _all_at(session, tip)).items():
         if path.endswith("/" + PROJECT_FILE):
             found.units.append(await _project(session, commit, path.partition("/")[0]))
         elif (place := place_of(path)) is not None:
             known = await session.target(place)
             if new != (known.tree if known else ""):
-                await _foreign(session, found, commit, place, new)
+                await _foreign(session, found, commit, place, new, named.pop(place, NONE))
+    await _elsewhere(session, found, commit, named)
     if not await asyncio.to_thread(session.repo.reaches, tip, since):
         found.units.append(Unit([session.put(_rewritten(commit, since))]))
 
@@ -124,28 +157,44 @@ def _directory(session: Session, commit: str, place: Place) -> tuple[str, bytes 
     return tree, session.repo.read(commit, f"{place.path}/{HOLD_FILE}")
 
 
-async def _foreign(session: Session, found: Absorbed, commit: Commit, place: Place, tree: str) -> None:
+async def _foreign(
+    session: Session, found: Absorbed, commit: Commit, place: Place, tree: str, files: frozenset[str]
+) -> None:
     before = await session.target(place)
+    if before is None and await asyncio.to_thread(session.repo.read, commit.id, project_file(place.project)) is None:
+        return  # a person's directories of the same depth, in nobody's project
     try:
-        after = await asyncio.to_thread(_read, session, tree)
+        after = await asyncio.to_thread(_read, session, commit.id, place, tree, before)
     except Invalid as error:
         decision = derive.unreadable(commit, place, f"{place.path}: {error.message}", error.reason)
         found.units.append(Unit([session.put(decision)]))
         return
-    after = await _checked(session, after)
-    derived, follow_up = await _classified(session, commit, place, before, after)
+    after = await _checked(session, place, after)
+    derived, follow_up = await _classified(session, commit, place, before, after, files)
     found.units.append(await session.apply(derived, place, fresh=False))
     found.follow_ups.pop(place, None)
     if follow_up is not None:
         found.follow_ups[place] = follow_up
 
 
-def _read(session: Session, tree: str) -> Snapshot:
-    return snapshot.read(tree, session.repo.files(tree)) if tree else Snapshot()
+def _read(session: Session, commit: str, place: Place, tree: str, before: Target | None) -> Snapshot:
+    if not tree:
+        return Snapshot()
+    files = session.repo.files(tree)
+    images = repository(before.image) if before else ""
+    people = adopted.read(place.path, files, partial(session.repo.read, commit), repository=images)
+    return snapshot.read(tree, files, people=people)
 
 
-async def _checked(session: Session, after: Snapshot) -> Snapshot:
-    """An image that is not the annotated release's is of no known release, whatever the annotation says."""
+async def _checked(session: Session, place: Place, after: Snapshot) -> Snapshot:
+    """An image that is not the annotated release's is of no known release, whatever the annotation says.
+
+    Where nothing is annotated because the files are a person's, the release is the one that had this image there.
+    """
+    if after.people is not None:
+        deployed = await session.deployments(place)
+        known = next((one for one in reversed(deployed) if one.image == after.image and one.config_commit), None)
+        return replace(after, release=known.release, sha=known.sha) if known else after
     if not after.release:
         return after
     release = await session.get(Release, after.release)
@@ -155,11 +204,15 @@ async def _checked(session: Session, after: Snapshot) -> Snapshot:
 
 
 async def _classified(
-    session: Session, commit: Commit, place: Place, before: Target | None, after: Snapshot
+    session: Session, commit: Commit, place: Place, before: Target | None, after: Snapshot, files: frozenset[str]
 ) -> tuple[Derived, FollowUp | None]:
+    if after.people is not None and (before is None or not before.deployment):
+        # Nothing was deployed by Enclii yet: people go on as they did before it came.
+        return derive.of_foreign(commit, place, kind="nothing", before=before, after=after), None
     deployments = await session.deployments(place) if before is not None and after.tree else []
-    touched = await asyncio.to_thread(_touched, session, before.tree if before else "", after.tree)
+    touched = files | await asyncio.to_thread(_touched, session, before.tree if before else "", after.tree)
     images = {one.image for one in deployments if one.config_commit}
+    images |= {after.people.image} if after.people else set()
     kind = history.classify(before, after, touched=touched, known_images=images)
     derived = derive.of_foreign(commit, place, kind=kind, before=before, after=after)
     if kind == "rollback" and before is not None:

@@ -16,7 +16,20 @@ from pygit2.enums import CredentialType, SortMode
 from gitops import gitcommit, trailers
 from gitops import hold as holds
 from gitops.edits import Commit, Draft, Edit
-from gitops.gittree import BLOB, Directory, directories, entries, listing, subdirectories, subtree, with_changes
+from gitops.gittree import (
+    BLOB,
+    REGULAR,
+    Directory,
+    Holding,
+    changed,
+    directories,
+    entries,
+    holding,
+    listing,
+    subdirectories,
+    subtree,
+    with_changes,
+)
 from gitops.hold import Hold
 from gitops.layout import HOLD_FILE, PROJECT_FILE
 from gitops.objects import Objects
@@ -71,6 +84,7 @@ class ConfigRepo:
         pygit2.settings.enable_fsync_gitdir(True)
         _prepare(path)
         self._objects = Objects(path)
+        self._holding: Holding = {}
         self.directory = path
 
     def fetch(self) -> str:
@@ -123,15 +137,16 @@ class ConfigRepo:
     def write(self, parent: str, drafts: Iterable[Draft]) -> list[tuple[str, str]]:
         """One commit per draft on top of ``parent`` ("" for the first ever), in memory; no ref moves.
 
-        Returns each commit with the new tree id of what it edited, "" when that is gone.
+        Returns each commit with the new tree id of what it edited first, "" when that is gone. Raises what a change
+        of a file raises.
         """
         written: list[tuple[str, str]] = []
         root = self._tree_of(parent)
         for draft in drafts:
-            edit = draft.edit
-            root = with_changes(self._objects, root, edit.path, partial(self._edited, edit))
+            for edit in (draft.edit, *draft.others):
+                root = with_changes(self._objects, root, edit.path, partial(self._edited, edit))
             parent = self._objects.write("commit", gitcommit.encode(draft, tree=root, parent=parent))
-            written.append((parent, subtree(self._objects, root, edit.path)))
+            written.append((parent, subtree(self._objects, root, draft.edit.path)))
         return written
 
     def commits(self, tip: str, since: str) -> list[Commit] | None:
@@ -198,6 +213,29 @@ class ConfigRepo:
         found = self.tree(commit, path)
         return self._data(found) if found else None
 
+    def blob(self, blob: str) -> bytes:
+        """A file's bytes by its blob id."""
+        return self._data(blob)
+
+    def blobs(self, commit: str, folder: str) -> dict[str, bytes]:
+        """The files of one directory by their paths; the file itself when ``folder`` is one."""
+        tree = self.tree(commit, folder) if folder else self._tree_of(commit)
+        found = {f"{folder}/{name}" if folder else name: data for name, data in self.files(tree).items()}
+        alone = self._data(tree) if tree and not found else b""
+        return {folder: alone} if alone else found
+
+    def same(self, one: str, other: str) -> bool:
+        """True when two commits have the same files."""
+        return self._tree_of(one) == self._tree_of(other)
+
+    def changed(self, before: str, after: str) -> set[str]:
+        """The path of every file that differs between two commits."""
+        return set(changed(self._objects, self._tree_of(before), self._tree_of(after)))
+
+    def holding(self, commit: str, name: str) -> dict[str, str]:
+        """Service directory → blob id, of all that have a file ``name``; what did not change is not read again."""
+        return holding(self._objects, self._tree_of(commit), name, self._holding)
+
     def _data(self, blob: str) -> bytes:
         """A file's bytes; nothing for what a person put in a file's place."""
         kind, data = self._objects.read(blob) if blob in self._objects else ("", b"")
@@ -210,6 +248,10 @@ class ConfigRepo:
         kept = {name: entry for name, entry in base.items() if name not in edit.remove}
         for name, data in edit.write.items():
             kept[name] = (self._objects.write("blob", data), BLOB)
+        for name, change in edit.change.items():
+            oid, mode = kept.get(name, ("", BLOB))
+            data = change(self._data(oid) if oid and mode in REGULAR else None)
+            kept[name] = (self._objects.write("blob", data), mode)
         return kept
 
     def _commit_at(self, commit: str) -> bytes:

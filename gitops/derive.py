@@ -33,6 +33,7 @@ _SAYS = {
     "hold": "held",
     "resume": "resumed",
     "destroy": "destroyed",
+    "adopt": "adopted",
     "hold-by-hand": "held_after_revert",
     "link": "linked",
 }

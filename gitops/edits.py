@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from gitops.trailers import one_line
@@ -11,16 +11,22 @@ COMMITTER = ("Enclii", "enclii@localhost")
 AUTHOR_DOMAIN = "users.enclii.invalid"
 
 
+Change = Callable[[bytes | None], bytes]
+"""From a file's bytes, None when it is not there, to its new ones; raises Refused or Invalid."""
+
+
 @dataclass(frozen=True)
 class Edit:
     """What one commit does to one directory or file.
 
-    The directory ``path`` becomes ``base`` (a tree id; None: as it is now) with ``write`` added and ``remove`` gone.
+    The directory ``path``, "" for the root, becomes ``base`` (a tree id; None: as it is now) with ``write`` added,
+    ``remove`` gone and the files in ``change`` changed from what they are when the commit is written.
     """
 
     path: str
     base: str | None = None
     write: Mapping[str, bytes] = field(default_factory=dict)
+    change: Mapping[str, Change] = field(default_factory=dict)
     remove: frozenset[str] = frozenset()
     delete: bool = False
 

@@ -16,13 +16,16 @@ TREE = 0o040000
 BLOB = 0o100644
 REGULAR = frozenset({BLOB, 0o100755, 0o100664})
 DEPTH = 3
+REMEMBERED = 100_000
+Holding = dict[tuple[str, int, str], dict[str, str]]
+"""(tree, depth, file name) → what is below."""
 ESCAPE = "surrogateescape"
 _ENTRY = re.compile(rb"([0-7]+) ([^\0]+)\0(.{20})", re.DOTALL)
 
 
 def with_changes(objects: Objects, root: str, path: str, change: Callable[[Directory], Directory]) -> str:
     """The root tree in which the directory ``path`` is what ``change`` makes of it; an empty directory vanishes."""
-    return _changed(objects, root, path.split("/"), change) or objects.write("tree", b"")
+    return _changed(objects, root, path.split("/") if path else [], change) or objects.write("tree", b"")
 
 
 def _changed(objects: Objects, tree: str, parts: list[str], change: Callable[[Directory], Directory]) -> str:
@@ -98,6 +101,37 @@ def _differing(objects: Objects, old: str, new: str, path: str, files: frozenset
             yield path + name, now_tree
         else:
             yield from _differing(objects, was_tree, now_tree, f"{path}{name}/", files)
+
+
+def changed(objects: Objects, old: str, new: str, path: str = "") -> Iterator[str]:
+    """The path of every file that differs between two trees."""
+    before, after = listing(objects, old), listing(objects, new)
+    for name in {*before, *after}:
+        was, now = before.get(name), after.get(name)
+        if was == now:
+            continue
+        was_tree, now_tree = _if_tree(was), _if_tree(now)
+        if was_tree or now_tree:
+            yield from changed(objects, was_tree, now_tree, f"{path}{name}/")
+        if (was is not None and not was_tree) or (now is not None and not now_tree):
+            yield path + name
+
+
+def holding(objects: Objects, tree: str, name: str, known: Holding, *, depth: int = DEPTH) -> dict[str, str]:
+    """Path → blob id of every file ``name`` that lies ``depth`` directories below, remembered by the trees' ids."""
+    found = known.get((tree, depth, name))
+    if found is None:
+        found = {}
+        for child, (oid, mode) in listing(objects, tree).items():
+            if not depth and child == name and mode in REGULAR:
+                found[""] = oid
+            elif depth and mode == TREE:
+                below = holding(objects, oid, name, known, depth=depth - 1)
+                found |= {f"{child}/{path}".rstrip("/"): blob for path, blob in below.items()}
+        if len(known) >= REMEMBERED:
+            known.clear()
+        known[tree, depth, name] = found
+    return found
 
 
 def _if_tree(entry: tuple[str, int] | None) -> str:

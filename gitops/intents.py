@@ -6,18 +6,19 @@ An intent is drafted again on every new tip; the text of an earlier draft is nev
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import formataddr
 
 from gitops import hold as holds
 from gitops import projectfile, trailers
-from gitops.edits import Draft, Edit, author
+from gitops.adopted import NOTHING, Adopted, Former, deploys, edits, restores
+from gitops.edits import Change, Draft, Edit, author
 from gitops.hold import Hold
-from gitops.layout import HOLD_FILE, PROJECT_FILE, Place
+from gitops.layout import HOLD_FILE, PROJECT_FILE, TARGETS_FILE, Place
 from gitops.ports import Clearance
 from gitops.render import render
 from gitops.rendering.surroundings import Surroundings
-from pipeline.errors import Refused
+from pipeline.errors import Invalid, Refused
 from pipeline.events import LinkRequested
 from pipeline.records import Deployment, Release, Target
 
@@ -44,6 +45,14 @@ class Situation:
     owned: frozenset[str] = frozenset()
     hold: Hold | None = None
     around: Surroundings = field(default_factory=Surroundings)
+    people: Adopted | Invalid | None = None
+    """What of the files belongs to people and is edited, or why that cannot be told."""
+
+    def adopted(self) -> Adopted | None:
+        """What is edited here; None where all is rendered. Raises Invalid."""
+        if isinstance(self.people, Invalid):
+            raise self.people
+        return self.people
 
     def deployed(self) -> Target:
         """What git holds. Raises Refused when that is nothing."""
@@ -61,10 +70,14 @@ def deploy(
     here: Situation, release: Release, *, cause: Cause, clearance: Clearance | None, forced: bool = False
 ) -> Draft:
     """The commit that puts ``release`` there and takes a hold away. Raises Refused."""
-    files = render(release, here.place, here.around)
-    if taken := sorted(name for name in files if name in here.names and name not in here.owned):
+    people = here.adopted()
+    files = render(release, here.place, here.around) if people is None or here.owned else {}
+    if people is not None:
+        files = {name: data for name, data in files.items() if name in here.owned}
+    elif taken := sorted(name for name in files if name in here.names and name not in here.owned):
         raise Refused(
-            f"{', '.join(taken)} has no header of Enclii's and belongs to a person; it is not written over",
+            f"{', '.join(taken)} has no header of Enclii's and belongs to a person; it is not written over. "
+            "`enclii adopt` has it edited instead",
             reason="manifest_not_ours",
         )
     gone = (here.owned - set(files)) | ({HOLD_FILE} if here.hold is not None else set())
@@ -77,24 +90,35 @@ def deploy(
     }
     subject = f"Deploy {here.place.project}/{here.place.service} v{release.number} to {here.place.environment}"
     edit = Edit(here.place.path, write=files, remove=frozenset(gone))
-    return _draft(here.place, edit, subject, cause, extra, reference=_reference(release))
+    changes = deploys(people, release.image, f"v{release.number}") if people is not None else {}
+    return _draft(here.place, edit, subject, cause, extra, reference=_reference(release), changes=changes)
 
 
 def roll_back(
-    here: Situation, to: Deployment, *, tree: str, undone: Iterable[Deployment], cause: Cause, hold: bool
-) -> Draft:
-    """The commit that brings back the directory of an earlier deployment, image and configuration, and holds it."""
+    here: Situation, to: Deployment, *, tree: str, undone: Iterable[Deployment], cause: Cause, hold: bool,
+    former: Former = NOTHING,
+) -> Draft:  # fmt: skip
+    """The commit that brings back the directory of an earlier deployment, image and configuration, and holds it.
+
+    Of files that belong to people it brings back the image, and keeps what they wrote since.
+    """
     current = here.deployed()
     kept = here.hold
     if kept is None and hold:
         kept = Hold(cause.actor, cause.at, trailers.one_line(cause.why), current.release)
     write = {HOLD_FILE: holds.render(kept)} if kept is not None else {}
+    tag = to.release.rpartition(".")[2] or "rolled-back"
+    changes: Mapping[str, Change] = {}
     edit = Edit(here.place.path, base=tree, write=write, remove=frozenset({HOLD_FILE} - set(write)))
+    if (people := here.adopted()) is not None:
+        changes = restores(people, former.people, to.image, tag)
+        write = {**former.owned, **write}
+        edit = Edit(here.place.path, write=write, remove=(here.owned | {HOLD_FILE}) - set(write))
     reverts = " ".join(deployment.config_commit for deployment in undone) or current.config_commit
     extra = {"Release": to.release, "Image": to.image, "Commit": to.sha, "Run": to.run, "Reverts": reverts}
     name = to.release.rpartition(".")[2] or to.image.rpartition("@")[2][:19]
     subject = f"Revert {here.place.project}/{here.place.service} in {here.place.environment} to {name}"
-    return _draft(here.place, edit, subject, cause, extra, reference={"sha": to.sha})
+    return _draft(here.place, edit, subject, cause, extra, reference={"sha": to.sha}, changes=changes)
 
 
 def hold(here: Situation, *, cause: Cause, since: str | None = None) -> Draft:
@@ -111,6 +135,12 @@ def resume(here: Situation, *, cause: Cause) -> Draft:
     """The commit that takes ``hold.yaml`` away and changes nothing else."""
     subject = f"Resume {here.place.project}/{here.place.service} in {here.place.environment}"
     return _draft(here.place, Edit(here.place.path, remove=frozenset({HOLD_FILE})), subject, cause, {"Resumes": "yes"})
+
+
+def adopt(here: Situation, targets: bytes, *, cause: Cause) -> Draft:
+    """The commit that declares which values of a person's files Enclii edits, and changes nothing else."""
+    subject = f"Adopt {here.place.project}/{here.place.service} in {here.place.environment}"
+    return _draft(here.place, Edit(here.place.path, write={TARGETS_FILE: targets}), subject, cause)
 
 
 def destroy(here: Situation, *, cause: Cause) -> Draft:
@@ -153,10 +183,11 @@ def _reference(release: Release) -> dict[str, str]:
 
 def _draft(
     place: Place, edit: Edit, subject: str, cause: Cause, extra: Mapping[str, str] | None = None,
-    *, reference: Mapping[str, str] | None = None,
+    *, reference: Mapping[str, str] | None = None, changes: Mapping[str, Change] | None = None,
 ) -> Draft:  # fmt: skip
+    own, others = edits(edit, changes or {})
     where = {"Project": place.project, "Environment": place.environment, "Service": place.service}
-    return _message(edit, subject, cause, {**where, **(extra or {})}, reference or {})
+    return replace(_message(own, subject, cause, {**where, **(extra or {})}, reference or {}), others=others)
 
 
 def _message(

@@ -14,7 +14,8 @@ PROJECT_FILE = "project.yaml"
 HOLD_FILE = "hold.yaml"
 SECRETS_FILE = "secrets.yaml"
 SCALE_FILE = "scale.yaml"
-NOTES = frozenset({HOLD_FILE, SECRETS_FILE, SCALE_FILE})
+TARGETS_FILE = "enclii-targets.yaml"
+NOTES = frozenset({HOLD_FILE, SECRETS_FILE, SCALE_FILE, TARGETS_FILE})
 """Enclii's own files beside the manifests; no cluster is ever given them."""
 ACCOUNT_FILE = "serviceaccount.yaml"
 AUTOSCALER_FILE = "autoscaler.yaml"

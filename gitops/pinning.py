@@ -34,6 +34,13 @@ def read(file: Parsed, slots: Slots) -> str:
     return f"{repository}@{digest}" if digest else f"{repository}:{tag}" if tag else repository
 
 
+def repository(image: str) -> str:
+    """``ghcr.io/acme/web`` of ``ghcr.io/acme/web:v1`` or ``…@sha256:…``."""
+    name = image.partition("@")[0]
+    head, colon, tail = name.rpartition(":")
+    return head if colon and "/" not in tail else name
+
+
 def texts(slots: Slots, image: ImageRef, tag: str) -> dict[Path, str]:
     """What each value becomes for ``image``. Raises Refused when the values cannot say it."""
     whole = f"{image.registry}/{image.repository}"

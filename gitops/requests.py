@@ -10,7 +10,7 @@ from collections.abc import Awaitable
 
 from msgspec.structs import replace
 
-from gitops import derive, history, intents, projectfile
+from gitops import adoption, derive, history, intents, projectfile
 from gitops.absorb import FollowUp
 from gitops.clearance import clear
 from gitops.intents import Cause, Situation
@@ -21,6 +21,7 @@ from gitops.writing import commit_draft, done_without_commit, linked, ordered, r
 from pipeline import names
 from pipeline.errors import Invalid, NotFound, Permanent, Refused
 from pipeline.events import (
+    AdoptRequested,
     Command,
     DeployRequested,
     DestroyRequested,
@@ -167,6 +168,8 @@ async def _single(session: Session, event: Command, identity: str, service: str,
     cause = Cause(identity, via, event.actor, now(), event.why, event.trace)
     if release is not None and isinstance(event, DeployRequested):
         return await _deploy_asked(session, here, release, event, cause, ports)
+    if isinstance(event, AdoptRequested):
+        return await adoption.fulfil(session, event)
     situation = await session.situation(here)
     if isinstance(event, RollbackRequested):
         return await _roll_back(session, situation, event, cause, ports)
@@ -218,7 +221,8 @@ async def _roll_back(session: Session, here: Situation, event: RollbackRequested
     if not tree:
         raise Refused(f"{to.config_commit[:12]} has no {here.place}", reason="config_commit_missing")
     undone = history.undone(deployments, target=to, current=current)
-    draft = intents.roll_back(here, to, tree=tree, undone=undone, cause=cause, hold=event.hold)
+    former = await session.former(here, to.config_commit)
+    draft = intents.roll_back(here, to, tree=tree, former=former, undone=undone, cause=cause, hold=event.hold)
     return await commit_draft(session, here.place, draft)
 
 

@@ -7,20 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from msgspec.structs import replace
 
+from gitops import adopted, projectfile
 from gitops import hold as holds
-from gitops import projectfile
+from gitops.adopted import Adopted, Former
 from gitops.configrepo import ConfigRepo
 from gitops.derive import Derived, wish_id
 from gitops.edits import Commit, Draft
 from gitops.hold import Hold
 from gitops.intents import Situation
 from gitops.layout import HOLD_FILE, Place, project_file
+from gitops.pinning import repository
 from gitops.policyfile import POLICY_FILE, Policy, combined
 from gitops.projectfile import ProjectFile
 from gitops.render import is_ours
@@ -156,7 +159,24 @@ class Session:
         files = self.repo.files(tree)
         hold = holds.parse(files[HOLD_FILE]) if HOLD_FILE in files else None
         owned = frozenset(name for name, data in files.items() if is_ours(data))
-        return Situation(place, target, frozenset(files), owned, hold, Surroundings(domains))
+        people = self._people(place, files, self.tip, repository(target.image) if target else "")
+        return Situation(place, target, frozenset(files), owned, hold, Surroundings(domains), people)
+
+    def _people(self, place: Place, files: Mapping[str, bytes], commit: str, images: str) -> Adopted | Invalid | None:
+        try:
+            return adopted.read(place.path, files, partial(self.repo.read, commit), repository=images)
+        except Invalid as error:
+            return error
+
+    async def former(self, here: Situation, commit: str) -> Former:
+        """One directory as ``commit`` had it."""
+        return await asyncio.to_thread(self._former, here, commit)
+
+    def _former(self, here: Situation, commit: str) -> Former:
+        files = self.repo.files(self.repo.tree(commit, here.place.path))
+        people = self._people(here.place, files, commit, repository(here.target.image) if here.target else "")
+        owned = {name: data for name, data in files.items() if is_ours(data)}
+        return Former(owned, people if isinstance(people, Adopted) else None)
 
     async def project(self, slug: str) -> ProjectFile:
         """``project.yaml`` at the tip; empty when there is none. Raises Invalid."""
@@ -183,9 +203,8 @@ class Session:
         return await asyncio.to_thread(self._write, draft)
 
     def _write(self, draft: Draft) -> tuple[Commit, str, Hold | None]:
-        before = self.repo.tree(self.tip, draft.edit.path) if self.tip else ""
         ((commit, tree),) = self.repo.write(self.tip, [draft])
-        if tree == before:
+        if self.tip and self.repo.same(commit, self.tip):
             raise Refused("the config repository says exactly that already", reason="already_deployed")
         self._overlay.tip = commit
         return self.repo.commit(commit), tree, self.repo.hold(tree)

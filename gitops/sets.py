@@ -22,6 +22,7 @@ _SAFE = "/:@.+,~"
 def joined(drafts: Mapping[Place, Draft], subject: str, cause: Cause, extra: Mapping[str, str]) -> Draft:
     """One commit that does what each draft does; ``extra`` are further trailers of the whole."""
     first, *others = drafts.values()
+    besides = (*first.others, *(edit for one in others for edit in (one.edit, *one.others)))
     somewhere = next(iter(drafts))
     own = {
         "Project": somewhere.project,
@@ -33,7 +34,7 @@ def joined(drafts: Mapping[Place, Draft], subject: str, cause: Cause, extra: Map
         "Intent": cause.intent,
     }
     message = trailers.render(subject, own, why=cause.why)
-    return Draft(first.edit, message, cause.actor, cause.at, tuple(one.edit for one in others))
+    return Draft(first.edit, message, cause.actor, cause.at, besides)
 
 
 def expanded(commit: Commit) -> list[tuple[Place, Commit]]:

@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from gitops import hold as holds
+from gitops.adopted import Adopted
 from gitops.hold import Hold
 from gitops.layout import HOLD_FILE, is_manifest
 from gitops.render import DOMAIN
@@ -32,11 +33,18 @@ class Snapshot:
     release: str = ""
     sha: str = ""
     hold: Hold | None = None
+    people: Adopted | None = None
+    """What Enclii edits there, where the files belong to people."""
 
 
-def read(tree: str, files: Mapping[str, bytes]) -> Snapshot:
-    """Read a directory. Raises Invalid, naming the file, for YAML that does not parse or has no workload."""
+def read(tree: str, files: Mapping[str, bytes], *, people: Adopted | None = None) -> Snapshot:
+    """Read a directory. Raises Invalid, naming the file, for YAML that does not parse or has no workload.
+
+    Of one whose files belong to ``people`` the image alone is read: no release is told by what they wrote.
+    """
     held = holds.parse(files[HOLD_FILE]) if HOLD_FILE in files else None
+    if people is not None:
+        return Snapshot(tree, people.named(), hold=held, people=people)
     for filename in sorted(files):
         if not is_manifest(filename):
             continue

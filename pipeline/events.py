@@ -184,6 +184,19 @@ class DestroyRequested(Command, frozen=True, kw_only=True):
     type: ClassVar[str] = "destroy.requested"
 
 
+class AdoptRequested(Command, frozen=True, kw_only=True):
+    """Take files in the config repository that belong to people under management, by adding one file of Enclii's own.
+
+    ``expected`` is the token of the plan that a person saw: when the files are others now, nothing is written.
+    """
+
+    type: ClassVar[str] = "adopt.requested"
+    path: str = ""
+    targets: tuple[str, ...] = ()  # which of several, as the plan spells them
+    plan: bool = False  # say what would be edited, write nothing
+    expected: str = ""
+
+
 class PromotionRequested(Command, frozen=True, kw_only=True):
     """Bring what ``services`` run in ``source`` into ``environment``: the same digests, as one set."""
 
