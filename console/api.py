@@ -33,6 +33,9 @@ from pipeline.store import Store
 Doctor = Callable[[], Awaitable[list[dict[str, str]]]]
 """The checks of this installation: ``{"level": ok|warning|error, "subject", "message", "fix"}`` each."""
 
+Handler = Callable[[Request], Awaitable[Response]]
+"""Answers one address."""
+
 BODY_LIMIT: Final = 64 << 10
 LONGEST_WAIT: Final = 30.0
 LIST_LIMIT: Final = 200
@@ -47,13 +50,14 @@ def create_api(
     token: str,
     forges: Forges,
     doctor: Doctor | None = None,
+    verify: Handler | None = None,
     actor: str = "deployer",
     stopping: asyncio.Event | None = None,
 ) -> Starlette:
     """The application. ``actor`` is the name under which the token's holder acts; ``stopping`` ends open streams."""
     if not token:
         raise ValueError("the API needs a token")
-    surface = _Surface(projection, store, logs, forges, doctor, actor, stopping or asyncio.Event())
+    surface = _Surface(projection, store, logs, forges, doctor, verify, actor, stopping or asyncio.Event())
     handlers = {
         EncliiError: problems.on_error,
         HTTPException: problems.on_http_error,
@@ -98,6 +102,7 @@ class _Surface:
         logs: streams.Logs,
         forges: Forges,
         doctor: Doctor | None,
+        verify: Handler | None,
         actor: str,
         stopping: asyncio.Event,
     ) -> None:
@@ -106,33 +111,38 @@ class _Surface:
         self._logs = logs
         self._forges = forges
         self._doctor = doctor
+        self._verify = verify
         self._actor = actor
         self._stopping = stopping
 
     def routes(self) -> list[Route]:
         """The table of addresses."""
-        reads = {
-            "/v1/projects": self.projects,
-            "/v1/projects/{slug}/services": self.services,
-            "/v1/services/{id}/deployments/latest": self.latest,
-            "/v1/services/{id}/releases": self.releases,
-            "/v1/services/{id}/rollback-plan": self.rollback_plan,
-            "/v1/services/{id}/logs": self.service_logs,
-            "/v1/deployments/{id}": self.deployment,
-            "/v1/releases/{id}/deployments": self.release_deployments,
-            "/v1/status": self.status,
-            "/v1/ps": self.processes,
-            "/v1/builds": self.builds,
-            "/v1/builds/{id}": self.build,
-            "/v1/runs": self.runs,
-            "/v1/runs/{id}": self.run,
-            "/v1/runs/{id}/events": self.run_events,
-            "/v1/runs/{id}/logs": self.build_logs,
-            "/v1/why/{id:path}": self.why,
-            "/v1/parked": self.parked,
-            "/v1/commands/{id}": self.command,
-            "/v1/webhooks/{repository:path}": self.webhook,
-        } | ({"/v1/doctor": self.doctor} if self._doctor else {})
+        reads = (
+            {
+                "/v1/projects": self.projects,
+                "/v1/projects/{slug}/services": self.services,
+                "/v1/services/{id}/deployments/latest": self.latest,
+                "/v1/services/{id}/releases": self.releases,
+                "/v1/services/{id}/rollback-plan": self.rollback_plan,
+                "/v1/services/{id}/logs": self.service_logs,
+                "/v1/deployments/{id}": self.deployment,
+                "/v1/releases/{id}/deployments": self.release_deployments,
+                "/v1/status": self.status,
+                "/v1/ps": self.processes,
+                "/v1/builds": self.builds,
+                "/v1/builds/{id}": self.build,
+                "/v1/runs": self.runs,
+                "/v1/runs/{id}": self.run,
+                "/v1/runs/{id}/events": self.run_events,
+                "/v1/runs/{id}/logs": self.build_logs,
+                "/v1/why/{id:path}": self.why,
+                "/v1/parked": self.parked,
+                "/v1/commands/{id}": self.command,
+                "/v1/webhooks/{repository:path}": self.webhook,
+            }
+            | ({"/v1/doctor": self.doctor} if self._doctor else {})
+            | ({"/v1/verify": self._verify} if self._verify else {})
+        )
         kinds: dict[str, type[Event]] = {**actions.COMMANDS, "cancels": CancelRequested, "links": LinkRequested}
         acting = [Route(f"/v1/{name}", self._acting(kind), methods=["POST"]) for name, kind in kinds.items()]
         parked = Route("/v1/parked/{id}/{verb:str}", self.settle_parked, methods=["POST"])

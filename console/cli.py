@@ -43,6 +43,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "cancel": ("acting", "Stop a run that is on its way."),
     "destroy": ("acting", "Remove a service from an environment."),
     "why": ("reading", "What was decided about a push, commit, release or command, and why."),
+    "verify": ("verify", "Check a release or an image as the gate does."),
     "doctor": ("doctor", "Check this installation."),
     "parked": ("acting", "Events that failed for good: show, retry or drop them."),
 }

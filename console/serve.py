@@ -11,10 +11,12 @@ from console import builds, checks
 from console.api import create_api
 from console.forges import Forges
 from console.projection import Projection
+from console.verification import Verification
 from gitops.clusters import LogLine, ServiceRef
 from gitops.clusters.podman import Podman
 from gitops.clusters.podman_host import write_configuration
 from pipeline.main import Process, in_background, room
+from pipeline.registry import Registry
 from pipeline.serve import serve
 
 
@@ -54,15 +56,17 @@ async def serve_api(process: Process) -> None:
             await asyncio.to_thread(builds.builders, projection)
         )
 
-    api = create_api(
-        projection=projection,
-        store=process.store,
-        logs=ClusterLogs(cluster),
-        token=told.api_token.reveal(),
-        forges=Forges(told.githost_url, told.receiver_url, tuple(root.reveal() for root in told.webhook_secrets)),
-        doctor=doctor,
-        stopping=process.stopping,
-    )
-    async with in_background(projection.follow(process.store.bus)):
-        await serve(process, api)
+    async with Registry(told.registry, plain_http=told.registry_plain_http) as images:
+        api = create_api(
+            projection=projection,
+            store=process.store,
+            logs=ClusterLogs(cluster),
+            token=told.api_token.reveal(),
+            forges=Forges(told.githost_url, told.receiver_url, tuple(root.reveal() for root in told.webhook_secrets)),
+            doctor=doctor,
+            verify=Verification(projection, process, images).answer,
+            stopping=process.stopping,
+        )
+        async with in_background(projection.follow(process.store.bus)):
+            await serve(process, api)
     projection.close()

@@ -11,16 +11,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pipeline.errors import EncliiError
 from pipeline.keys import load_or_make, load_public
 from pipeline.main import Process, in_background, main, room
-from pipeline.records import Deployment, Release, Repository
+from pipeline.records import Deployment, Release
 from pipeline.registry import Registry
 
 if TYPE_CHECKING:
     from gitops.gate import Gate
     from gitops.layout import Place
-    from pipeline.mirror import Mirror
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +33,8 @@ async def committer(process: Process) -> None:
     from gitops.configrepo import ConfigRepo
     from gitops.permit import Permit
     from gitops.ports import Ports
+    from gitops.sources import Sources
+    from pipeline.mirrors import Mirrors
 
     told = process.settings
 
@@ -52,7 +52,7 @@ async def committer(process: Process) -> None:
     repo = ConfigRepo(room(told, "committer") / "config.git", told.config_url, branch=told.config_branch, login=login)
     async with Registry(told.registry, plain_http=told.registry_plain_http) as images:
         gate = await gate_of(process, images)
-        sources = Sources(process)
+        sources = Sources(process.store, Mirrors(told, room(told, "committer")))
         key = load_or_make(told.below_home(told.verifier_key))
         permit = Permit(process.store, images, gate, key, told.verifier_id, sources.on_branch)
         ports = Ports(
@@ -61,52 +61,6 @@ async def committer(process: Process) -> None:
         )  # fmt: skip
         writer = Committer(repo, process.store, ports=ports, history=history)
         await commit_forever(writer, process.store, process.stopping)
-
-
-class Sources:
-    """What the committer asks of registered repositories, by mirrors of its own."""
-
-    def __init__(self, process: Process) -> None:
-        from pipeline.mirrors import Mirrors
-
-        self._process = process
-        self._mirrors = Mirrors(process.settings, room(process.settings, "committer"))
-
-    async def is_descendant(self, repository: str, new: str, old: str) -> bool | None:
-        """True if ``new`` comes after ``old``; None when one of them is not known there."""
-        mirror = await self._mirror(repository)
-        if mirror is None:
-            return None
-        for sha in (new, old):
-            if not await asyncio.to_thread(mirror.has, sha):
-                await mirror.fetch_commit(sha)
-        return await asyncio.to_thread(mirror.is_ancestor, old, new)
-
-    async def on_branch(self, repository: str, sha: str, branch: str) -> bool | None:
-        """True if the branch holds the commit now; None when one of them is not known there."""
-        mirror = await self._mirror(repository)
-        head = await mirror.head(f"refs/heads/{branch}") if mirror is not None and branch else None
-        if head is None or head == sha:
-            return None if head is None else True
-        return await self.is_descendant(repository, head, sha)
-
-    async def spec_of(self, repository: Repository, sha: str, service: str) -> bytes | None:
-        """The service as that commit has it, as JSON; None when the commit or the service cannot be read."""
-        from pipeline.services import services_of
-
-        try:
-            mirror = await self._mirrors.of(repository)
-            if not await asyncio.to_thread(mirror.has, sha):
-                await mirror.fetch_commit(sha)
-            found = await asyncio.to_thread(services_of, mirror, sha, repository.name)
-        except EncliiError as error:
-            log.warning("%s at %s cannot be read any more: %s", repository.id, sha[:12], error)
-            return None
-        return next((msgspec.json.encode(one) for one in found.services if one.name == service), None)
-
-    async def _mirror(self, repository: str) -> Mirror | None:
-        found = await self._process.store.get(Repository, repository)
-        return await self._mirrors.of(found.record) if found else None
 
 
 async def syncer(process: Process) -> None:

@@ -202,7 +202,10 @@ class Settings:
         parsing.path, "keys/signing.key", "ECDSA P-256 private key; made at first start when absent", to="signer"
     )
     verify_key: Path = setting(
-        parsing.path, "keys/signing.pub", "public key that releases are checked with", to="signer committer syncer"
+        parsing.path,
+        "keys/signing.pub",
+        "public key that releases are checked with",
+        to="signer committer syncer console",
     )
     verifier_key: Path = setting(
         parsing.path, "keys/verifier.key", "key that signs verification summaries; made when absent", to="committer"
@@ -217,7 +220,7 @@ class Settings:
         parsing.url("http", "https"),
         "https://enclii.dev/builders/one-machine",
         "what provenance names as the builder",
-        to="builder signer committer syncer",
+        to="builder signer committer syncer console",
     )
 
     # Cluster

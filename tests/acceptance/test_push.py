@@ -31,6 +31,8 @@ def test_a_push_runs_a_second_replaces_it_and_a_rollback_brings_it_back(tmp_path
         eventually(lambda: runs(line, "v2"), what="v2 runs")
         assert line.page("web.shop.localhost") == "two\n"
 
+        judged = line.api("/v1/verify?release=shop.web.v1")
+        assert judged["passed"], judged
         line.api("/v1/rollbacks", {"project": "shop", "environment": "production", "service": "web"})
         eventually(lambda: runs(line, "v1"), what="v1 runs again")
         assert line.page("web.shop.localhost") == "one\n"

@@ -12,14 +12,18 @@ from msgspec.structs import replace
 from gitops.committer import Committer
 from gitops.configrepo import ConfigRepo
 from gitops.gate import Gate
+from gitops.inspection import Inspector
 from gitops.permit import Permit
 from gitops.ports import Ports
+from gitops.sources import Sources
 from pipeline import attest
 from pipeline.events import ReleaseReady
 from pipeline.images import ImageRef
 from pipeline.keys import SigningKey
+from pipeline.mirrors import Mirrors
 from pipeline.records import Decision, Release, Verdict
 from pipeline.registry import Registry
+from pipeline.settings import Settings
 from pipeline.store import Change, Step
 from pipeline.supply import sign_release
 from pipeline.verify import gather_evidence
@@ -119,6 +123,24 @@ def test_a_projects_own_policy_counts_too(tmp_path: Path) -> None:
         shop.policy("identities: [somebody]\n", "shop/policy.yaml")
         await shop.world.do(await shop.release(1))
         assert (await shop.decision(1)).reason == "policy_refused"
+
+    _told(tmp_path, story)
+
+
+def test_an_inspection_tells_what_the_gate_would_say(tmp_path: Path) -> None:
+    async def story(shop: Shop) -> None:
+        shop.policy("require: [https://scan.example/v1]\n", "shop/policy.yaml")
+        event = await shop.release(1)
+        stored = await shop.world.store.get(Release, event.release)
+        assert stored is not None
+        sources = Sources(shop.world.store, Mirrors(Settings(), tmp_path / "mirrors"))
+        repo = ConfigRepo(tmp_path / "reading", shop.world.url)
+        inspector = Inspector(shop.registry, repo, (SIGNER.public,), frozenset({BUILDER}), sources)
+        told = await inspector.release(stored.record)
+        assert [one.rule for one in told.checks if not one.passed] == ["predicates"]
+        assert (await inspector.image(stored.record.image, "")).passed
+        unsigned = await push_image(shop.registry, "shop/web", content=b"nobody signed this")
+        assert "signature" in [one.rule for one in (await inspector.image(str(unsigned), "")).checks if not one.passed]
 
     _told(tmp_path, story)
 

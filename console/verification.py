@@ -1,0 +1,81 @@
+"""``GET /v1/verify``: what the gate would say of a release or an image now, for anyone who may read."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from console.projection import Projection
+from pipeline.errors import Invalid, NotFound, Unavailable
+from pipeline.main import Process, room
+from pipeline.records import Release
+from pipeline.registry import Registry
+
+if TYPE_CHECKING:
+    from gitops.evaluation import Check, Evaluation
+    from gitops.inspection import Inspector
+
+LIMIT = 20.0
+USER = "enclii"
+
+
+class Verification:
+    """The handler; what it needs is loaded when somebody asks for the first time, for git and keys cost memory."""
+
+    def __init__(self, db: Projection, process: Process, registry: Registry) -> None:
+        self._db, self._process, self._registry = db, process, registry
+
+    async def answer(self, request: Request) -> Response:
+        """``?release=ID`` or ``?image=HOST/REPOSITORY@sha256:…[&project=]``; 200 also when a check failed."""
+        given = request.query_params
+        release, image = given.get("release", ""), given.get("image", "")
+        if bool(release) == bool(image):
+            raise Invalid("name either a release or an image", reason="bad_query")
+        try:
+            async with asyncio.timeout(LIMIT):
+                if release:
+                    return JSONResponse(await self._release(release))
+                return JSONResponse(_told("", image, await self._inspector.image(image, given.get("project", ""))))
+        except TimeoutError:
+            raise Unavailable(f"the stores did not answer within {LIMIT:g} s", reason="verify_timeout") from None
+
+    @cached_property
+    def _inspector(self) -> Inspector:
+        from gitops.configrepo import ConfigRepo
+        from gitops.inspection import Inspector
+        from gitops.sources import Sources
+        from pipeline.keys import load_public
+        from pipeline.mirrors import Mirrors
+
+        told = self._process.settings
+        home = room(told, "console")
+
+        def login() -> tuple[str, str]:
+            return USER, told.git_read_token.reveal()
+
+        repo = ConfigRepo(home / "config.git", told.config_url, branch=told.config_branch, login=login)
+        keys = (load_public(told.below_home(told.verify_key)),)
+        sources = Sources(self._process.store, Mirrors(told, home))
+        return Inspector(self._registry, repo, keys, frozenset({told.builder_id}), sources)
+
+    async def _release(self, wanted: str) -> dict[str, Any]:
+        found = self._db.get(Release, wanted)
+        if found is None:
+            raise NotFound(f"there is no release {wanted}", reason="unknown_release")
+        return _told(found.id, found.image, await self._inspector.release(found))
+
+
+def _told(release: str, image: str, evaluation: Evaluation) -> dict[str, Any]:
+    checks = [_check(one) for one in evaluation.checks]
+    return {"release_id": release, "image": image, "passed": evaluation.passed, "checks": checks}
+
+
+def _check(one: Check) -> dict[str, Any]:
+    told: dict[str, Any] = {"rule": one.rule, "passed": one.passed, "detail": one.detail}
+    if one.override is not None:
+        told["override"] = {"by": one.override.by, "reason": one.override.reason}
+    return told
