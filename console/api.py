@@ -24,6 +24,7 @@ from console import actions, builds, overview, problems, queries, streams
 from console.forges import Forges
 from console.projection import Projection
 from console.why import why
+from gitops.clusters import ServiceRef
 from pipeline.errors import EncliiError, Invalid
 from pipeline.events import CancelRequested, DeployRequested, Event, LinkRequested
 from pipeline.names import split_service_id
@@ -230,10 +231,8 @@ class _Surface:
         last_id = _last_id(request)
         seen, _ = streams.two_numbers(last_id)
         resumed = datetime.datetime.fromtimestamp(seen // streams.NANO, datetime.UTC) if seen else None
-        lines = self._logs.service_logs(
-            project,
-            environment,
-            service,
+        lines = self._logs.logs(
+            ServiceRef(project, environment, service),
             tail=None if resumed else _whole(request, "tail", 100, TAIL_LIMIT),
             since=resumed or _since(request),
             follow=_follow(request),

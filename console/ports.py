@@ -37,7 +37,7 @@ MEANING: Final = {
     "nats": "NATS",
     "nats_monitor": "NATS' own monitoring page",
     "registry": "the image registry",
-    "console": "the API and the web page",
+    "console": "the API",
     "githost": "git over HTTP",
     "receiver": "webhooks",
     "door": "the services, by host name",

@@ -4,40 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import datetime
-from collections.abc import AsyncIterator
 
 from console import builds, checks
 from console.api import create_api
 from console.forges import Forges
 from console.projection import Projection
 from console.verification import Verification
-from gitops.clusters import LogLine, ServiceRef
 from gitops.clusters.podman import Podman
 from gitops.clusters.podman_host import write_configuration
 from pipeline.main import Process, in_background, room
 from pipeline.registry import Registry
 from pipeline.serve import serve
-
-
-class ClusterLogs:
-    """The running services' lines, read from the cluster that runs them."""
-
-    def __init__(self, cluster: Podman) -> None:
-        self._cluster = cluster
-
-    def service_logs(
-        self,
-        project: str,
-        environment: str,
-        service: str,
-        *,
-        tail: int | None,
-        since: datetime.datetime | None,
-        follow: bool,
-    ) -> AsyncIterator[LogLine]:
-        """The merged lines of all replicas, oldest first."""
-        return self._cluster.logs(ServiceRef(project, environment, service), follow=follow, tail=tail, since=since)
 
 
 async def serve_api(process: Process) -> None:
@@ -60,7 +37,7 @@ async def serve_api(process: Process) -> None:
         api = create_api(
             projection=projection,
             store=process.store,
-            logs=ClusterLogs(cluster),
+            logs=cluster,
             token=told.api_token.reveal(),
             forges=Forges(told.githost_url, told.receiver_url, tuple(root.reveal() for root in told.webhook_secrets)),
             doctor=doctor,

@@ -18,7 +18,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from console import queries
 from console.projection import Projection
-from gitops.clusters import LogLine
+from gitops.clusters import LogLine, ServiceRef
 from pipeline.bus import Bus, Message
 from pipeline.errors import EncliiError, Invalid
 from pipeline.names import token
@@ -34,17 +34,10 @@ NANO: Final = 1_000_000_000
 
 
 class Logs(Protocol):
-    """Where the lines of running services come from."""
+    """Where the lines of running services come from: a cluster, or a choice among several."""
 
-    def service_logs(
-        self,
-        project: str,
-        environment: str,
-        service: str,
-        *,
-        tail: int | None,
-        since: datetime.datetime | None,
-        follow: bool,
+    def logs(
+        self, ref: ServiceRef, *, follow: bool, tail: int | None, since: datetime.datetime | None
     ) -> AsyncIterator[LogLine]:
         """The merged lines of all replicas, oldest first. Raises Unavailable."""
         ...

@@ -16,7 +16,7 @@ from console.api import create_api
 from console.client import Client, Failure
 from console.forges import Forges
 from console.projection import Projection
-from gitops.clusters import LogLine
+from gitops.clusters import LogLine, ServiceRef
 from pipeline.bus import connect
 from pipeline.records import Record
 from pipeline.store import Change, Step, Store
@@ -34,17 +34,10 @@ class Lines:
     lines: list[LogLine] = field(default_factory=list)
     asked: list[dict[str, Any]] = field(default_factory=list)
 
-    async def service_logs(
-        self,
-        project: str,
-        environment: str,
-        service: str,
-        *,
-        tail: int | None,
-        since: datetime.datetime | None,
-        follow: bool,
+    async def logs(
+        self, ref: ServiceRef, *, follow: bool, tail: int | None, since: datetime.datetime | None
     ) -> AsyncIterator[LogLine]:
-        self.asked.append({"of": (project, environment, service), "tail": tail, "since": since, "follow": follow})
+        self.asked.append({"of": ref, "tail": tail, "since": since, "follow": follow})
         for line in self.lines:
             yield line
 
