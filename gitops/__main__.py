@@ -34,6 +34,7 @@ async def committer(process: Process) -> None:
     from gitops.permit import Permit
     from gitops.ports import Ports
     from gitops.sources import Sources
+    from gitops.waker import Waker
     from pipeline.mirrors import Mirrors
 
     told = process.settings
@@ -60,7 +61,8 @@ async def committer(process: Process) -> None:
             spec_of=sources.spec_of,
         )  # fmt: skip
         writer = Committer(repo, process.store, ports=ports, history=history)
-        await commit_forever(writer, process.store, process.stopping)
+        async with in_background(Waker(process.store).follow()):
+            await commit_forever(writer, process.store, process.stopping)
 
 
 async def syncer(process: Process) -> None:

@@ -18,6 +18,7 @@ from gitops.hold import parse as parse_hold
 from gitops.layout import HOLD_FILE, PROJECT_FILE, Place, place_of, project_file
 from gitops.pinning import repository
 from gitops.projectfile import ProjectFile
+from gitops.promoting import found_done
 from gitops.session import Session, Unit
 from gitops.snapshot import Snapshot
 from pipeline.errors import Invalid
@@ -72,6 +73,7 @@ async def _commit(session: Session, found: Absorbed, commit: Commit, before: str
         found.follow_ups.pop(place, None)
         found.deployed.append((own, place))
         found.units.append(await _own(session, own, place))
+    found.units.append(await found_done(session, commit))
     named = {} if commit.ours else await asyncio.to_thread(elsewhere.touched, session.repo, before, commit.id)
     for path, new in changed:
         if path.endswith("/" + PROJECT_FILE):
@@ -113,6 +115,7 @@ async def _leap(session: Session, found: Absorbed, tip: str, since: str) -> None
             session.done.add((own.trailers["Intent"], here))
             found.deployed.append((own, here))
             found.units.append(await _own(session, own, here))
+        found.units.append(await found_done(session, commit))
     commit = _stand_in(await asyncio.to_thread(session.repo.commit, tip))
     named = await asyncio.to_thread(elsewhere.touched, session.repo, since, tip)
     for path, new in (await _all_at(session, tip)).items():

@@ -16,11 +16,16 @@ from pipeline import jobs
 from pipeline.bus import Message
 from pipeline.errors import EncliiError, Retryable
 from pipeline.events import (
+    CheckReported,
     Command,
     ConfigMoved,
+    DeploymentObserved,
     Event,
+    FreezeRequested,
     LinkRequested,
+    PromotionReviewed,
     ReleaseReady,
+    WaitEnded,
 )
 from pipeline.outcome import Park, outcome
 from pipeline.records import Decision, Job, JobStatus
@@ -32,8 +37,17 @@ log = logging.getLogger(__name__)
 CONSUMER = "committer"
 GROUP = 200
 LINGER = 0.004
-ENDS: dict[str, JobStatus] = {"accepted": "deployed", "forced": "deployed", "held": "held", "skipped": "skipped"}
-TAKES: tuple[type[Event], ...] = (ReleaseReady, LinkRequested, ConfigMoved, *Command.__subclasses__())
+ENDS: dict[str, JobStatus] = {
+    "accepted": "deployed",
+    "forced": "deployed",
+    "held": "held",
+    "waiting": "held",
+    "skipped": "skipped",
+}
+TAKES: tuple[type[Event], ...] = (
+    ReleaseReady, LinkRequested, ConfigMoved, DeploymentObserved, PromotionReviewed, CheckReported, FreezeRequested,
+    WaitEnded, *Command.__subclasses__(),
+)  # fmt: skip
 
 
 async def commit_forever(committer: Committer, store: Store, stopping: asyncio.Event) -> None:

@@ -14,13 +14,14 @@ from dataclasses import dataclass, field, replace
 from gitops.absorb import Absorbed, absorb
 from gitops.configrepo import ConfigRepo
 from gitops.ports import Ports
+from gitops.promoting import settled
 from gitops.recording import chunks, joined
 from gitops.recovery import recovered
 from gitops.requests import follow_up, fulfil
 from gitops.session import History, Session
 from gitops.verdicts import Gates
 from pipeline.errors import Conflict, EncliiError, Permanent, Retryable, Unavailable
-from pipeline.events import ConfigMoved, Event
+from pipeline.events import ConfigMoved, DeploymentObserved, Event
 from pipeline.records import ConfigTip, Decision
 from pipeline.store import Step, Store
 
@@ -46,6 +47,11 @@ class Result:
         return tuple(change.record for change in self.step.changes if isinstance(change.record, Decision))
 
 
+def _concerns(event: Event) -> bool:
+    """False for what needs no look at git: a deployment that goes well."""
+    return not isinstance(event, DeploymentObserved) or event.status in ("degraded", "failed")
+
+
 class Committer:
     """The only writer of the config branch."""
 
@@ -58,6 +64,9 @@ class Committer:
 
         Never raises what belongs to one event alone. The steps are not yet recorded: that is the caller's part.
         """
+        idle = [Result(event) for event in events if not _concerns(event)]
+        if len(idle) == len(events):
+            return idle
         async with self._turn:
             gates = Gates(self._ports.gate)
             ports = replace(self._ports, gate=gates)
@@ -99,6 +108,8 @@ class Committer:
             results.append(await self._one(session, event, ports))
         if session.tip != tip:
             await asyncio.to_thread(self._repo.push, session.tip)
+        for branch, commit in session.proposals.items():
+            await asyncio.to_thread(self._repo.publish, branch, commit)
         return results
 
     async def _catch_up(self, session: Session, ports: Ports) -> list[Result]:
@@ -107,6 +118,8 @@ class Committer:
         await self._follow_ups(session, absorbed, ports)
         # First of all: once a project is known its pushes are planned, and their releases need the numbers.
         absorbed.units[:0] = await recovered(session, absorbed.deployed, ports.spec_of)
+        if session.since != before:
+            absorbed.units.append(await settled(session))
         if session.since != session.tip or absorbed.units:
             absorbed.units.append(session.tip_unit())
         assert before or not absorbed.units
@@ -121,7 +134,7 @@ class Committer:
                 session.rewind(mark)
 
     async def _one(self, session: Session, event: Event, ports: Ports) -> Result:
-        if isinstance(event, ConfigMoved):
+        if isinstance(event, ConfigMoved) or not _concerns(event):
             return Result(event)
         mark, tip = session.mark(), session.tip
         try:

@@ -33,6 +33,7 @@ from gitops.gittree import (
 from gitops.hold import Hold
 from gitops.layout import HOLD_FILE, PROJECT_FILE
 from gitops.objects import Objects
+from pipeline import names
 from pipeline.errors import Conflict, Invalid, NotFound, Unavailable
 
 REMOTE_TIP = "refs/enclii/remote"
@@ -129,6 +130,24 @@ class ConfigRepo:
             said = trailers.one_line(" ".join([refusal, *talk.said]), 500)
             raise Conflict(f"the config repository refused the push: {said}", reason="config_push_refused")
         self._repo.references.create(REMOTE_TIP, commit, force=True)
+
+    def publish(self, branch: str, commit: str) -> None:
+        """Have a branch of Enclii's own at ``commit``, wherever it was; "" takes it away. Raises Unavailable."""
+        ref = names.BRANCH_PREFIX + branch
+        talk = _Talk(self._login)
+        try:
+            remote = self._fresh_remote()
+            if commit:
+                self._objects.keep()
+                self._repo.references.create(ref, commit, force=True)
+            elif ref not in {head.name for head in self._fresh_remote().list_heads(callbacks=_Talk(self._login))}:
+                return
+            remote.push([f"+{ref}:{ref}" if commit else f":{ref}"], callbacks=talk)
+        except (pygit2.GitError, OSError) as error:
+            raise self._away(error, talk) from error
+        if (refusal := talk.answers.get(ref, "no answer")) is not None:
+            said = trailers.one_line(" ".join([refusal, *talk.said]), 500)
+            raise Unavailable(f"the branch {branch} was refused: {said}", reason="config_branch_refused", delay=30.0)
 
     def _fresh_remote(self) -> pygit2.Remote:
         """A remote of its own for each call: one that has listed stays connected for fetching and cannot push."""

@@ -27,10 +27,10 @@ class Hold:
     release: str = ""
 
 
-def render(hold: Hold) -> bytes:
+def render(hold: Hold, *, header: str = HEADER) -> bytes:
     """The file."""
     fields = {"by": hold.by, "at": hold.at, "why": hold.why, "release": hold.release}
-    return emit.document({key: value for key, value in fields.items() if value}, header=HEADER)
+    return emit.document({key: value for key, value in fields.items() if value}, header=header)
 
 
 def parse(data: bytes) -> Hold:

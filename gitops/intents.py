@@ -67,9 +67,18 @@ class Situation:
 
 
 def deploy(
-    here: Situation, release: Release, *, cause: Cause, clearance: Clearance | None, forced: bool = False
+    here: Situation,
+    release: Release,
+    *,
+    cause: Cause,
+    clearance: Clearance | None,
+    forced: bool = False,
+    override: str = "",
 ) -> Draft:
-    """The commit that puts ``release`` there and takes a hold away. Raises Refused."""
+    """The commit that puts ``release`` there and takes a hold away; ``override``: why a freeze did not count.
+
+    Raises Refused.
+    """
     people = here.adopted()
     files = render(release, here.place, here.around) if people is None or here.owned else {}
     if people is not None:
@@ -87,6 +96,7 @@ def deploy(
         "Summary": clearance.summary if clearance else "",
         "Forced": "diverged" if forced else "",
         "Resumes": "yes" if here.hold is not None else "",
+        "Override": override,
     }
     subject = f"Deploy {here.place.project}/{here.place.service} v{release.number} to {here.place.environment}"
     edit = Edit(here.place.path, write=files, remove=frozenset(gone))
@@ -96,7 +106,7 @@ def deploy(
 
 def roll_back(
     here: Situation, to: Deployment, *, tree: str, undone: Iterable[Deployment], cause: Cause, hold: bool,
-    former: Former = NOTHING,
+    former: Former = NOTHING, automatic: str = "",
 ) -> Draft:  # fmt: skip
     """The commit that brings back the directory of an earlier deployment, image and configuration, and holds it.
 
@@ -116,6 +126,7 @@ def roll_back(
         edit = Edit(here.place.path, write=write, remove=(here.owned | {HOLD_FILE}) - set(write))
     reverts = " ".join(deployment.config_commit for deployment in undone) or current.config_commit
     extra = {"Release": to.release, "Image": to.image, "Commit": to.sha, "Run": to.run, "Reverts": reverts}
+    extra["Automatic"] = automatic
     name = to.release.rpartition(".")[2] or to.image.rpartition("@")[2][:19]
     subject = f"Revert {here.place.project}/{here.place.service} in {here.place.environment} to {name}"
     return _draft(here.place, edit, subject, cause, extra, reference={"sha": to.sha}, changes=changes)

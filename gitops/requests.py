@@ -10,9 +10,10 @@ from collections.abc import Awaitable
 
 from msgspec.structs import replace
 
-from gitops import adoption, derive, history, intents, projectfile
+from gitops import adoption, derive, freezing, going_back, intents, projectfile, promoting
 from gitops.absorb import FollowUp
 from gitops.clearance import clear
+from gitops.deploying import deploy
 from gitops.intents import Cause, Situation
 from gitops.layout import Place, place, place_of, project_file
 from gitops.ports import Ports
@@ -22,15 +23,21 @@ from pipeline import names
 from pipeline.errors import Invalid, NotFound, Permanent, Refused
 from pipeline.events import (
     AdoptRequested,
+    CheckReported,
     Command,
+    DeploymentObserved,
     DeployRequested,
     DestroyRequested,
     Event,
+    FreezeRequested,
     HoldRequested,
     LinkRequested,
+    PromotionRequested,
+    PromotionReviewed,
     ReleaseReady,
     ResumeRequested,
     RollbackRequested,
+    WaitEnded,
 )
 from pipeline.records import Decision, Environment, Release, Repository
 from pipeline.store import now
@@ -38,6 +45,8 @@ from pipeline.store import now
 
 async def fulfil(session: Session, event: Event, ports: Ports) -> Unit:
     """Do what ``event`` asks. Raises Retryable when it cannot be decided now."""
+    if (unit := await _between_environments(session, event, ports)) is not None:
+        return unit
     if isinstance(event, ReleaseReady):
         return await _release_ready(session, event, ports)
     if isinstance(event, LinkRequested):
@@ -47,6 +56,25 @@ async def fulfil(session: Session, event: Event, ports: Ports) -> Unit:
     if isinstance(event, Command):
         return await _command(session, event, ports)
     return Unit()
+
+
+async def _between_environments(session: Session, event: Event, ports: Ports) -> Unit | None:
+    """Promotions, what they wait for, and what goes back as a set or by itself; None for any other event."""
+    if isinstance(event, PromotionRequested):
+        return await promoting.request(session, event, ports)
+    if isinstance(event, RollbackRequested) and event.set:
+        return await _decided(session, event, _set_back(session, event, ports))
+    if isinstance(event, DeploymentObserved):
+        return await going_back.observed(session, event, ports)
+    if isinstance(event, PromotionReviewed):
+        return await promoting.review(session, event, ports)
+    if isinstance(event, WaitEnded):
+        return await promoting.due(session, event, ports)
+    if isinstance(event, CheckReported):
+        return await promoting.checked(session, event)
+    if isinstance(event, FreezeRequested):
+        return await freezing.request(session, event)
+    return None
 
 
 async def follow_up(session: Session, here: Place, wanted: FollowUp, ports: Ports) -> Unit:
@@ -90,7 +118,7 @@ async def _release_to(
     cause = Cause(event.id, "push", release.actor, now(), trace=event.trace)
     mark = session.mark()
     try:
-        return await _deploy(session, here, release, environment, cause, ports)
+        return await deploy(session, here, release, environment, cause, ports)
     except Permanent as error:
         session.rewind(mark)
         skipped = error.reason in ("older_than_deployed", "already_deployed")
@@ -100,34 +128,6 @@ async def _release_to(
             failed = derive.wish(release, here, "failed", reason=error.reason, message=error.message)
             unit.changes.append(session.put(failed))
         return unit
-
-
-async def _deploy(
-    session: Session, here: Place, release: Release, environment: Environment, cause: Cause, ports: Ports
-) -> Unit:
-    situation = await session.situation(here)
-    forced = await ordered(situation, release, environment, ports, force=False)
-    clearance = await clear(session, release, environment.branch, ports)
-    if situation.hold is not None and environment.name not in await ports.resumes(release):
-        return await _held(session, situation, release)
-    return await commit_draft(
-        session, here, intents.deploy(situation, release, cause=cause, clearance=clearance, forced=forced)
-    )
-
-
-async def _held(session: Session, here: Situation, release: Release) -> Unit:
-    """The release waits; the newest that waits is the one that a resume deploys."""
-    target = here.deployed()
-    unit = Unit()
-    message = f"v{release.number} waits: {here.place} is held"
-    if history.release_number(target.held_release) < release.number:
-        unit.changes.append(session.put(replace(target, held_release=release.id)))
-    held = derive.wish(release, here.place, "held", reason="held", message=message)
-    unit.changes.append(session.put(held))
-    why = Refused(message, reason="held")
-    identity = derive.decision_id(release.id, here.place)
-    unit.changes.append(session.put(release_decision(release, identity, why, "held", here.place)))
-    return unit
 
 
 async def _command(session: Session, event: Command, ports: Ports) -> Unit:
@@ -172,7 +172,7 @@ async def _single(session: Session, event: Command, identity: str, service: str,
         return await adoption.fulfil(session, event)
     situation = await session.situation(here)
     if isinstance(event, RollbackRequested):
-        return await _roll_back(session, situation, event, cause, ports)
+        return await going_back.roll_back(session, situation, event, cause, ports)
     if isinstance(event, HoldRequested):
         return await commit_draft(session, here, intents.hold(situation, cause=cause))
     if isinstance(event, ResumeRequested):
@@ -196,34 +196,28 @@ async def _deploy_asked(
     environment = next((one for one in project.environments if one.name == here.environment), None)
     if environment is None:
         raise NotFound(f"{here.project} has no environment {here.environment}", reason="unknown_environment")
+    if not environment.branch:
+        raise Refused(f"{here.environment} is entered by promotion: enclii promote", reason="only_by_promotion")
     if environment.branch != names.branch(release.ref) and not event.force:
         raise Refused(f"{here.environment} is fed by {environment.branch}, not by {release.ref}", reason="wrong_branch")
+    frozen = await freezing.stopped(session, environment)
+    if frozen is not None and not event.override_freeze:
+        raise Refused(f"{here.environment} is {frozen}; add --override-freeze REASON", reason="frozen")
     situation = await session.situation(here)
     if situation.hold is not None:
         raise Refused(f"{here} is held; resume it first", reason="held")
     forced = await ordered(situation, release, environment, ports, force=event.force)
     clearance = await clear(session, release, environment.branch, ports)
-    return await commit_draft(
-        session, here, intents.deploy(situation, release, cause=cause, clearance=clearance, forced=forced)
-    )
+    override = event.override_freeze if frozen is not None else ""
+    draft = intents.deploy(situation, release, cause=cause, clearance=clearance, forced=forced, override=override)
+    return await commit_draft(session, here, draft)
 
 
-async def _roll_back(session: Session, here: Situation, event: RollbackRequested, cause: Cause, ports: Ports) -> Unit:
-    current = here.deployed()
-    here.expect(event.expected)
-    deployments = await session.deployments(here.place)
-    to = history.rollback_target(deployments, current=current, to=event.to)
-    release = await session.get(Release, to.release) if to.release else None
-    if release is not None:
-        # What passed before keeps its verdict and its summary, so this needs no registry.
-        await clear(session, release, names.branch(release.ref) or "", ports)
-    tree = await asyncio.to_thread(session.repo.tree, to.config_commit, here.place.path)
-    if not tree:
-        raise Refused(f"{to.config_commit[:12]} has no {here.place}", reason="config_commit_missing")
-    undone = history.undone(deployments, target=to, current=current)
-    former = await session.former(here, to.config_commit)
-    draft = intents.roll_back(here, to, tree=tree, former=former, undone=undone, cause=cause, hold=event.hold)
-    return await commit_draft(session, here.place, draft)
+async def _set_back(session: Session, event: RollbackRequested, ports: Ports) -> Unit:
+    if await session.get(Decision, event.id) is not None:
+        return Unit()
+    cause = Cause(event.id, "rollback", event.actor, now(), event.why, event.trace)
+    return await going_back.roll_back_set(session, event, cause, ports)
 
 
 async def _resume(session: Session, here: Place, cause: Cause, ports: Ports) -> Unit:
@@ -236,6 +230,8 @@ async def _resume(session: Session, here: Place, cause: Cause, ports: Ports) -> 
     if waiting:
         mark = session.mark()
         try:
+            if (unit := await _resume_frozen(session, situation, waiting, cause)) is not None:
+                return unit
             return await _deploy_waiting(session, situation, waiting, cause, ports)
         except Permanent as error:
             session.rewind(mark)
@@ -246,6 +242,21 @@ async def _resume(session: Session, here: Place, cause: Cause, ports: Ports) -> 
         return Unit([session.put(cleared), session.put(said)])
     unit = await commit_draft(session, here, intents.resume(situation, cause=cause))
     return _noted(session, unit, here, note)
+
+
+async def _resume_frozen(session: Session, here: Situation, waiting: str, cause: Cause) -> Unit | None:
+    """In a freeze the hold goes, and the release that waited for that waits for the end of the freeze."""
+    environment = (await session.project(here.place.project)).environment(here.place.environment)
+    frozen = await freezing.stopped(session, environment)
+    release = await session.get(Release, waiting)
+    if frozen is None or release is None:
+        return None
+    unit = await commit_draft(session, here.place, intents.resume(here, cause=cause)) if here.hold else Unit()
+    target = await session.target(here.place)
+    if target is not None:
+        unit.changes.append(session.put(replace(target, held_release="")))
+    unit.add(await freezing.push_waits(session, here.place, release, cause.intent, frozen))
+    return _noted(session, unit, here.place, f"; v{release.number} waits: {here.place.environment} is {frozen}")
 
 
 async def _deploy_waiting(session: Session, here: Situation, waiting: str, cause: Cause, ports: Ports) -> Unit:

@@ -31,6 +31,7 @@ from gitops.rendering.surroundings import Surroundings
 from pipeline.domains import Domains
 from pipeline.errors import Invalid, Refused
 from pipeline.events import ConfigMoved, Event
+from pipeline.promotions import OPEN, Promotion
 from pipeline.records import ConfigTip, Deployment, DeploymentStatus, Project, Record, Release, Repository, Target
 from pipeline.store import Change, Step, Store, Stored, now
 
@@ -71,10 +72,11 @@ class _Overlay:
     records: dict[str, Record | None] = field(default_factory=dict)
     seqs: dict[str, int] = field(default_factory=dict)
     made: dict[Place, list[Deployment]] = field(default_factory=dict)
+    proposals: dict[str, str] = field(default_factory=dict)
 
     def copy(self) -> _Overlay:
         made = {place: list(some) for place, some in self.made.items()}
-        return _Overlay(self.tip, dict(self.records), dict(self.seqs), made)
+        return _Overlay(self.tip, dict(self.records), dict(self.seqs), made, dict(self.proposals))
 
 
 class Session:
@@ -87,6 +89,7 @@ class Session:
         self.done: set[tuple[str, Place | None]] = set()
         self._began = tip
         self._policies: dict[str, Policy] = {}
+        self._promotions: frozenset[str] | None = None
         self._overlay = _Overlay(tip)
         subject = ConfigTip.subject_of("main")
         self._overlay.seqs[subject] = self._seq
@@ -95,6 +98,15 @@ class Session:
     @property
     def tip(self) -> str:
         return self._overlay.tip
+
+    @property
+    def proposals(self) -> dict[str, str]:
+        """Branch → the commit that it is to have, "" when it is to go."""
+        return self._overlay.proposals
+
+    def propose(self, branch: str, commit: str) -> None:
+        """Have a branch beside the config branch: a proposal to be merged."""
+        self._overlay.proposals[branch] = commit
 
     def mark(self) -> _Overlay:
         """Where to rewind to."""
@@ -134,6 +146,15 @@ class Session:
     async def projects(self) -> list[str]:
         """Every project that was ever stored."""
         return [project.slug for project in await self._store.all(Project)]
+
+    async def promotions(self) -> list[Promotion]:
+        """Every promotion that something may still come of, oldest first."""
+        if self._promotions is None:
+            stored = await self._store.all(Promotion)
+            self._promotions = frozenset(one.id for one in stored if one.status in OPEN)
+        fresh = {one.id for one in self._overlay.records.values() if isinstance(one, Promotion)}
+        found = [await self.get(Promotion, one) for one in {*self._promotions, *fresh}]
+        return sorted((one for one in found if one and one.status in OPEN), key=lambda one: (one.created_at, one.id))
 
     async def deployments(self, place: Place) -> list[Deployment]:
         """Every deployment of one place, newest last, with those of this session and their latest state."""
@@ -232,6 +253,10 @@ class Session:
         if derived.decision is not None:
             unit.changes.append(self.put(derived.decision))
         return unit
+
+    async def unwished(self, release: str, place: Place) -> Unit:
+        """The end of a release's waiting deployment, which git has now."""
+        return await self._ended(wish_id(release, place), "replaced")
 
     async def _ended(self, deployment: str, status: DeploymentStatus) -> Unit:
         found = await self.get(Deployment, deployment)

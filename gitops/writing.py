@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from gitops import derive, history, order
-from gitops.edits import Draft
+import asyncio
+
+from gitops import derive, history, order, sets
+from gitops.edits import Commit, Draft
 from gitops.intents import Cause, Situation
-from gitops.layout import Place
+from gitops.layout import Place, place_of
 from gitops.ports import Ports
 from gitops.session import Session, Unit
 from pipeline.errors import Permanent
@@ -28,6 +30,23 @@ async def commit_draft(session: Session, here: Place, draft: Draft) -> Unit:
     written, tree, hold = await session.write(draft)
     derived = derive.of_own(written, here, before=before, tree=tree, hold=hold)
     return await session.apply(derived, here, fresh=True)
+
+
+async def commit_set(session: Session, draft: Draft) -> tuple[Commit, Unit]:
+    """Write the draft of a set: the commit, and the records that follow for each of its places. Raises Refused."""
+    befores = {place: await session.target(place) for place in _places(draft)}
+    written, *_ = await session.write(draft)
+    unit = Unit()
+    for here, own in sets.expanded(written):
+        tree = await asyncio.to_thread(session.repo.tree, written.id, here.path)
+        hold = await asyncio.to_thread(session.repo.hold, tree) if tree else None
+        derived = derive.of_own(own, here, before=befores.get(here), tree=tree, hold=hold)
+        unit.add(await session.apply(derived, here, fresh=True))
+    return written, unit
+
+
+def _places(draft: Draft) -> list[Place]:
+    return [here for edit in (draft.edit, *draft.others) if (here := place_of(edit.path)) is not None]
 
 
 def release_decision(
