@@ -28,6 +28,7 @@ TITLES: Final = {
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "up": ("platform", "Start Enclii on this machine (-d: in the background)."),
     "down": ("platform", "Stop what up started; --purge leaves nothing."),
+    "cluster": ("cluster", "The clusters that services run on: add, list, remove."),
     "bootstrap": ("bootstrap", "Write what Argo CD or Flux needs to sync the config repository."),
     "link": ("link", "Register a repository and its branches."),
     "status": ("reading", "What is wanted, what is live, what to do next."),

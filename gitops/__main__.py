@@ -6,19 +6,24 @@ import asyncio
 import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from pipeline.errors import Invalid
 from pipeline.keys import load_or_make, load_public
 from pipeline.main import Process, in_background, main, room
 from pipeline.records import Deployment, Release
 from pipeline.registry import Registry
 
 if TYPE_CHECKING:
+    from gitops.clusters import Cluster
+    from gitops.clusters.configured import Entry
     from gitops.gate import Gate
     from gitops.layout import Place
+    from gitops.placement import Clusters, Open
 
 log = logging.getLogger(__name__)
 
@@ -67,8 +72,6 @@ async def committer(process: Process) -> None:
 
 async def syncer(process: Process) -> None:
     """Git becomes running containers, and what runs becomes records."""
-    from gitops.clusters.podman import Podman
-    from gitops.clusters.podman_host import write_configuration
     from gitops.configrepo import ConfigRepo
     from gitops.desired import Desired
     from gitops.front import Front
@@ -80,14 +83,58 @@ async def syncer(process: Process) -> None:
     def login() -> tuple[str, str]:
         return USER, told.git_read_token.reveal()
 
-    cluster = Podman(instance=told.instance, containers_conf=write_configuration(home))
     repo = ConfigRepo(home / "config.git", told.config_url, branch=told.config_branch, login=login)
     front = Front(process.store, door_url=told.door_url, door_ops=told.door_ops_port)
     async with Registry(told.registry, plain_http=told.registry_plain_http) as images:
         gate = await gate_of(process, images)
-        worker = Syncer(process.store, cluster, Desired(repo), front, gate, told.deploy_timeout)
-        async with in_background(worker.follow(), worker.hints(), worker.heal(told.heal)):
+        clusters = clusters_of(process, images)
+        await clusters.learn_all(process.store)
+        worker = Syncer(process.store, clusters, Desired(repo), front, gate, told.deploy_timeout)
+        bound = clusters.follow(process.store.bus)
+        async with in_background(bound, worker.follow(), worker.hints(), worker.heal(told.heal)):
             await process.stopping.wait()
+        await clusters.close()
+
+
+def clusters_of(process: Process, images: Registry) -> Clusters:
+    """Podman, and the clusters of ``clusters.yaml``; what a cluster needs is imported when a service is on it."""
+    from gitops.clusters.configured import PODMAN, read
+    from gitops.placement import Clusters
+
+    told = process.settings
+
+    def load() -> Mapping[str, Open]:
+        entries = read(told.below_home(told.clusters))
+        known = {name: partial(kubernetes, process, images, entry) for name, entry in entries.items()}
+        return {PODMAN: partial(podman, process), **known}
+
+    if told.cluster not in load():
+        raise Invalid(f"ENCLII_CLUSTER names {told.cluster!r}: enclii cluster list", reason="unknown_cluster")
+    return Clusters(told.cluster, load)
+
+
+def podman(process: Process) -> Cluster:
+    """The cluster of this machine."""
+    from gitops.clusters.podman import Podman
+    from gitops.clusters.podman_host import write_configuration
+
+    conf = write_configuration(room(process.settings, "syncer"))
+    return Podman(instance=process.settings.instance, containers_conf=conf)
+
+
+def kubernetes(process: Process, images: Registry, entry: Entry) -> Cluster:
+    """One cluster of ``clusters.yaml``."""
+    from gitops.clusters.kubernetes import Access, Kubernetes, login
+    from pipeline.images import ImageRef
+
+    async def members(image: str) -> frozenset[str]:
+        ref = ImageRef.parse(image)
+        found = await images.manifest(ref.repository, ref.digest)
+        listed = json.loads(found.body).get("manifests") or () if found else ()
+        return frozenset({ref.digest, *(str(one.get("digest")) for one in listed)})
+
+    access = login(Access(entry.kubeconfig, entry.context, entry.in_cluster))
+    return Kubernetes(access, instance=process.settings.instance, pod_security=entry.pod_security, members=members)
 
 
 async def door(process: Process) -> None:

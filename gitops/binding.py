@@ -1,20 +1,21 @@
-"""``cluster`` and ``namespace`` of an environment in ``project.yaml``: where its services run."""
+"""``cluster``, ``namespace`` and ``drift`` of an environment in ``project.yaml``: where its services run."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, cast
 
 from pipeline import names
 from pipeline.errors import EncliiError, Invalid
 
-KEYS = frozenset({"cluster", "namespace"})
+KEYS = frozenset({"cluster", "namespace", "drift"})
+Drift = Literal["heal", "keep"]
 _NAMESPACE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 
-def read(fields: Mapping[str, Any], where: str) -> tuple[str, str]:
-    """The cluster's name and the namespace; an empty one stands for the default. Raises Invalid."""
+def read(fields: Mapping[str, Any], where: str) -> tuple[str, str, Drift]:
+    """Cluster, namespace and what drift means there; an empty name stands for the default. Raises Invalid."""
     cluster, namespace = fields.get("cluster", ""), fields.get("namespace", "")
     try:
         if cluster != "":
@@ -23,7 +24,10 @@ def read(fields: Mapping[str, Any], where: str) -> tuple[str, str]:
         raise _wrong(f"{where}.cluster", "must be the name of a cluster: enclii cluster list") from None
     if namespace != "" and not (isinstance(namespace, str) and _NAMESPACE.fullmatch(namespace)):
         raise _wrong(f"{where}.namespace", "must be 1 to 63 of a-z, 0-9 and inner hyphens")
-    return cluster, namespace
+    drift = fields.get("drift", "heal")
+    if drift not in ("heal", "keep"):
+        raise _wrong(f"{where}.drift", "must be heal or keep")
+    return cluster, namespace, cast("Drift", drift)
 
 
 def namespace_of(project: str, environment: str, named: str = "") -> str:

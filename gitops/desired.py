@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -12,10 +12,12 @@ from ruamel.yaml.error import YAMLError
 
 from gitops import layout
 from gitops.clusters import ServiceRef, Wanted
-from gitops.clusters.subset import translate
 from gitops.configrepo import ConfigRepo
 from pipeline.errors import Invalid
 from pipeline.records import Deployment
+
+KEPT = 2_000
+"""Deployments whose documents are remembered, so that looking again costs no reading of YAML."""
 
 
 class Desired:
@@ -24,15 +26,23 @@ class Desired:
     def __init__(self, repo: ConfigRepo) -> None:
         self._repo = repo
         self._lock = asyncio.Lock()
+        self._known: OrderedDict[tuple[str, str, str], Wanted] = OrderedDict()  # a config commit never changes
 
     async def wanted(self, deployment: Deployment) -> Wanted:
         """The deployment as the cluster is asked for it.
 
         Raises Invalid for manifests that can't be honoured, Unavailable when git does not answer.
         """
+        key = (deployment.id, deployment.config_commit, deployment.image)
+        if (known := self._known.get(key)) is not None:
+            self._known.move_to_end(key)
+            return known
         async with self._lock:  # one repository object, one thread at a time
             files = await asyncio.to_thread(self._files, deployment)
-        return wanted_from(deployment, files)
+        found = self._known[key] = await asyncio.to_thread(wanted_from, deployment, files)
+        if len(self._known) > KEPT:
+            self._known.popitem(last=False)
+        return found
 
     async def includes(self, revision: str, commit: str) -> bool:
         """True when ``revision`` of the config repository is ``commit`` or comes after it; false when it is unknown.
@@ -57,15 +67,13 @@ class Desired:
 
 
 def wanted_from(deployment: Deployment, files: Mapping[str, bytes]) -> Wanted:
-    """The wish that a directory's files express; ports and checks are derived from the manifests themselves."""
+    """The wish that a directory's files express; what a cluster can honour of it, the cluster says. Raises Invalid."""
     documents = tuple(
         document for name in sorted(files) if layout.is_manifest(name) for document in _documents(name, files[name])
     )
     ref = ServiceRef(deployment.project, deployment.environment, deployment.service)
     version = deployment.release.rpartition(".")[2] or "none"
-    plain = Wanted(ref, deployment.id, version, deployment.image, documents)
-    workload = translate(plain)
-    return replace(plain, health=workload.health, port=workload.port, revision=deployment.config_commit)
+    return Wanted(ref, deployment.id, version, deployment.image, documents, revision=deployment.config_commit)
 
 
 def _documents(name: str, data: bytes) -> list[dict[str, Any]]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from gitops.clusters import Health, Observation, Replica, Wanted
+from gitops.placement import AWAY
 from pipeline.records import DeploymentStatus, Live, ReplicaView
 from pipeline.store import now
 
@@ -27,7 +30,17 @@ def status_of(health: Health, proven: int, desired: int) -> DeploymentStatus:
     """Running takes proof for every replica; a cluster that does not answer proves nothing."""
     if health.status == "healthy" and proven >= desired:
         return "running"
+    if health.status == "unknown" and health.reason in AWAY:
+        return "unknown"
     return "progressing" if health.status == "unknown" and proven == 0 else "degraded"
+
+
+def unseen(live: Live, reason: str) -> Live:
+    """The record while the cluster does not answer: what ran before proves nothing about now."""
+    replicas = tuple(msgspec.structs.replace(one, state="unknown") for one in live.replicas)
+    return msgspec.structs.replace(
+        live, status="unknown", health="unknown", ready=0, replicas=replicas, reason=reason, at=now()
+    )
 
 
 def same(one: Live | None, other: Live) -> bool:
@@ -47,6 +60,8 @@ def _timeless(live: Live) -> tuple[object, ...]:
         live.replicas,
         live.address,
         live.since,
+        live.drift,
+        live.reason,
     )
 
 

@@ -169,13 +169,14 @@ def _environment(key: str, item: object) -> Environment:
             names.ref(names.BRANCH_PREFIX + branch)
     except EncliiError as error:
         raise _wrong(where, error.message) from None
-    cluster, namespace = binding.read(fields, where)
+    cluster, namespace, drift = binding.read(fields, where)
     return Environment(
         name=key,
         branch=branch,
         protected=protected,
         cluster=cluster,
         namespace=namespace,
+        drift=drift,
         promotion=environment_rules.promotion(fields.get("promotion"), f"{where}.promotion"),
         freeze=environment_rules.windows(fields.get("freeze"), f"{where}.freeze"),
         rollback=environment_rules.rollback(fields.get("rollback"), f"{where}.rollback"),

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from gitops.clusters import Cluster, DeadLog, ServiceRef, Wanted
-from gitops.clusters.subset import translate
+from gitops.clusters import Cluster, DeadLog, Health, ServiceRef, Wanted
 from gitops.desired import Desired
 from gitops.front import Front
 from gitops.gate import Gate
-from gitops.live import live_from, same
-from pipeline.errors import Conflict, EncliiError, Permanent, Retryable
+from gitops.live import live_from, same, unseen
+from gitops.placement import Clusters, is_away
+from pipeline.errors import Conflict, EncliiError, Permanent, Retryable, Unavailable
 from pipeline.events import DeploymentObserved
 from pipeline.log import bound
 from pipeline.records import Decision, Deployment, DeploymentStatus, Live, Target
@@ -36,7 +36,7 @@ class Syncer:
     """The syncer with its ports; ``deploy_timeout`` in seconds bounds how long a release may take to be healthy."""
 
     store: Store
-    cluster: Cluster
+    clusters: Clusters
     desired: Desired
     front: Front
     gate: Gate
@@ -54,7 +54,7 @@ class Syncer:
     async def hints(self) -> None:
         """Look again whenever the cluster says that something happened."""
         async with asyncio.TaskGroup() as group:
-            async for hint in self.cluster.events():
+            async for hint in self.clusters.events():
                 self.poke(group, hint.ref, None)
 
     async def heal(self, every: float) -> None:
@@ -101,105 +101,172 @@ class Syncer:
 
     async def reconcile(self, ref: ServiceRef) -> None:
         """One pass. Raises Retryable when a store or the cluster does not answer."""
-        key = (ref.project, ref.environment, ref.service)
-        target = await self.store.get(Target, *key)
+        target = await self.store.get(Target, *_key(ref))
         if target is None:
             return
-        live = await self.store.get(Live, *key)
-        if not target.record.deployment:
+        live = await self.store.get(Live, *_key(ref))
+        try:
+            await self._compare(ref, target.record, live)
+        except Unavailable as error:
+            if is_away(error) and live is not None:
+                await self._record(unseen(live.record, error.message), live)
+            raise
+
+    async def _compare(self, ref: ServiceRef, target: Target, live: Stored[Live] | None) -> None:
+        if not target.deployment:
             await self._removed(ref, live)
             return
-        deployment = await self.store.get(Deployment, target.record.deployment)
+        deployment = await self.store.get(Deployment, target.deployment)
         if deployment is None:
             raise Retryable("the deployment is not recorded yet", reason="deployment_unknown")
         if deployment.record.status == "failed":
-            await self._keep(ref, live)
+            await self._keep(ref, deployment, live)
             return
         await self._deploy(ref, deployment, live)
 
     async def _deploy(self, ref: ServiceRef, found: Stored[Deployment], live: Stored[Live] | None) -> None:
         try:
             await self.gate.image(found.record.image)
-            wanted = await self.desired.wanted(found.record)
-            found = await self._bring_up(found, wanted)
+            cluster, wanted = await self.clusters.of(ref), await self._wanted(found.record)
+            await self._bring_up(cluster, found, wanted)
         except Permanent as error:
-            await self._failed(ref, found, live, error)
+            await self._failed(ref, found.record.id, live, error)
             return
-        await self._switch(ref, found, wanted, live)
+        await self._switch(ref, cluster, found.record.id, wanted)
 
-    async def _bring_up(self, found: Stored[Deployment], wanted: Wanted) -> Stored[Deployment]:
+    async def _bring_up(self, cluster: Cluster, found: Stored[Deployment], wanted: Wanted) -> None:
         if found.record.status == "pending":
-            found = await self._mark(found, "progressing")
-        elif (await self.cluster.healthy(wanted)).status == "healthy":
-            return found
-        await self.cluster.start(wanted)
-        await self.cluster.wait_healthy(wanted, timeout=self.deploy_timeout)
-        return found
+            await self._mark(found, "progressing")
+        elif await self._is_so(cluster, wanted):
+            return
+        await cluster.start(wanted)
 
-    async def _switch(
-        self, ref: ServiceRef, found: Stored[Deployment], wanted: Wanted, live: Stored[Live] | None
-    ) -> None:
-        fresh = await self._look(wanted, live, point=True)
+        async def told(now: Health) -> None:
+            await self._hindered(cluster, wanted, now)
+
+        await cluster.wait_healthy(wanted, timeout=self.deploy_timeout, told=told)
+
+    async def _is_so(self, cluster: Cluster, wanted: Wanted) -> bool:
+        """Whether the cluster has what git says: healthy, and as it was applied unless drift is to be kept."""
+        health = await cluster.healthy(wanted)
+        drift = await cluster.drift(wanted)
+        if drift:
+            log.warning("%s: the cluster differs from git (%s): %s", wanted.ref, wanted.drift, "; ".join(drift))
+        return health.status == "healthy" and (not drift or wanted.drift == "keep")
+
+    async def _hindered(self, cluster: Cluster, wanted: Wanted, health: Health) -> None:
+        """Say at once what stands in the way, and what serves meanwhile; whether it fails, the deadline decides."""
+        found = await self.store.get(Deployment, wanted.deployment)
+        status: DeploymentStatus = "degraded" if health.status == "unhealthy" else "progressing"
+        new = found is not None and (status, health.reason) != (found.record.status, found.record.reason or None)
+        if found is not None and new and "degraded" in (status, found.record.status):
+            await self._mark(
+                found, status, reason=health.reason or "", message=health.detail or "", dead_logs=health.lines
+            )
+        live = await self.store.get(Live, *_key(wanted.ref))
+        if live is not None and live.record.deployment == wanted.deployment:
+            await self._look(cluster, wanted, live, point=False)
+        elif live is not None:
+            await self._look_back(cluster, live)
+
+    async def _look_back(self, cluster: Cluster, live: Stored[Live]) -> None:
+        """What an older deployment still serves while a newer one is tried."""
+        before = await self.store.get(Deployment, live.record.deployment)
+        if before is not None:
+            wanted = await self._wanted(before.record)
+            await self._look(cluster, wanted, live, point=False, health=await cluster.serving(wanted))
+
+    async def _wanted(self, deployment: Deployment) -> Wanted:
+        return self.clusters.placed(await self.desired.wanted(deployment))
+
+    async def _switch(self, ref: ServiceRef, cluster: Cluster, deployment: str, wanted: Wanted) -> None:
+        live = await self.store.get(Live, *_key(ref))
+        fresh = await self._look(cluster, wanted, live, point=True)
         if fresh.record.status != "running":
             return
-        if found.record.status != "running":
+        found = await self.store.get(Deployment, deployment)
+        if found is not None and found.record.status != "running":
             await self._mark(found, "running", running_at=found.record.running_at or now())
-        dead = await self.cluster.stop(ref, keep=frozenset({wanted.deployment}), grace=STOP_GRACE)
+        dead = await cluster.stop(ref, keep=frozenset({wanted.deployment}), grace=STOP_GRACE)
         await self._keep_dead(dead)
 
-    async def _look(self, wanted: Wanted, live: Stored[Live] | None, *, point: bool) -> Stored[Live]:
+    async def _look(
+        self, cluster: Cluster, wanted: Wanted, live: Stored[Live] | None, *, point: bool, health: Health | None = None
+    ) -> Stored[Live]:
         """Measure, route to what is proven, and record it when it changed."""
-        health, there = await asyncio.gather(self.cluster.healthy(wanted), self.cluster.observe(wanted.ref))
+        measured = cluster.healthy(wanted) if health is None else _same(health)
+        found, there = await asyncio.gather(measured, cluster.observe(wanted.ref))
         seen = [one for one in there if one.deployment == wanted.deployment]
-        workload = translate(wanted)
+        workload = cluster.workload(wanted)
         now_live = live_from(
-            wanted, seen[0] if seen else None, health, desired=workload.replicas, previous=live.record if live else None
+            wanted, seen[0] if seen else None, found, desired=workload.replicas, previous=live.record if live else None
         )
-        ready = [one.address for one in now_live.replicas if one.state == "ready" and one.address]
+        now_live = msgspec.structs.replace(now_live, drift=await cluster.drift(wanted))
         if workload.port is not None:
-            now_live = msgspec.structs.replace(now_live, address=self.front.address(wanted.ref))
-            if point and ready:
+            elsewhere = cluster.address(wanted)
+            now_live = msgspec.structs.replace(now_live, address=elsewhere or self.front.address(wanted.ref))
+            ready = [one.address for one in now_live.replicas if one.state == "ready" and one.address]
+            if point and ready and elsewhere is None:
                 await self.front.point(wanted.ref, ready)
+        return await self._record(now_live, live)
+
+    async def _record(self, now_live: Live, live: Stored[Live] | None) -> Stored[Live]:
         if not same(live.record if live else None, now_live):
             await self.store.commit(Step((Change(now_live, live.seq if live else 0),)))
         return Stored(now_live, 0)
 
-    async def _keep(self, ref: ServiceRef, live: Stored[Live] | None) -> None:
-        """The wanted deployment failed: what ran before keeps running, and is healed."""
-        if live is None:
+    async def _keep(self, ref: ServiceRef, failed: Stored[Deployment], live: Stored[Live] | None) -> None:
+        """The wanted deployment failed: what ran before keeps running, and is healed.
+
+        Where a cluster rolls, the failed one stays as git wants it, and it is running once its cause is gone.
+        """
+        cluster = await self.clusters.of(ref)
+        if cluster.rolls:
+            wanted = await self._wanted(failed.record)
+            if (await cluster.healthy(wanted)).status == "healthy":
+                await self._switch(ref, cluster, failed.record.id, wanted)
+            elif live is not None:
+                await self._look_back(cluster, live)
             return
-        before = await self.store.get(Deployment, live.record.deployment)
+        before = await self.store.get(Deployment, live.record.deployment) if live else None
         if before is None or before.record.status == "failed":
             return
-        wanted = await self.desired.wanted(before.record)
-        health = await self.cluster.healthy(wanted)
-        if health.status == "unhealthy":
-            await self.cluster.start(wanted)
-        await self._look(wanted, live, point=True)
+        wanted = await self._wanted(before.record)
+        if (await cluster.healthy(wanted)).status == "unhealthy":
+            await cluster.start(wanted)
+        await self._look(cluster, wanted, live, point=True)
 
-    async def _failed(
-        self, ref: ServiceRef, found: Stored[Deployment], live: Stored[Live] | None, error: Permanent
-    ) -> None:
-        keep = frozenset({live.record.deployment} if live else ())
-        log.warning("%s: %s failed: %s", ref, found.record.id, error)
-        if found.record.id in keep:
-            await self._degraded(found, live)
+    async def _failed(self, ref: ServiceRef, deployment: str, live: Stored[Live] | None, error: Permanent) -> None:
+        found = await self.store.get(Deployment, deployment)
+        if found is None:
             return
-        dead = await self.cluster.stop(ref, keep=keep, grace=STOP_GRACE)
+        keep = frozenset({live.record.deployment} if live else ())
+        log.warning("%s: %s failed: %s", ref, deployment, error)
+        if deployment in keep:
+            await self._degraded(ref, found, live, error)
+            return
+        dead = await self._stopped(ref, keep, error)
         lines = tuple(line for one in dead for line in _lines(one))
         await self._mark(found, "failed", reason=error.reason, message=error.message, dead_logs=lines[-DEAD_LINES:])
 
-    async def _degraded(self, found: Stored[Deployment], live: Stored[Live] | None) -> None:
+    async def _stopped(self, ref: ServiceRef, keep: frozenset[str], error: Permanent) -> list[DeadLog]:
+        if error.reason == "unknown_cluster":
+            return []
+        return await (await self.clusters.of(ref)).stop(ref, keep=keep, grace=STOP_GRACE)
+
+    async def _degraded(
+        self, ref: ServiceRef, found: Stored[Deployment], live: Stored[Live] | None, error: Permanent
+    ) -> None:
         """What was running before is broken now: say so, and go on trying."""
         if found.record.status != "degraded":
-            await self._mark(found, "degraded")
-        if live is not None:
-            wanted = await self.desired.wanted(found.record)
-            await self._look(wanted, live, point=False)
+            await self._mark(found, "degraded", reason=error.reason, message=error.message)
+        if error.reason != "unknown_cluster":
+            wanted, fresh = await self._wanted(found.record), await self.store.get(Live, *_key(ref))
+            await self._look(await self.clusters.of(ref), wanted, fresh, point=False)
 
     async def _removed(self, ref: ServiceRef, live: Stored[Live] | None) -> None:
         await self.front.point(ref, ())
-        await self._keep_dead(await self.cluster.remove(ref, grace=STOP_GRACE))
+        await self._keep_dead(await (await self.clusters.of(ref)).remove(ref, grace=STOP_GRACE))
         if live is not None and live.record.status != "removed":
             gone = msgspec.structs.replace(live.record, status="removed", health="unknown", ready=0, desired=0)
             gone = msgspec.structs.replace(gone, replicas=(), deployment="", at=now())
@@ -249,6 +316,14 @@ def _end_of(failed: Deployment) -> Decision:
         project=failed.project, environment=failed.environment, service=failed.service, sha=failed.sha,
         run=failed.run, release=failed.release, actor=failed.actor, at=failed.finished_at,
     )  # fmt: skip
+
+
+async def _same(health: Health) -> Health:
+    return health
+
+
+def _key(ref: ServiceRef) -> tuple[str, str, str]:
+    return ref.project, ref.environment, ref.service
 
 
 def _lines(dead: DeadLog) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ from pipeline.runs import Stage as Stage
 ReleaseStatus = Literal["building", "ready", "failed"]
 DeploymentStatus = Literal[
     "pending", "progressing", "running", "degraded", "failed", "held", "rolled_back", "orphaned", "replaced", "removed",
+    "unknown",
 ]  # fmt: skip
 Health = Literal["healthy", "unhealthy", "unknown"]
 Outcome = Literal["accepted", "skipped", "refused", "failed", "held", "duplicate", "forced", "waiting"]
@@ -58,6 +59,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     protected: bool = False
     cluster: str = ""  # "": the installation's default
     namespace: str = ""  # "": after project and environment
+    drift: Literal["heal", "keep"] = "heal"
     promotion: PromotionRule | None = None
     freeze: tuple[FreezeWindow, ...] = ()
     rollback: AutomaticRollback | None = None
@@ -225,6 +227,7 @@ class Live(Record, frozen=True, kw_only=True):
     since: str = ""  # when this deployment began to run
     healthy_since: str = ""  # since when it runs without a break; "" while it does not
     address: str = ""
+    drift: tuple[str, ...] = ()  # how the cluster differs from git, for people
     reason: str = ""
     at: str = ""
 

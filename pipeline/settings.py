@@ -224,7 +224,10 @@ class Settings:
     )
 
     # Cluster
-    cluster: str = setting(parsing.choice("podman"), "podman", "what runs the services", to="syncer console")
+    cluster: str = setting(
+        parsing.name, "podman", "what runs the services of environments that name no cluster", to="syncer console"
+    )
+    clusters: Path = setting(parsing.path, "clusters.yaml", "the other clusters and their credentials", to="syncer")
     deploy_timeout: float = setting(
         parsing.duration, "5m", "how long a new release may take to become healthy", to="syncer"
     )

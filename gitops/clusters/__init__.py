@@ -178,6 +178,10 @@ class Cluster(Protocol):
         """Whether every wanted replica is there, runs the wanted digest and answers."""
         ...
 
+    async def serving(self, wanted: Wanted) -> Health:
+        """Whether an older deployment still answers whole while a newer one is tried."""
+        ...
+
     async def wait_healthy(
         self,
         wanted: Wanted,
@@ -207,4 +211,8 @@ class Cluster(Protocol):
 
     def events(self) -> AsyncIterator[Hint]:
         """Hints, for ever."""
+        ...
+
+    async def close(self) -> None:
+        """End every connection."""
         ...

@@ -38,7 +38,7 @@ class _Version(msgspec.Struct, rename="camel"):
 
 class _Page(msgspec.Struct):
     metadata: _Version
-    items: list[msgspec.Raw] = []
+    items: list[msgspec.Raw] | None = None
 
 
 class _Change(msgspec.Struct):
@@ -115,7 +115,7 @@ class Cache(Generic[T]):
             data = await self._api.get(self._path, query, doing=f"list {self._path}", accept=self._accept("List"))
             page = _decoded(data, _Page)
             version = version or page.metadata.resource_version
-            for raw in page.items:
+            for raw in page.items or ():
                 item = self._take(bytes(raw))
                 seen.add(item.metadata.key)
             if not page.metadata.continue_:

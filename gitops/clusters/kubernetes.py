@@ -159,6 +159,17 @@ class Kubernetes:
         replicas = await self._replicas(current, wanted.image)
         return rollout.judge(current, replicas, wanted.digest, now=rollout.now())
 
+    async def serving(self, wanted: Wanted) -> Health:
+        """The pods of an older ReplicaSet are left to serve until the new ones are ready."""
+        await self._view.ready()
+        for name, seen in self._view.seen(wanted.ref).items():
+            if name and self._set_id(wanted.ref, name, seen.deployment) == wanted.deployment:
+                here = [one for one in await self._replicas(seen, wanted.image) if one.state == "ready"]
+                if len(here) >= self.workload(wanted).replicas:
+                    return Health("healthy")
+                return Health("unhealthy", "missing_replicas", f"{len(here)} replicas are left")
+        return await self.healthy(wanted)
+
     async def wait_healthy(
         self,
         wanted: Wanted,

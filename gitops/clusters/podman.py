@@ -121,6 +121,12 @@ class Podman:
         mine = [one for one in await self.observe(wanted.ref) if one.deployment == wanted.deployment]
         return seen.judge(wanted, workload, mine[0].replicas if mine else ())
 
+    async def serving(self, wanted: Wanted) -> Health:
+        return await self.healthy(wanted)
+
+    async def close(self) -> None:
+        return
+
     async def wait_healthy(
         self,
         wanted: Wanted,

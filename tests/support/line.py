@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,8 @@ ROOT = Path(__file__).parents[2]
 class Line:
     """A running installation in one folder."""
 
-    def __init__(self, home: Path, nats: str, registry: str) -> None:
+    def __init__(self, home: Path, nats: str, registry: str, settings: Mapping[str, str] | None = None) -> None:
+        self.settings = dict(settings or {})
         self.home = home
         self.registry = registry
         self.ports = {name: _free_port() for name in ("githost", "receiver", "door", "console", "door_ops")}
@@ -142,6 +143,7 @@ class Line:
             "HEAL": "5s",
             "PORT": str(self.ports.get(name, 0)),
             "OPS_PORT": str(self.ports["door_ops"] if name == "door" else 0),
+            **self.settings,
         }
         allowed = {row.env for row in granted(name)}
         given = {f"ENCLII_{key}": value for key, value in every.items() if f"ENCLII_{key}" in allowed}
@@ -166,11 +168,11 @@ class Line:
 
 
 @contextlib.contextmanager
-def running_line(home: Path) -> Iterator[Line]:
-    """Everything, started; ended with nothing left."""
+def running_line(home: Path, settings: Mapping[str, str] | None = None) -> Iterator[Line]:
+    """Everything, started; ended with nothing left. ``settings`` are given besides the usual ones."""
     needs("podman", "buildah", "docker-registry", "nats-server", "git", "syft")
     with running_nats(home / "nats") as nats, running_registry(home / "registry") as registry:
-        line = Line(home, nats, registry)
+        line = Line(home, nats, registry, settings)
         try:
             line.start()
             eventually(line.listens, what="all processes listen")

@@ -1,0 +1,108 @@
+"""Which cluster each environment is on, in which namespace, and what drift means there, as ``project.yaml`` says."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import msgspec
+
+from gitops.clusters import Cluster, Finding, Hint, ServiceRef, Wanted
+from pipeline.bus import Bus
+from pipeline.errors import EncliiError, Refused, Unavailable
+from pipeline.records import Environment, Project
+from pipeline.store import Store
+
+HINTS = 10_000
+
+Open = Callable[[], Cluster]
+
+
+@dataclass
+class Clusters:
+    """The clusters by name, each opened when a service first needs it; ``default`` where an environment names none."""
+
+    default: str
+    load: Callable[[], Mapping[str, Open]]
+    """Reads which clusters are known; asked again for a name that is not."""
+    _open: dict[str, Cluster] = field(default_factory=dict)
+    _environments: dict[tuple[str, str], Environment] = field(default_factory=dict)
+    _queue: asyncio.Queue[Hint] = field(default_factory=lambda: asyncio.Queue(HINTS))
+    _watching: list[asyncio.Task[None]] = field(default_factory=list)
+
+    async def follow(self, bus: Bus) -> None:
+        """Keep up with what the projects bind, for ever."""
+        async with bus.watch("st.project.*") as messages:
+            async for message in messages:
+                self.learn(msgspec.json.decode(message.data, type=Project))
+
+    async def learn_all(self, store: Store) -> None:
+        """What is bound now, so that no service is placed by a default that its project has changed."""
+        for project in await store.all(Project):
+            self.learn(project)
+
+    def learn(self, project: Project) -> None:
+        """Take in a project's environments."""
+        for key in [key for key in self._environments if key[0] == project.slug]:
+            del self._environments[key]
+        self._environments |= {(project.slug, one.name): one for one in project.environments}
+
+    async def of(self, ref: ServiceRef) -> Cluster:
+        """The service's cluster. Raises Refused for a name that this installation does not know."""
+        named = self._bound(ref).cluster or self.default
+        if named not in self._open:
+            known = self.load()
+            if named not in known:
+                raise Refused(
+                    f"{ref.environment} of {ref.project} is on the cluster {named!r}, which this installation does not"
+                    " know: enclii cluster add",
+                    reason="unknown_cluster",
+                )
+            self._open[named] = known[named]()
+            self._watching.append(asyncio.create_task(self._hear(self._open[named])))
+        return self._open[named]
+
+    def placed(self, wanted: Wanted) -> Wanted:
+        """The wish with the namespace and the policy of its environment."""
+        bound = self._bound(wanted.ref)
+        return replace(wanted, namespace=bound.namespace, drift=bound.drift)
+
+    async def events(self) -> AsyncIterator[Hint]:
+        """The hints of all clusters that are open, for ever."""
+        while True:
+            yield await self._queue.get()
+
+    async def check(self) -> list[Finding]:
+        """What ``doctor`` should say about each cluster that is used."""
+        found: list[Finding] = []
+        for name, cluster in sorted(self._open.items()):
+            found += [replace(one, subject=f"{name}: {one.subject}") for one in await cluster.check()]
+        return found
+
+    async def close(self) -> None:
+        for task in self._watching:
+            task.cancel()
+        await asyncio.gather(*self._watching, return_exceptions=True)
+        for cluster in self._open.values():
+            await cluster.close()
+
+    def _bound(self, ref: ServiceRef) -> Environment:
+        return self._environments.get((ref.project, ref.environment)) or Environment(name=ref.environment, branch="")
+
+    async def _hear(self, cluster: Cluster) -> None:
+        while True:
+            with contextlib.suppress(EncliiError):
+                async with contextlib.aclosing(cluster.events()) as hints:  # type: ignore[type-var]
+                    async for hint in hints:
+                        await self._queue.put(hint)
+            await asyncio.sleep(1.0)
+
+
+AWAY = frozenset({"cluster_away", "credentials_expired", "credentials_unreadable", "cluster_unreadable"})
+
+
+def is_away(error: EncliiError) -> bool:
+    """Whether nothing can be said about what runs now."""
+    return isinstance(error, Unavailable) and error.reason in AWAY

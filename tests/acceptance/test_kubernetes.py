@@ -1,0 +1,63 @@
+"""The story on a real Kubernetes by our own syncer: push, live, a release that cannot start, and back."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.support import kube
+from tests.support.components import needs
+from tests.support.kubernetes import found, kubectl
+from tests.support.line import Line, commit, eventually, git, running_line, sample
+
+
+@contextlib.contextmanager
+def on_kubernetes(home: Path, project: str) -> Iterator[Line]:
+    """A whole installation whose services run on the kit's cluster, in namespaces of its own."""
+    needs("kubernetes", "kubectl")
+    home.mkdir(parents=True, exist_ok=True)
+    (home / "clusters.yaml").write_text(json.dumps({"kit": {"kubeconfig": str(kube.kubeconfig())}}))
+    with running_line(home, {"CLUSTER": "kit", "DEPLOY_TIMEOUT": "25s"}) as line:
+        try:
+            yield line
+        finally:
+            kubectl("delete", "namespaces", "-l", f"enclii.dev/instance={line.instance}", "--wait=false")
+
+
+def entry(line: Line) -> dict[str, Any]:
+    services = line.api("/v1/status")["services"]
+    return dict(services[0]) if services else {}
+
+
+def runs(line: Line, version: str) -> bool:
+    live = entry(line).get("live") or {}
+    return live.get("version") == version and live.get("status") == "running"
+
+
+def wanted(line: Line) -> dict[str, Any]:
+    return dict(line.api("/v1/services/kube.web/deployments/latest?environment=production"))
+
+
+def test_a_push_is_live_a_broken_one_leaves_the_old_pods_and_a_rollback_is_live_again(tmp_path: Path) -> None:
+    with on_kubernetes(tmp_path / "home", "kube") as line:
+        shop = tmp_path / "shop"
+        sample(shop, "one\n")
+        git("push", line.url("kube/kube"), "main", cwd=shop)
+        eventually(lambda: runs(line, "v1"), what="v1 runs on all replicas")
+        pods = {pod["metadata"]["name"] for pod in found("kube-production", "pods")["items"]}
+
+        (shop / "Dockerfile").write_text((shop / "Dockerfile").read_text().replace('"httpd"', '"no-such-applet"'))
+        commit(shop, "A page that cannot start")
+        git("push", line.url("kube/kube"), "main", cwd=shop)
+        eventually(lambda: wanted(line)["status"] == "degraded", what="v2 is degraded while it is tried")
+        assert wanted(line)["reason"] == "crash_loop"
+        assert "no-such-applet" in "".join(wanted(line)["dead_logs"])
+        eventually(lambda: wanted(line)["status"] == "failed", what="v2 failed at its deadline")
+        assert runs(line, "v1")
+        assert pods <= {pod["metadata"]["name"] for pod in found("kube-production", "pods")["items"]}
+
+        line.api("/v1/rollbacks", {"project": "kube", "environment": "production", "service": "web"})
+        eventually(lambda: entry(line)["status"] == "running" and runs(line, "v1"), what="v1 is what git wants again")
