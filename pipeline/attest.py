@@ -34,7 +34,10 @@ _HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")
 
 @dataclass(frozen=True)
 class Provenance:
-    """How an image came to be. Times are RFC 3339; ``bases`` are (uri, digest) of the resolved base images."""
+    """How an image came to be.
+
+    Times are RFC 3339; ``bases`` are (uri, digest) of the resolved base images; ``tool`` is the building program.
+    """
 
     source_url: str
     ref: str
@@ -48,6 +51,7 @@ class Provenance:
     finished_at: str
     bases: Sequence[tuple[str, str]] = ()
     log_digest: str = ""
+    tool: str = ""
 
 
 @dataclass(frozen=True)
@@ -150,7 +154,7 @@ def _build_definition(facts: Provenance) -> dict[str, Any]:
             "kind": facts.kind,
             "buildArgs": dict(sorted(facts.build_args.items())),
         },
-        "internalParameters": {},
+        "internalParameters": {"builder": facts.tool} if facts.tool else {},
         "resolvedDependencies": dependencies,
     }
 
@@ -173,6 +177,22 @@ def sbom_statement(image: ImageRef, spdx: bytes) -> bytes:
 def is_spdx(document: Any) -> bool:
     """True for an object that calls itself SPDX 2."""
     return isinstance(document, dict) and str(document.get("spdxVersion", "")).startswith("SPDX-2.")
+
+
+def cyclonedx_statement(image: ImageRef, cyclonedx: bytes) -> bytes:
+    """The CycloneDX document as an attestation. Raises Invalid if it is none."""
+    try:
+        document = strict_json(cyclonedx)
+    except ValueError as error:
+        raise Invalid(f"the SBOM is not JSON: {error}", reason="bad_sbom") from None
+    if not is_cyclonedx(document):
+        raise Invalid("the SBOM is not a CycloneDX document", reason="bad_sbom")
+    return statement(image, CYCLONEDX, document)
+
+
+def is_cyclonedx(document: Any) -> bool:
+    """True for an object that calls itself CycloneDX."""
+    return isinstance(document, dict) and document.get("bomFormat") == "CycloneDX"
 
 
 def link_statement(image: ImageRef, link: Link) -> bytes:

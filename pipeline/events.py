@@ -85,7 +85,10 @@ class BuildRequested(Event, frozen=True, kw_only=True):
 
 
 class ImageBuilt(Event, frozen=True, kw_only=True):
-    """An image is in the registry, with its SBOM as a blob beside it; or a known image is to be used again."""
+    """An image is in the registry, with its SBOMs as blobs beside it; or a known image is to be used again.
+
+    ``sbom`` and ``cyclonedx`` are the blobs' digests; ``builder`` is what built it, by name and version.
+    """
 
     type: ClassVar[str] = "image.built"
     run: str
@@ -94,6 +97,9 @@ class ImageBuilt(Event, frozen=True, kw_only=True):
     image: str
     sbom: str
     build_key: str
+    cyclonedx: str = ""
+    builds: Literal["dockerfile", "buildpacks"] = "dockerfile"
+    builder: str = ""
     reused: bool = False
     started_at: str = ""
     finished_at: str = ""

@@ -228,6 +228,8 @@ def _checked_predicate(statement: Statement) -> None:
         linked(statement)
     elif statement.predicate_type == attest.SBOM and not attest.is_spdx(statement.predicate):
         raise _malformed("the SBOM is not an SPDX document")
+    elif statement.predicate_type == attest.CYCLONEDX and not attest.is_cyclonedx(statement.predicate):
+        raise _malformed("the SBOM is not a CycloneDX document")
 
 
 def origin(statement: Statement) -> Origin:

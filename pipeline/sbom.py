@@ -1,4 +1,4 @@
-"""The list of what is in an image, by syft as SPDX, with everything taken out that differs from run to run.
+"""The list of what is in an image, by syft as SPDX and CycloneDX, without anything that differs from run to run.
 
 What remains is decided by the image's digest and the commit's time alone, so the same image gives the same document.
 """
@@ -9,7 +9,9 @@ import importlib.util
 import json
 import re
 import shutil
+import uuid
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -40,10 +42,22 @@ def find_syft() -> str:
     raise Unavailable("syft is not installed", reason="syft_missing")
 
 
-def syft_command(program: str, image: str, *, memory: int = MEMORY) -> tuple[str, ...]:
-    """List one image of a registry; the Go runtime is told its limit by environment, the kernel enforces twice that."""
+@dataclass(frozen=True)
+class Sboms:
+    """One image's list in both forms; the same packages by one scan."""
+
+    spdx: bytes
+    cyclonedx: bytes
+
+
+def syft_command(program: str, image: str, cyclonedx: Path, *, memory: int = MEMORY) -> tuple[str, ...]:
+    """List one image of a registry: SPDX on stdout, CycloneDX into a file.
+
+    The Go runtime is told its limit by environment, the kernel enforces twice that.
+    """
     bound = ("prlimit", f"--data={2 * memory}", "--")
-    return (*bound, program, "scan", f"registry:{image}", "--output", "spdx-json", "--quiet")
+    outputs = ("--output", "spdx-json", "--output", f"cyclonedx-json={cyclonedx}")
+    return (*bound, program, "scan", f"registry:{image}", *outputs, "--quiet")
 
 
 def syft_environment(home: Path, *, plain_http: bool, memory: int = MEMORY) -> Mapping[str, str]:
@@ -61,37 +75,67 @@ def syft_environment(home: Path, *, plain_http: bool, memory: int = MEMORY) -> M
     }
 
 
-async def spdx(image: str, *, plain_http: bool, commit_time: int, seconds: float = SECONDS) -> bytes:
-    """The SPDX document of ``host/repository@sha256:…``. Raises Unavailable when syft could not read the image."""
+async def documents(image: str, *, plain_http: bool, commit_time: int, seconds: float = SECONDS) -> Sboms:
+    """Both documents of ``host/repository@sha256:…``. Raises Unavailable when syft could not read the image."""
     name, _, digest = image.partition("@")
     images.digest(digest)
     with TemporaryDirectory(prefix="enclii-sbom-") as home:
-        argv = orphan_proof(syft_command(find_syft(), image))
+        file = Path(home) / "cyclonedx.json"
+        argv = orphan_proof(syft_command(find_syft(), image, file))
         try:
             environment = syft_environment(Path(home), plain_http=plain_http)
             done = await run(argv, timeout=seconds, env=environment, check=False)
         except CommandTimeout:
             raise Unavailable(f"syft did not end within {seconds:g} s", reason="sbom_timeout") from None
-    if done.returncode != 0:
-        said = done.stderr[-1000:].decode("utf-8", "replace").strip()
-        raise Unavailable(f"syft ended with {done.returncode} for {image}: {said}", reason="sbom_failed")
-    return settled(done.stdout, name=name, digest=digest, commit_time=commit_time)
+        if done.returncode != 0:
+            said = done.stderr[-1000:].decode("utf-8", "replace").strip()
+            raise Unavailable(f"syft ended with {done.returncode} for {image}: {said}", reason="sbom_failed")
+        other = file.read_bytes()[: SIZE_LIMIT + 1] if file.is_file() else b""
+    return Sboms(
+        settled(done.stdout, name=name, digest=digest, commit_time=commit_time),
+        settled_cyclonedx(other, name=name, digest=digest, commit_time=commit_time),
+    )
 
 
 def settled(document: bytes, *, name: str, digest: str, commit_time: int) -> bytes:
     """The same document, canonical, named after the digest and dated at the commit. Raises Invalid if it is none."""
+    parsed = _parsed(document)
+    if not str(parsed.get("spdxVersion", "")).startswith("SPDX-"):
+        raise Invalid("syft did not print an SPDX document", reason="bad_sbom")
+    info = parsed.get("creationInfo", {})
+    creators = sorted({who for who in info.get("creators", []) if _CREATOR.fullmatch(who)} | {"Tool: enclii"})
+    parsed["name"] = name
+    parsed["documentNamespace"] = NAMESPACE + digest
+    parsed["creationInfo"] = {**info, "created": _moment(commit_time), "creators": creators}
+    return _canonical(parsed)
+
+
+def settled_cyclonedx(document: bytes, *, name: str, digest: str, commit_time: int) -> bytes:
+    """As ``settled``, for CycloneDX: its serial number is made from the digest."""
+    parsed = _parsed(document)
+    if parsed.get("bomFormat") != "CycloneDX":
+        raise Invalid("syft did not write a CycloneDX document", reason="bad_sbom")
+    about = {"type": "container", "name": name, "version": digest}
+    parsed["serialNumber"] = uuid.uuid5(uuid.NAMESPACE_URL, NAMESPACE + digest).urn
+    parsed["metadata"] = {**parsed.get("metadata", {}), "timestamp": _moment(commit_time), "component": about}
+    return _canonical(parsed)
+
+
+def _parsed(document: bytes) -> dict[str, Any]:
     if len(document) > SIZE_LIMIT:
         raise Invalid(f"the SBOM is larger than {SIZE_LIMIT >> 20} MiB", reason="sbom_too_large")
     try:
         parsed: Any = json.loads(document)
     except ValueError as error:
         raise Invalid("syft did not print JSON", reason="bad_sbom") from error
-    if not isinstance(parsed, dict) or not str(parsed.get("spdxVersion", "")).startswith("SPDX-"):
-        raise Invalid("syft did not print an SPDX document", reason="bad_sbom")
-    info = parsed.get("creationInfo", {})
-    creators = sorted({who for who in info.get("creators", []) if _CREATOR.fullmatch(who)} | {"Tool: enclii"})
-    parsed["name"] = name
-    parsed["documentNamespace"] = NAMESPACE + digest
-    created = datetime.fromtimestamp(commit_time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    parsed["creationInfo"] = {**info, "created": created, "creators": creators}
+    if not isinstance(parsed, dict):
+        raise Invalid("syft did not print a document", reason="bad_sbom")
+    return parsed
+
+
+def _moment(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _canonical(parsed: dict[str, Any]) -> bytes:
     return json.dumps(parsed, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()

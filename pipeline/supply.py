@@ -53,9 +53,15 @@ class _Attachment:
 
 
 async def sign_release(
-    registry: Registry, image: ImageRef, *, key: SigningKey, provenance: Provenance, sbom: bytes
+    registry: Registry,
+    image: ImageRef,
+    *,
+    key: SigningKey,
+    provenance: Provenance,
+    sbom: bytes,
+    cyclonedx: bytes | None = None,
 ) -> Signed:
-    """Attach signature, SLSA provenance and the SPDX document in ``sbom`` to ``image``.
+    """Attach signature, SLSA provenance and the SPDX document in ``sbom`` to ``image``, and a CycloneDX one if given.
 
     Raises NotFound when the registry has no such image, Invalid for an SBOM that is none, Unavailable, Conflict.
     """
@@ -64,6 +70,8 @@ async def sign_release(
         attest.PROVENANCE: attest.provenance_statement(image, provenance),
         attest.SBOM: attest.sbom_statement(image, sbom),
     }
+    if cyclonedx is not None:
+        payloads[attest.CYCLONEDX] = attest.cyclonedx_statement(image, cyclonedx)
     demand = Demand(provenance.source_url, provenance.sha, frozenset({provenance.builder_id}))
     signed = await _attach(registry, image, payloads, key, check=lambda found: judge(found, image, demand))
     await _sign_simply(registry, image, key)

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -28,6 +28,7 @@ from pipeline.events import BuildRequested, Event, ImageBuilt
 from pipeline.log_stream import LogStream
 from pipeline.records import Job
 from pipeline.registry import Registry
+from pipeline.registry_http import together
 from pipeline.store import Change, Step, Store, Stored, now
 
 WATCH_SECONDS = 2.0
@@ -54,14 +55,14 @@ class BuildStage:
         if found.record.status == "queued":
             await self.store.commit(Step((Change(jobs.begun(found.record, "build", "building"), found.seq),)))
         try:
-            built, document = await self._built(event)
+            built, documents = await self._built(event)
         except Superseded:
             return await self.handle(event)
         except Retryable as error:
             await self._note(event, error)
             raise
         current = await jobs.open_job(self.store, event.run, event.service, "building")
-        return self._step(event, current, built, document) if current else Step()
+        return self._step(event, current, built, documents) if current else Step()
 
     async def failed(self, event: Event, error: Exception) -> Step:
         """The job, failed, with what is known of its steps; its log ends with the reason."""
@@ -87,7 +88,7 @@ class BuildStage:
                 job = msgspec.structs.replace(found.record, reason=error.reason, message=f"retried: {error.message}")
                 await self.store.commit(Step((Change(job, found.seq),)))
 
-    async def _built(self, event: BuildRequested) -> tuple[Built, str]:
+    async def _built(self, event: BuildRequested) -> tuple[Built, Sboms]:
         log = LogStream(self.store.bus, event.run, event.service)
         builder = self.chosen.by_kind.get(event.builds)
         if builder is None:
@@ -106,10 +107,18 @@ class BuildStage:
         if told := build_report.summary(built.report):
             await log.line("step", told)
         await log.line("step", f"pushed {image}")
-        document = await sbom.spdx(image, plain_http=job.plain_http, commit_time=event.commit_time)
+        documents = await sbom.documents(image, plain_http=job.plain_http, commit_time=event.commit_time)
         await log.line("step", "SBOM made")
         await log.end()
-        return built, await self.registry.put_blob(f"{event.project}/{event.service}", document)
+        return built, await self._stored(event, documents)
+
+    async def _stored(self, event: BuildRequested, documents: sbom.Sboms) -> Sboms:
+        """Both documents as blobs of the image's repository, where the signer finds them."""
+        repository = f"{event.project}/{event.service}"
+        spdx, cyclonedx = await together(
+            self.registry.put_blob(repository, one) for one in (documents.spdx, documents.cyclonedx)
+        )
+        return Sboms(spdx, cyclonedx)
 
     async def _while_wanted(self, event: BuildRequested, work: Coroutine[Any, Any, Built]) -> Built:
         """The build's result; Superseded as soon as nobody wants it any more."""
@@ -141,7 +150,11 @@ class BuildStage:
         finally:
             await asyncio.to_thread(shutil.rmtree, room, ignore_errors=True)
 
-    def _step(self, event: BuildRequested, found: Stored[Job], built: Built, document: str) -> Step:
+    def _builder(self, event: BuildRequested) -> str:
+        builder = self.chosen.by_kind.get(event.builds)
+        return f"{builder.facts.name} {builder.facts.version}" if builder else ""
+
+    def _step(self, event: BuildRequested, found: Stored[Job], built: Built, documents: Sboms) -> Step:
         image = f"{self.registry.host}/{event.project}/{event.service}@{built.digest}"
         job = msgspec.structs.replace(
             jobs.finished(found.record, "build"), image=image, status="signing", report=built.report,
@@ -149,10 +162,18 @@ class BuildStage:
         )  # fmt: skip
         following = ImageBuilt(
             id=event.id, at=now(), trace=event.trace, run=event.run, project=event.project, service=event.service,
-            image=image, sbom=document, build_key=event.build_key, started_at=built.started_at,
+            image=image, sbom=documents.spdx, cyclonedx=documents.cyclonedx, builds=event.builds,
+            builder=self._builder(event), build_key=event.build_key, started_at=built.started_at,
             finished_at=built.finished_at, bases=dict(built.bases), commit_time=event.commit_time,
         )  # fmt: skip
         return Step((Change(job, found.seq),), (following,))
+
+
+class Sboms(NamedTuple):
+    """The digests of an image's SBOMs."""
+
+    spdx: str
+    cyclonedx: str
 
 
 def _unpack(data: bytes, room: Path) -> None:

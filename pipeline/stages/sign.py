@@ -78,12 +78,16 @@ class Signer:
     async def _signed(self, event: ImageBuilt, run: Run, repository: Repository, job: Job, image: ImageRef) -> Image:
         spec = msgspec.json.decode(job.spec, type=ServiceSpec)
         provenance = Provenance(
-            source_url=repository.url, ref=run.ref, sha=run.sha, path=spec.path, kind="dockerfile",
+            source_url=repository.url, ref=run.ref, sha=run.sha, path=spec.path, kind=event.builds,
             build_args=spec.build.args, builder_id=self.builder_id, invocation_id=run.id,
             started_at=event.started_at, finished_at=event.finished_at, bases=tuple(sorted(event.bases.items())),
+            tool=event.builder,
         )  # fmt: skip
-        document = await self.registry.blob(image.repository, event.sbom, limit=SBOM_LIMIT)
-        signed = await sign_release(self.registry, image, key=self.key, provenance=provenance, sbom=document)
+        spdx = await self.registry.blob(image.repository, event.sbom, limit=SBOM_LIMIT)
+        other = event.cyclonedx and await self.registry.blob(image.repository, event.cyclonedx, limit=SBOM_LIMIT)
+        signed = await sign_release(
+            self.registry, image, key=self.key, provenance=provenance, sbom=spdx, cyclonedx=other or None
+        )
         return Image(
             build_key=event.build_key, image=event.image, sbom=event.sbom, source_url=repository.url, sha=run.sha,
             run=run.id, provenance=signed.provenance, built_at=event.finished_at,

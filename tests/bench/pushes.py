@@ -79,7 +79,9 @@ class ByHand:
             host.store, iid.read_text().strip(), f"{repository}:latest", digestfile=digest, plain_http=True
         )
         took["push"] = timed(push, host.environment)
-        scan = sbom.syft_command(sbom.find_syft(), f"{repository}@{digest.read_text().strip()}")
+        scan = sbom.syft_command(
+            sbom.find_syft(), f"{repository}@{digest.read_text().strip()}", host.scratch / "bom.json"
+        )
         took["syft"] = timed(scan, sbom.syft_environment(host.scratch, plain_http=True))
         return took
 

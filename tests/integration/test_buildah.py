@@ -20,7 +20,7 @@ from pipeline.builders import BuildFailed, BuildJob, Built, Limits
 from pipeline.builders.buildah import build, collect, sweep
 from pipeline.builders.buildah_host import HostFacts, detect
 from pipeline.errors import EncliiError, Refused, Unavailable
-from pipeline.sbom import spdx
+from pipeline.sbom import documents
 from tests.support.components import needs
 from tests.support.registry import running_registry
 
@@ -279,7 +279,8 @@ def listener() -> Iterator[tuple[int, list[str]]]:
 def test_the_sbom_of_a_pushed_image_is_the_same_every_time(source: Path, host: HostFacts, registry: str) -> None:
     image = f"{registry}/shop/web@{built(source, BASE, host, registry).digest}"
 
-    first, second = (asyncio.run(spdx(image, plain_http=True, commit_time=EPOCH)) for _ in range(2))
+    first, second = (asyncio.run(documents(image, plain_http=True, commit_time=EPOCH)) for _ in range(2))
 
     assert first == second
-    assert b'"spdxVersion":"SPDX-2.3"' in first
+    assert b'"spdxVersion":"SPDX-2.3"' in first.spdx
+    assert b'"bomFormat":"CycloneDX"' in first.cyclonedx

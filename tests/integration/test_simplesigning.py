@@ -1,4 +1,4 @@
-"""The older form of a signature in a real registry, judged by cosign."""
+"""The older form of a signature, and the second form of an SBOM, in a real registry, judged by cosign."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from pipeline import simplesigning
+from pipeline.errors import Invalid
 from pipeline.images import ImageRef
 from pipeline.keys import SigningKey
 from pipeline.registry import Registry
 from pipeline.supply import sign_release
-from tests.support.forgeries import SPDX, facts
+from tests.support.forgeries import CYCLONEDX, SPDX, facts
 from tests.support.judge import cosign
 from tests.support.registry import push_image, running_registry
 
@@ -79,3 +80,25 @@ def test_an_image_that_nobody_signed_has_no_older_signature_forcosign(host: str,
     image = _with_registry(host, lambda registry: push_image(registry, "supply/older-none"))
 
     assert cosign(public_key, image, older=True).returncode != 0
+
+
+def test_cosign_accepts_the_sbom_in_both_forms(host: str, public_key: Path) -> None:
+    async def story(registry: Registry) -> ImageRef:
+        image = await push_image(registry, "supply/both-forms")
+        await sign_release(registry, image, key=KEY, provenance=facts(), sbom=SPDX, cyclonedx=CYCLONEDX)
+        return image
+
+    image = _with_registry(host, story)
+
+    for kind in ("spdxjson", "cyclonedx"):
+        judged = cosign(public_key, image, kind=kind)
+        assert judged.returncode == 0, judged.stderr
+
+
+def test_what_is_no_cyclonedx_document_is_not_attested(host: str) -> None:
+    async def story(registry: Registry) -> None:
+        image = await push_image(registry, "supply/no-bom")
+        with pytest.raises(Invalid):
+            await sign_release(registry, image, key=KEY, provenance=facts(), sbom=SPDX, cyclonedx=SPDX)
+
+    _with_registry(host, story)

@@ -19,6 +19,7 @@ SOURCE = "https://forge.example/shop/web"
 SHA = "a" * 40
 BUILDER = "https://enclii.example/builder/test"
 SPDX = json.dumps({"spdxVersion": "SPDX-2.3", "name": "web", "packages": []}).encode()
+CYCLONEDX = json.dumps({"bomFormat": "CycloneDX", "specVersion": "1.6", "components": []}).encode()
 
 Build = Callable[[SigningKey, ImageRef], bytes]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import Invalid
-from pipeline.sbom import settled, syft_command, syft_environment
+from pipeline.sbom import settled, settled_cyclonedx, syft_command, syft_environment
 
 DIGEST = "sha256:" + "0" * 64
 
@@ -43,5 +43,23 @@ def test_what_is_no_spdx_document_is_invalid(data: bytes) -> None:
 
 
 def test_syft_is_bounded_and_asks_nobody_for_updates() -> None:
-    assert syft_command("syft", "h/r@d", memory=1)[:3] == ("prlimit", "--data=2", "--")
+    assert syft_command("syft", "h/r@d", Path("/t/bom"), memory=1)[:3] == ("prlimit", "--data=2", "--")
     assert syft_environment(Path("/t"), plain_http=True)["SYFT_CHECK_FOR_APP_UPDATE"] == "false"
+
+
+def bom(number: int) -> bytes:
+    metadata = {"timestamp": f"2026-01-0{number}T00:00:00Z", "component": {"bom-ref": f"{number}"}}
+    return json.dumps({"bomFormat": "CycloneDX", "serialNumber": f"urn:{number}", "metadata": metadata}).encode()
+
+
+def test_two_runs_of_syft_give_one_cyclonedx_document() -> None:
+    first, second = (settled_cyclonedx(bom(number), name="h/r", digest=DIGEST, commit_time=0) for number in (1, 2))
+
+    assert first == second
+    assert json.loads(first)["metadata"]["component"] == {"type": "container", "name": "h/r", "version": DIGEST}
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"{}", b'{"bomFormat": "SPDX"}'])
+def test_what_is_no_cyclonedx_document_is_invalid(data: bytes) -> None:
+    with pytest.raises(Invalid):
+        settled_cyclonedx(data, name="h/r", digest=DIGEST, commit_time=0)
