@@ -13,10 +13,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pipeline.errors import Invalid
-from pipeline.keys import load_or_make, load_public
 from pipeline.main import Process, in_background, main, room
 from pipeline.records import Deployment, Release
-from pipeline.registry import Registry
 
 if TYPE_CHECKING:
     from gitops.clusters import Cluster
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
     from gitops.gate import Gate
     from gitops.layout import Place
     from gitops.placement import Clusters, Open
+    from pipeline.registry import Registry
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +39,9 @@ async def committer(process: Process) -> None:
     from gitops.ports import Ports
     from gitops.sources import Sources
     from gitops.waker import Waker
+    from pipeline.keys import load_or_make
     from pipeline.mirrors import Mirrors
+    from pipeline.registry import Registry
 
     told = process.settings
 
@@ -76,6 +77,7 @@ async def syncer(process: Process) -> None:
     from gitops.desired import Desired
     from gitops.front import Front
     from gitops.syncer import Syncer
+    from pipeline.registry import Registry
 
     told = process.settings
     home = room(told, "syncer")
@@ -173,6 +175,7 @@ async def door(process: Process) -> None:
 async def gate_of(process: Process, images: Registry) -> Gate:
     """The gate with the instance's public key, which the signer writes at its first start."""
     from gitops.gate import Gate
+    from pipeline.keys import load_public
 
     path = process.settings.below_home(process.settings.verify_key)
     async with asyncio.timeout(KEY_WAIT):

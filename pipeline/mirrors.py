@@ -9,13 +9,16 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pipeline.errors import Refused
-from pipeline.mirror import Mirror
 from pipeline.names import token
 from pipeline.records import Repository
 from pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from pipeline.mirror import Mirror
 
 OPEN_TO_OTHERS = 0o077
 CREDENTIAL_LIMIT = 64 << 10
@@ -42,6 +45,8 @@ class Mirrors:
 
     async def of(self, repository: Repository) -> Mirror:
         """The repository's mirror. Raises Refused when its credential is missing, unsafe or does not fit."""
+        from pipeline.mirror import Mirror  # libgit2 takes ten megabytes: from the first repository on
+
         access = await asyncio.to_thread(access_to, repository, self._settings)
         key = (repository.id, self._address(repository))
         if key not in self._mirrors:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import posixpath
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pipeline import dockerfile
 from pipeline.buildkey import build_key
 from pipeline.detect import DOCKERFILES, detect
 from pipeline.errors import Permanent
-from pipeline.mirror import Mirror
 from pipeline.servicefile import ServiceFile, ServiceSpec, default_servicefile, parse_servicefile
+
+if TYPE_CHECKING:
+    from pipeline.mirror import Mirror
 
 SERVICE_FILE = "enclii.yaml"
 BUILDER_CLASS = "buildah-oci-1"

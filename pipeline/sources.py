@@ -6,8 +6,10 @@ import io
 import tarfile
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pipeline.mirror import Mirror
+if TYPE_CHECKING:
+    from pipeline.mirror import Mirror
 
 
 def archive(mirror: Mirror, sha: str, path: str) -> bytes:

@@ -10,6 +10,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.structs import replace
@@ -17,7 +18,6 @@ from msgspec.structs import replace
 from pipeline import jobs, names
 from pipeline.errors import EncliiError, Permanent, Retryable
 from pipeline.events import BuildRequested, Delivery, DeployRequested, Event, ImageBuilt
-from pipeline.mirror import Mirror
 from pipeline.origin import registered, remembered
 from pipeline.records import Branch, Decision, Image, Job, Project, Repository, Run, Target
 from pipeline.registry import Registry
@@ -25,6 +25,9 @@ from pipeline.servicefile import ServiceSpec
 from pipeline.services import Inputs, inputs_of, services_of, touches
 from pipeline.sources import archive
 from pipeline.store import Change, Step, Store, Stored, now
+
+if TYPE_CHECKING:
+    from pipeline.mirror import Mirror
 
 CHOSEN = frozenset({"deploy", "rebuild"})
 """Kinds of delivery that name their commit, which need not be the branch's head."""
