@@ -14,6 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 import click
 
 from console.client import USAGE, Failure
+from console.commands.admission import admission
 from console.commands.options import tell
 from console.session import Session
 
@@ -29,7 +30,10 @@ SCHEMES: Final = ("http://", "https://", "ssh://")
 
 @click.group(context_settings={"max_content_width": 100})
 def bootstrap() -> None:
-    """Write what Argo CD or Flux needs to sync the config repository."""
+    """Write what a cluster's own tools need: Argo CD or Flux to sync, an admission controller to refuse."""
+
+
+bootstrap.add_command(admission)
 
 
 def _shared(function: F) -> F:
