@@ -19,6 +19,7 @@ from console.projection import Projection
 from pipeline.bus import Write
 from pipeline.errors import Conflict, Invalid, NotFound
 from pipeline.events import (
+    AdoptRequested,
     CancelRequested,
     Command,
     DeployRequested,
@@ -39,9 +40,10 @@ COMMANDS: Final[dict[str, type[Command]]] = {
     "resumes": ResumeRequested,
     "deploys": DeployRequested,
     "destroys": DestroyRequested,
+    "adoptions": AdoptRequested,
 }
 TYPES: Final[tuple[type[Event], ...]] = (*COMMANDS.values(), CancelRequested, LinkRequested)
-_ONE_SERVICE: Final = (RollbackRequested, DestroyRequested)
+_ONE_SERVICE: Final = (RollbackRequested, DestroyRequested, AdoptRequested)
 _KEY_LIMIT: Final = 128
 _OWN: Final = frozenset({"id", "at", "trace", "actor", "hook"})  # never taken from a body
 _RESENT_HEADERS: Final = ("ce-", "traceparent", "enclii-")
@@ -108,7 +110,9 @@ def check(db: Projection, event: Event) -> None:
         name(event.environment, what="environment")
         if isinstance(event, _ONE_SERVICE) or event.service:
             name(event.service, what="service")
-        queries.check_scope(db, event.project, event.environment, event.service)
+        # What is adopted is often not released yet, so nobody knows it by its name.
+        known = "" if isinstance(event, AdoptRequested) else event.service
+        queries.check_scope(db, event.project, event.environment, known)
     if isinstance(event, RollbackRequested) and event.to < 0:
         raise Invalid("to: a release number, or 0 for the last healthy release", reason="bad_field")
     if isinstance(event, DeployRequested) and event.release and db.get(Release, event.release) is None:

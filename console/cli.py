@@ -31,6 +31,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "cluster": ("cluster", "The clusters that services run on: add, list, remove."),
     "bootstrap": ("bootstrap", "Write what Argo CD or Flux needs to sync the config repository."),
     "link": ("link", "Register a repository and its branches."),
+    "adopt": ("adopt", "Take files of yours in the config repository under management."),
     "status": ("reading", "What is wanted, what is live, what to do next."),
     "ps": ("reading", "The processes of your services."),
     "logs": ("logs", "The lines of a service, or of a build."),
