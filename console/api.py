@@ -52,13 +52,14 @@ def create_api(
     forges: Forges,
     doctor: Doctor | None = None,
     verify: Handler | None = None,
+    diff: Handler | None = None,
     actor: str = "deployer",
     stopping: asyncio.Event | None = None,
 ) -> Starlette:
     """The application. ``actor`` is the name under which the token's holder acts; ``stopping`` ends open streams."""
     if not token:
         raise ValueError("the API needs a token")
-    surface = _Surface(projection, store, logs, forges, doctor, verify, actor, stopping or asyncio.Event())
+    surface = _Surface(projection, store, logs, forges, doctor, verify, diff, actor, stopping or asyncio.Event())
     handlers = {
         EncliiError: problems.on_error,
         HTTPException: problems.on_http_error,
@@ -104,6 +105,7 @@ class _Surface:
         forges: Forges,
         doctor: Doctor | None,
         verify: Handler | None,
+        diff: Handler | None,
         actor: str,
         stopping: asyncio.Event,
     ) -> None:
@@ -113,6 +115,7 @@ class _Surface:
         self._forges = forges
         self._doctor = doctor
         self._verify = verify
+        self._diff = diff
         self._actor = actor
         self._stopping = stopping
 
@@ -143,6 +146,7 @@ class _Surface:
             }
             | ({"/v1/doctor": self.doctor} if self._doctor else {})
             | ({"/v1/verify": self._verify} if self._verify else {})
+            | ({"/v1/services/{id}/diff": self._diff} if self._diff else {})
         )
         kinds: dict[str, type[Event]] = {**actions.COMMANDS, "cancels": CancelRequested, "links": LinkRequested}
         acting = [Route(f"/v1/{name}", self._acting(kind), methods=["POST"]) for name, kind in kinds.items()]

@@ -33,6 +33,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "link": ("link", "Register a repository and its branches."),
     "adopt": ("adopt", "Take files of yours in the config repository under management."),
     "status": ("reading", "What is wanted, what is live, what to do next."),
+    "diff": ("reading", "What an apply of what git says would change in the cluster."),
     "ps": ("reading", "The processes of your services."),
     "logs": ("logs", "The lines of a service, or of a build."),
     "builds": ("builds", "What was built, from which cache, and what took long."),

@@ -7,11 +7,11 @@ import dataclasses
 
 from console import builds, checks
 from console.api import create_api
+from console.difference import DifferenceView
 from console.forges import Forges
 from console.projection import Projection
 from console.verification import Verification
-from gitops.clusters.podman import Podman
-from gitops.clusters.podman_host import write_configuration
+from gitops.clusters.relay import Relayed
 from pipeline.main import Process, in_background, room
 from pipeline.registry import Registry
 from pipeline.serve import serve
@@ -22,7 +22,7 @@ async def serve_api(process: Process) -> None:
     told = process.settings
     home = room(told, "console")
     projection = Projection(home / "projection.sqlite")
-    cluster = Podman(instance=told.instance, containers_conf=write_configuration(home))
+    cluster = Relayed(process.store.bus)
 
     async def doctor() -> list[dict[str, str]]:
         found = await checks.stores(
@@ -42,6 +42,7 @@ async def serve_api(process: Process) -> None:
             forges=Forges(told.githost_url, told.receiver_url, tuple(root.reveal() for root in told.webhook_secrets)),
             doctor=doctor,
             verify=Verification(projection, process, images).answer,
+            diff=DifferenceView(projection, cluster.diff).answer,
             stopping=process.stopping,
         )
         async with in_background(projection.follow(process.store.bus)):

@@ -73,8 +73,10 @@ async def committer(process: Process) -> None:
 
 async def syncer(process: Process) -> None:
     """Git becomes running containers, and what runs becomes records."""
+    from gitops.clusters.relay import Relay
     from gitops.configrepo import ConfigRepo
     from gitops.desired import Desired
+    from gitops.difference import difference
     from gitops.front import Front
     from gitops.syncer import Syncer
     from pipeline.registry import Registry
@@ -91,9 +93,11 @@ async def syncer(process: Process) -> None:
         gate = await gate_of(process, images)
         clusters = clusters_of(process, images)
         await clusters.learn_all(process.store)
-        worker = Syncer(process.store, clusters, Desired(repo), front, gate, told.deploy_timeout)
+        desired = Desired(repo)
+        worker = Syncer(process.store, clusters, desired, front, gate, told.deploy_timeout)
         bound = clusters.follow(process.store.bus)
-        async with in_background(bound, worker.follow(), worker.hints(), worker.heal(told.heal)):
+        relay = Relay(process.store.bus, clusters, partial(difference, process.store, clusters, desired))
+        async with in_background(bound, relay.run(), worker.follow(), worker.hints(), worker.heal(told.heal)):
             await process.stopping.wait()
         await clusters.close()
 

@@ -12,11 +12,12 @@ import base64
 import contextlib
 import json
 import uuid
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from pipeline.absent import absent
+from pipeline.entries import Entry as Entry
+from pipeline.entries import Write as Write
 from pipeline.errors import Conflict, EncliiError, Unavailable
 
 with absent("aiohttp"):  # nats-py takes it along for websockets, which are not spoken here: 8 MB a process
@@ -42,33 +43,6 @@ STREAMS: dict[str, dict[str, Any]] = {
 
 class Full(Unavailable):
     """The stream takes nothing more: say so to the sender instead of dropping what was kept."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A stored message: its bytes, where it stands, and the headers that it was written with."""
-
-    subject: str
-    data: bytes
-    seq: int
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Write:
-    """One message of a batch. ``expect``: the subject's last sequence; 0 = must not exist; None = whatever is there."""
-
-    subject: str
-    data: bytes
-    expect: int | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-    def all_headers(self) -> dict[str, str]:
-        """The headers with the expectation in the server's words."""
-        found = dict(self.headers)
-        if self.expect is not None:
-            found["Nats-Expected-Last-Subject-Sequence"] = str(self.expect)
-        return found
 
 
 class Message:
@@ -160,6 +134,32 @@ class Bus:
     async def append(self, subject: str, data: bytes) -> None:
         """Write without a condition and without waiting for the disk's word beyond the server's answer."""
         await self._put(subject, data, {})
+
+    async def ask(self, subject: str, data: bytes, *, timeout: float = REQUEST_LIMIT) -> bytes:  # noqa: ASYNC109
+        """What whoever answers ``subject`` says; nothing is stored on the way. Raises Unavailable."""
+        try:
+            return bytes((await self._client.request(subject, data, timeout=timeout)).data)
+        except (nats.errors.Error, TimeoutError, OSError) as error:
+            raise Unavailable(f"nobody answers {subject}: {type(error).__name__}", reason="no_answer") from error
+
+    async def answer(self, subject: str, reply: Callable[[bytes], Awaitable[bytes]]) -> None:
+        """Answer ``subject``, one question after the other, for ever; of several processes one answers each."""
+        subscription = await self._client.subscribe(subject, queue="answers", pending_msgs_limit=1_000)
+        async for question in subscription.messages:
+            if question.reply:
+                await self._client.publish(question.reply, await reply(question.data))
+
+    async def answer_many(self, subject: str, reply: Callable[[bytes], Awaitable[bytes]]) -> None:
+        """As ``answer``, with questions that wait for something: each is answered when it can be."""
+
+        async def one(question: Msg) -> None:
+            await self._client.publish(question.reply, await reply(question.data))
+
+        subscription = await self._client.subscribe(subject, queue="answers", pending_msgs_limit=1_000)
+        async with asyncio.TaskGroup() as group:
+            async for question in subscription.messages:
+                if question.reply:
+                    group.create_task(one(question))
 
     async def _put(self, subject: str, data: bytes, headers: dict[str, str]) -> int:
         answer = _checked(await self._request(subject, data, headers))

@@ -1,11 +1,11 @@
-"""The verbs that only look: status, ps, releases, why."""
+"""The verbs that only look: status, diff, ps, releases, why."""
 
 from __future__ import annotations
 
 import click
 
-from console import views
-from console.client import path
+from console import texts, views
+from console.client import FAILED, path
 from console.commands.options import formatted, scoped, show
 from console.session import Scope, Session
 
@@ -36,6 +36,18 @@ def ps(session: Session, *, scope: Scope, output: str) -> None:
     """The processes of your services."""
     answer = session.api.get("/v1/ps", session.resolve(scope).query())
     show(answer, output, lambda it: views.processes(it, session.now()))
+
+
+@click.command()
+@scoped
+@formatted
+@click.pass_obj
+def diff(session: Session, *, scope: Scope, output: str) -> int:
+    """What an apply of what git says would change in the cluster; exit code 1 when it is anything."""
+    found = session.resolve(scope, service=True)
+    answer = session.api.get(path("services", found.service_id, "diff"), {"environment": found.environment})
+    show(answer, output, lambda it: "\n".join(texts.printable(line) for line in it["changes"]) or "no difference")
+    return FAILED if answer["changes"] else 0
 
 
 @click.command()

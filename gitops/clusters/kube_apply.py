@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from gitops.clusters import ServiceRef, Wanted, kube_plan
+from gitops.clusters import ServiceRef, Wanted, kube_diff, kube_plan
 from gitops.clusters.kube_api import APPLY, Api
 from gitops.clusters.kube_errors import FieldConflict
 from gitops.clusters.kube_kinds import KNOWN, NAMESPACE, WAVES, Kind, Kinds, wave
@@ -106,9 +106,23 @@ class Applier:
         name = kube_plan.INVENTORY_NAME + inventory.ref.service
         await self._delete(CONFIG_MAP, inventory.namespace, name)
 
-    async def dry_run(self, wanted: Wanted, item: Item) -> bytes:
-        """The object as it would be, without making it so."""
-        return await self._patch(item, kube_plan.namespace_of(wanted), force=True, dry_run=True)
+    async def difference(self, wanted: Wanted) -> tuple[str, ...]:
+        """What an apply would change, in lines; nothing is changed. Raises as ``apply`` does."""
+        items, namespace = await self.items(wanted), kube_plan.namespace_of(wanted)
+        told: list[str] = []
+        for item in items:
+            try:
+                now = msgspec.json.decode(
+                    await self._api.get(item.kind.object(namespace, item.name), doing=f"look at {item}")
+                )
+            except NotFound:
+                told += kube_diff.changes(str(item), None, item.document)
+                continue
+            then = msgspec.json.decode(await self._patch(item, namespace, force=True, dry_run=True))
+            told += kube_diff.changes(str(item), now, then)
+        old, keep = self._inventory(wanted.ref), {item.key for item in items}
+        told += [f"- {entry}" for entry in (old.entries if old else ()) if entry.key not in keep]
+        return tuple(told)
 
     async def _announce(self, wanted: Wanted, old: Inventory, items: list[Item]) -> None:
         """Write down what will be made before it is made: a crash leaves nothing that nobody knows of."""

@@ -73,7 +73,7 @@ def _owned(entries: list[ManagedFields]) -> str:
 
 def _changed_by(entries: list[ManagedFields]) -> str:
     others = [one for one in entries if one.manager != MANAGER and one.manager not in CONTROLLERS]
-    others = [one for one in others if not one.subresource]
+    others = [one for one in others if one.subresource != "status"]
     return max(others, key=lambda one: one.time or "").manager if others else ""
 
 

@@ -135,6 +135,11 @@ class Kubernetes:
             return ()
         return tuple(str(one) for one in await self._applier.drift(inventory))
 
+    async def difference(self, wanted: Wanted) -> tuple[str, ...]:
+        """What an apply would change, by the server's own dry run."""
+        await self._view.ready()
+        return await self._applier.difference(wanted)
+
     async def observe(self, ref: ServiceRef | None = None) -> list[Observation]:
         await self._view.ready()
         refs = sorted(self._view.refs()) if ref is None else [ref]

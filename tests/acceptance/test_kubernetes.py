@@ -11,7 +11,7 @@ from typing import Any
 from tests.support import kube
 from tests.support.components import needs
 from tests.support.kubernetes import found, kubectl
-from tests.support.line import Line, commit, eventually, git, running_line, sample
+from tests.support.line import API, Line, commit, eventually, git, run_enclii, running_line, sample
 
 
 @contextlib.contextmanager
@@ -61,3 +61,20 @@ def test_a_push_is_live_a_broken_one_leaves_the_old_pods_and_a_rollback_is_live_
 
         line.api("/v1/rollbacks", {"project": "kube", "environment": "production", "service": "web"})
         eventually(lambda: entry(line)["status"] == "running" and runs(line, "v1"), what="v1 is what git wants again")
+
+
+def test_lines_are_followed_and_an_edit_by_hand_is_shown_and_taken_back(tmp_path: Path) -> None:
+    with on_kubernetes(tmp_path / "home", "drift") as line:
+        shop = tmp_path / "shop"
+        sample(shop, "one\n")
+        git("push", line.url("drift/drift"), "main", cwd=shop)
+        eventually(lambda: runs(line, "v1"), what="v1 runs")
+
+        words = ("logs", "-p", "drift", "-s", "web", "-e", "production", "-n", "5")
+        assert run_enclii(line, API, *words).returncode == 0
+        same = run_enclii(line, API, "diff", "-p", "drift", "-s", "web", "-e", "production")
+        assert (same.returncode, same.stdout.strip()) == (0, "no difference")
+
+        kubectl("-n", "drift-production", "scale", "deployment/web", "--replicas=5")
+        eventually(lambda: "taking back" in line.log("syncer"), what="the change by hand was seen")
+        eventually(lambda: found("drift-production", "deployment", "web")["spec"]["replicas"] == 2, what="healed")
