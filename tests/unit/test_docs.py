@@ -68,3 +68,14 @@ def test_no_link_between_the_pages_is_broken(page: Path) -> None:
     links = LINK.findall(FENCE.sub("", page.read_text()))
 
     assert [link for link in links if "://" not in link and broken(page, link)] == []
+
+
+def test_every_test_that_a_page_names_exists() -> None:
+    known = {
+        f"{file.name}::{name}"
+        for file in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", file.read_text(), re.MULTILINE)
+    }
+    named = {one for page in PAGES for one in re.findall(r"`(test_\w+\.py::test_\w+)`", page.read_text())}
+    assert named
+    assert named <= known
