@@ -19,6 +19,7 @@ from pipeline.records import Deployment, Release
 if TYPE_CHECKING:
     from gitops.clusters import Cluster
     from gitops.clusters.configured import Entry
+    from gitops.desired import Desired
     from gitops.gate import Gate
     from gitops.layout import Place
     from gitops.placement import Clusters, Open
@@ -91,9 +92,9 @@ async def syncer(process: Process) -> None:
     front = Front(process.store, door_url=told.door_url, door_ops=told.door_ops_port)
     async with Registry(told.registry, plain_http=told.registry_plain_http) as images:
         gate = await gate_of(process, images)
-        clusters = clusters_of(process, images)
-        await clusters.learn_all(process.store)
         desired = Desired(repo)
+        clusters = clusters_of(process, images, desired)
+        await clusters.learn_all(process.store)
         worker = Syncer(process.store, clusters, desired, front, gate, told.deploy_timeout)
         bound = clusters.follow(process.store.bus)
         relay = Relay(process.store.bus, clusters, partial(difference, process.store, clusters, desired))
@@ -102,7 +103,7 @@ async def syncer(process: Process) -> None:
         await clusters.close()
 
 
-def clusters_of(process: Process, images: Registry) -> Clusters:
+def clusters_of(process: Process, images: Registry, desired: Desired) -> Clusters:
     """Podman, and the clusters of ``clusters.yaml``; what a cluster needs is imported when a service is on it."""
     from gitops.clusters.configured import PODMAN, read
     from gitops.placement import Clusters
@@ -111,7 +112,7 @@ def clusters_of(process: Process, images: Registry) -> Clusters:
 
     def load() -> Mapping[str, Open]:
         entries = read(told.below_home(told.clusters))
-        known = {name: partial(kubernetes, process, images, entry) for name, entry in entries.items()}
+        known = {name: partial(kubernetes, process, images, desired, entry) for name, entry in entries.items()}
         return {PODMAN: partial(podman, process), **known}
 
     if told.cluster not in load():
@@ -128,8 +129,8 @@ def podman(process: Process) -> Cluster:
     return Podman(instance=process.settings.instance, containers_conf=conf)
 
 
-def kubernetes(process: Process, images: Registry, entry: Entry) -> Cluster:
-    """One cluster of ``clusters.yaml``."""
+def kubernetes(process: Process, images: Registry, desired: Desired, entry: Entry) -> Cluster:
+    """One cluster of ``clusters.yaml``, applied to by us or by its own tool."""
     from gitops.clusters.kubernetes import Access, Kubernetes, login
     from pipeline.images import ImageRef
 
@@ -139,8 +140,19 @@ def kubernetes(process: Process, images: Registry, entry: Entry) -> Cluster:
         listed = json.loads(found.body).get("manifests") or () if found else ()
         return frozenset({ref.digest, *(str(one.get("digest")) for one in listed)})
 
+    told = process.settings
     access = login(Access(entry.kubeconfig, entry.context, entry.in_cluster))
-    return Kubernetes(access, instance=process.settings.instance, pod_security=entry.pod_security, members=members)
+    if entry.sync == "own":
+        return Kubernetes(access, instance=told.instance, pod_security=entry.pod_security, members=members)
+    from gitops.clusters import tool_settings
+    from gitops.clusters.tools import Synced
+    from gitops.wiring import Source, bare_address
+
+    source = Source(bare_address(told.config_url), told.config_branch)
+    around = tool_settings.Around(source, told.instance, told.home, desired.includes, entry.pod_security)
+    settings = entry.argocd if entry.sync == "argocd" else entry.flux
+    tool = tool_settings.made(entry.sync, settings, around, cluster=entry.name)
+    return Synced(access, tool, instance=told.instance, pod_security=entry.pod_security, members=members)
 
 
 async def door(process: Process) -> None:

@@ -100,7 +100,9 @@ class Clusters:
             await asyncio.sleep(1.0)
 
 
-AWAY = frozenset({"cluster_away", "credentials_expired", "credentials_unreadable", "cluster_unreadable"})
+AWAY = frozenset(
+    {"cluster_away", "credentials_expired", "credentials_unreadable", "cluster_unreadable", "sync_tool_away"}
+)
 
 
 def is_away(error: EncliiError) -> bool:

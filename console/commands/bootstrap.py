@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
-from urllib.parse import urlsplit, urlunsplit
 
 import click
 
@@ -79,7 +78,8 @@ def argocd(
         "argocd-services.yaml": [*_namespaces(found), *services],
     }
     _deliver(folder / "clusters" / name, files, render=render)
-    login = f"--from-literal=type=git --from-literal=url={source.url}"
+    # Sent with the first request: Argo CD then needs no second one, and no helper program, to log in.
+    login = f"--from-literal=type=git --from-literal=url={source.url} --from-literal=forceHttpBasicAuth=true"
     _tell_next(folder, name, render=render)
     tell(f"  kubectl -n {namespace} create secret generic enclii-config {login} {PASSWORD}")
     tell(f"  kubectl -n {namespace} label secret enclii-config argocd.argoproj.io/secret-type=repository")
@@ -112,7 +112,7 @@ def flux(
 
 
 def _source(folder: Path, repo: str, branch: str) -> Source:
-    from gitops.wiring import Source
+    from gitops.wiring import Source, bare_address
 
     url = bare_address(repo or _origin(folder))
     if not url.startswith(SCHEMES):
@@ -137,15 +137,6 @@ def _origin(folder: Path) -> str:
     except EncliiError:
         return ""
     return done.stdout.decode("utf-8", "replace").strip()
-
-
-def bare_address(url: str) -> str:
-    """The address without a login, which would be a secret in git; the user of an ssh address is none."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return ""
-    return url if parts.scheme == "ssh" else urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def _found(folder: Path, name: str, *, default: bool) -> Found:

@@ -23,7 +23,7 @@ DEPLOYMENT = KNOWN["apps/v1", "Deployment"]
 LIST_LIMIT = 10.0
 REMOVE_LIMIT = 60.0
 ASK_AGAIN = 5.0
-UNSURE = frozenset({"syncing", "sync_is_manual", "no_unit", "sync_tool_away"})
+UNSURE = frozenset({"syncing", "sync_is_manual", "no_unit"})
 """Reasons that say nothing about the release: at the deadline it has not failed, nobody knows."""
 
 Wake = Callable[[ServiceRef], None]
@@ -147,5 +147,7 @@ class Synced(Kubernetes):
 
     async def _given_up(self, wanted: Wanted, health: Health) -> EncliiError:
         if health.reason in UNSURE:
-            return Unavailable(f"{wanted.ref}: {health.detail}", reason="sync_tool_away", delay=10.0)
+            return Unavailable(f"{wanted.ref}: {health.detail}", reason="sync_is_late", delay=10.0)
+        if health.reason == "sync_tool_away":
+            return Unavailable(health.detail or "the sync tool is away", reason="sync_tool_away", delay=10.0)
         return await super()._given_up(wanted, health)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
+from urllib.parse import urlsplit, urlunsplit
 
 from gitops.layout import Place
 from pipeline.names import token
@@ -50,6 +51,15 @@ class Unit:
             f"{DOMAIN}/environment": self.place.environment,
             f"{DOMAIN}/service": self.place.service,
         }
+
+
+def bare_address(url: str) -> str:
+    """The address without a login, which would be a secret in git; the user of an ssh address is none."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    return url if parts.scheme == "ssh" else urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def tool_of(filenames: Collection[str]) -> Tool:

@@ -10,7 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from console.cli import run
-from console.commands.bootstrap import bare_address
+from gitops.wiring import bare_address
 
 REPO = "https://git.example/enclii/config.git"
 
