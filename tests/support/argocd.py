@@ -26,28 +26,28 @@ def access(folder: Path) -> Access:
     return Access(webhook=f"{URL}/api/webhook", secret_file=file)
 
 
+def name() -> str:
+    """A name for a project of one test."""
+    needs("argo-cd")
+    return f"t{uuid4().hex[:8]}"
+
+
 @contextmanager
 def a_project(source: Source) -> Iterator[Site]:
     """An AppProject for one config repository; it goes with all Applications that are in it."""
-    needs("argo-cd")
-    site = Site(namespace=NAMESPACE, project=f"t{uuid4().hex[:8]}")
+    site = Site(namespace=NAMESPACE, project=name())
     kubectl("apply", "-f", "-", stdin=json.dumps(project(site, source)))
     try:
         yield site
     finally:
-        remove_applications(site)
-        kubectl("-n", NAMESPACE, "delete", "appproject", site.project, "--wait=false", check=False)
+        remove(site.project)
 
 
-def applications(site: Site) -> list[str]:
-    """The names of the Applications of a project."""
+def remove(project: str) -> None:
+    """The project with its Applications, without their finalizers: the namespaces of what they applied go anyway."""
     found = json.loads(kubectl("-n", NAMESPACE, "get", "applications", "-o", "json"))["items"]
-    return [one["metadata"]["name"] for one in found if one["spec"]["project"] == site.project]
-
-
-def remove_applications(site: Site) -> None:
-    """Without their finalizer: the repository that they are of is gone, and the namespaces go by themselves."""
-    for name in applications(site):
+    for one in [one["metadata"]["name"] for one in found if one["spec"]["project"] == project]:
         patch = '{"metadata": {"finalizers": null}}'
-        kubectl("-n", NAMESPACE, "patch", "application", name, "--type=merge", "-p", patch, check=False)
-        kubectl("-n", NAMESPACE, "delete", "application", name, "--wait=false", check=False)
+        kubectl("-n", NAMESPACE, "patch", "application", one, "--type=merge", "-p", patch, check=False)
+        kubectl("-n", NAMESPACE, "delete", "application", one, "--wait=false", check=False)
+    kubectl("-n", NAMESPACE, "delete", "appproject", project, "--wait=false", check=False)
