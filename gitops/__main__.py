@@ -157,7 +157,7 @@ def kubernetes(process: Process, images: Registry, desired: Desired, entry: Entr
 
 async def door(process: Process) -> None:
     """Names become addresses: the one place that requests to services pass."""
-    from gitops.door.control import drained_question, routes_view
+    from gitops.door.control import BadQuestion, drained_question, routes_view
     from gitops.door.proxy import Door
     from gitops.door.routes import RouteTable
     from gitops.door.waiting import drained
@@ -170,7 +170,10 @@ async def door(process: Process) -> None:
         return 200, json.dumps(routes_view(table)).encode()
 
     async def wait(query: str) -> tuple[int, bytes]:
-        host, address, seq, limit = drained_question(query)
+        try:
+            host, address, seq, limit = drained_question(query)
+        except BadQuestion as problem:
+            return 400, json.dumps({"error": str(problem)}).encode()
         done = await drained(table, host, address, seq=seq, timeout=min(limit, 8.0))
         return 200, json.dumps({"drained": done}).encode()
 

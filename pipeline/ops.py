@@ -40,7 +40,7 @@ async def ops_server(
 
 
 def _head(status: int, kind: str, length: int) -> bytes:
-    phrase = {200: "OK", 404: "Not Found", 503: "Service Unavailable"}.get(status, "OK")
+    phrase = {200: "OK", 400: "Bad Request", 404: "Not Found", 503: "Service Unavailable"}.get(status, "OK")
     return (
         f"HTTP/1.1 {status} {phrase}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
     ).encode()

@@ -57,8 +57,8 @@ class Door:
         return int(server.sockets[0].getsockname()[1])
 
     async def close(self, grace: float = 10.0) -> None:
-        """Stop listening, let requests in flight finish for ``grace`` seconds, then end what is left."""
-        state, server = self._state, self._server
+        """Stop listening, let requests in flight finish for ``grace`` seconds, then end what is left; once."""
+        state, server, self._server = self._state, self._server, None
         if state is None or server is None:
             return
         state.closing = True
