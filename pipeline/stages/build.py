@@ -74,9 +74,9 @@ class BuildStage:
         report = error.report if isinstance(error, BuildFailed) else None
         if report is None or not step.changes:
             return step
-        change = step.changes[0]
+        change, *others = step.changes
         assert isinstance(change.record, Job)
-        return Step((Change(msgspec.structs.replace(change.record, report=report), change.seq),))
+        return Step((Change(msgspec.structs.replace(change.record, report=report), change.seq), *others))
 
     async def _note(self, event: BuildRequested, error: Retryable) -> None:
         """Why the build is tried again, for whoever asks in between."""
