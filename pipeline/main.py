@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,12 +47,21 @@ def main(name: str, body: Body) -> None:
     except EncliiError as error:
         sys.stderr.write(f"{name}: the configuration has problems:\n{error}\n")
         sys.exit(2)
+    _own_temporary_folder(settings, name)
     log.set_up(name, settings.log_format, level=settings.log_level)  # type: ignore[arg-type]
     try:
         uvloop.run(_run(name, settings, body))
     except* EncliiError as group:
         logging.getLogger(name).error("%s", group.exceptions[0])
         sys.exit(1)
+
+
+def _own_temporary_folder(settings: Settings, name: str) -> None:
+    """Temporary files go into the state folder, emptied at each start: a process that was killed cleans up so."""
+    folder = settings.below_home(Path("tmp") / name)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, mode=0o700)
+    tempfile.tempdir = str(folder)
 
 
 async def _run(name: str, settings: Settings, body: Body) -> None:

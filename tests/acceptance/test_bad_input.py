@@ -24,7 +24,8 @@ BROKEN = "services:\n  web:\n    port: 8080\n    colour: blue\n"
 
 @pytest.fixture(scope="module")
 def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
-    with running_line(tmp_path_factory.mktemp("line")) as line:
+    limits = {"BUILD_TIMEOUT": "25s", "BUILD_DISK": "256Mi", "BUILD_PROCESSES": "64"}
+    with running_line(tmp_path_factory.mktemp("line"), limits) as line:
         yield line
 
 
@@ -72,6 +73,31 @@ def test_a_failing_build_step_shows_its_last_lines(line: Line, shop: Path) -> No
 
     (shop / "Dockerfile").write_text(good)
     _good_push(line, shop, "failing", "good", version="v1")
+
+
+@pytest.mark.parametrize(
+    ("step", "reason", "said"),
+    [
+        ("trap '' TERM; /bin/busybox sleep 3600 & wait; /bin/busybox sleep 3600", "build_timeout", "25"),
+        ("/bin/busybox dd if=/dev/zero of=/big bs=1M count=2000", "build_disk_full", "more than 256 MiB"),
+        ("i=0; while [ $i -lt 500 ]; do /bin/busybox sleep 600 & i=$((i+1)); done", "build_failed", "can't fork"),
+    ],
+    ids=["hanging", "filling-the-disk", "bombing"],
+)
+def test_a_build_that_takes_more_than_its_share_is_ended_whole(
+    line: Line, shop: Path, request: pytest.FixtureRequest, step: str, reason: str, said: str
+) -> None:
+    project = request.node.callspec.id
+    good = (shop / "Dockerfile").read_text()
+    (shop / "Dockerfile").write_text(good + f'USER 0\nRUN ["/bin/busybox", "sh", "-c", "{step}"]\n')
+    run = _push(line, shop, project, "A greedy build")
+    job = _failed_job(line, run)
+    assert (job["reason"], said in job["message"]) == (reason, True), job["message"]
+    _ended(line, run, reason)
+    assert not list((line.home / "builder").rglob("context-*"))
+
+    (shop / "Dockerfile").write_text(good)
+    _good_push(line, shop, project, "good", version="v1")
 
 
 def test_a_service_that_never_becomes_healthy_leaves_the_old_one_serving(line: Line, shop: Path) -> None:
