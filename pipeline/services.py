@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipeline import dockerfile
 from pipeline.buildkey import build_key
-from pipeline.detect import DOCKERFILES, detect
+from pipeline.detect import DOCKERFILES, Plan, detect
 from pipeline.errors import Permanent
 from pipeline.servicefile import ServiceFile, ServiceSpec, default_servicefile, parse_servicefile
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pipeline.mirror import Mirror
 
 SERVICE_FILE = "enclii.yaml"
+UNRESOLVED = "buildpacks-builder"
 BUILDER_CLASS = "buildah-oci-1"
 
 
@@ -27,6 +28,7 @@ class Inputs:
     tree: str
     dockerfile: str
     images: tuple[str, ...]  # base images as the Dockerfile names them
+    plan: Plan
 
     def key(self, bases: dict[str, str], *, scope: str, salt: str = "") -> str:
         """The build key within ``scope``: an image is never lent to another repository or service, whose provenance
@@ -52,10 +54,13 @@ def services_of(mirror: Mirror, sha: str, repository: str) -> ServiceFile:
 def inputs_of(mirror: Mirror, sha: str, spec: ServiceSpec) -> Inputs:
     """What the service is built from. Raises Invalid or Refused when it can't be built."""
     plan = detect(mirror.paths(sha), spec)
+    tree = mirror.tree_id(sha, spec.path)
+    if plan.kind == "buildpacks":  # the builder image is resolved by the builder, so no key can be known before
+        return Inputs(spec, tree, "", (UNRESOLVED,), plan)
     where = posixpath.normpath(posixpath.join(spec.path, plan.dockerfile))
     text = (mirror.read(sha, where) or b"").decode("utf-8", "replace")
     scanned = dockerfile.scan(text, arguments=spec.build.args, filename=where)
-    return Inputs(spec, mirror.tree_id(sha, spec.path), plan.dockerfile, scanned.images)
+    return Inputs(spec, tree, plan.dockerfile, scanned.images, plan)
 
 
 def touches(mirror: Mirror, old: str, new: str, spec: ServiceSpec) -> bool:

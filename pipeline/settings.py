@@ -189,6 +189,15 @@ class Settings:
         "what builds Dockerfiles; auto: the first of these that works here",
         to="builder",
     )
+    buildpacks: str = setting(
+        parsing.choice("auto", "creator", "off"),
+        "auto",
+        "build by Buildpacks, running the builder image's creator with podman; auto: when images are listed",
+        to="builder",
+    )
+    buildpacks_builders: str = setting(
+        parsing.text, "", "Buildpacks builder images that may run, by commas; the first is the default", to="builder"
+    )
     buildctl: str = setting(parsing.text, "", "path of buildctl; empty: found on PATH", to="builder")
     buildkit_host: str = setting(
         parsing.text, "", "BuildKit daemon, unix:// or tcp://; BUILDKIT_HOST is read too", to="builder"

@@ -65,7 +65,7 @@ async def sweep(host: HostFacts) -> None:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             await asyncio.sleep(0.02)
-    await _tidy(host)
+    await tidy(host)
 
 
 async def collect(host: HostFacts, max_bytes: int) -> None:
@@ -93,7 +93,7 @@ async def _bounded(host: HostFacts, limits: Limits, output: BoundedLog) -> Async
     except DiskLimit as error:
         raise BuildFailed(f"{error}\n{output.tail()}", reason="build_disk_full") from None
     finally:
-        await asyncio.shield(_tidy(host))
+        await asyncio.shield(tidy(host))
 
 
 @contextlib.asynccontextmanager
@@ -167,7 +167,7 @@ async def _ask(argv: tuple[str, ...], host: HostFacts) -> str:
     return done.stdout.decode()
 
 
-async def _tidy(host: HostFacts) -> None:
+async def tidy(host: HostFacts) -> None:
     """Processes first, then containers, mounts, control group and files: each needs the one before to be gone."""
     if not host.state.exists():
         return

@@ -23,13 +23,14 @@ from pipeline.builders.buildkit_commands import Daemon, checked_address
 from pipeline.cgroup import Cage
 from pipeline.errors import EncliiError, Refused, Unavailable
 from pipeline.events import BuildRequested, Event
-from pipeline.process import SEARCH_PATH
+from pipeline.process import SEARCH_PATH, CommandFailed, CommandTimeout, run
 from pipeline.settings import Settings
 from pipeline.store import Change, Step, Store, now
 
 log = logging.getLogger(__name__)
 
 SOCKETS = (Path("/run/buildkit/buildkitd.sock"),)
+PROBE_LIMIT = 30.0
 ORDER = ("buildkit", "buildx", "buildah")
 
 
@@ -71,8 +72,10 @@ async def choose(told: Settings, room: Path) -> Chosen:
                 raise
             why.append(f"not {name}: {error.message}")
             continue
+        packs, told_packs = await _buildpacks(told, room)
         asked = "ENCLII_BUILDER=auto took it" if told.builder == "auto" else f"ENCLII_BUILDER={name} asks for it"
-        return Chosen({"dockerfile": found}, (f"Dockerfiles are built by {found.facts}: {asked}", *why))
+        by_kind: dict[Kind, Builder] = {"dockerfile": found, **({"buildpacks": packs} if packs else {})}
+        return Chosen(by_kind, (f"Dockerfiles are built by {found.facts}: {asked}", *why, told_packs))
     raise Unavailable("nothing here can build: " + "; ".join(why), reason="no_builder")
 
 
@@ -134,6 +137,37 @@ async def _buildah(told: Settings, room: Path) -> Builder:
         isolation="chroot" if told.build_isolation == "chroot" else "oci",
         network="none" if told.build_network == "none" else "private", limits=limits_of(told),
     )  # fmt: skip
+
+
+async def _buildpacks(told: Settings, room: Path) -> tuple[Builder | None, str]:
+    """The Buildpacks builder, or None, and why. Raises Unavailable when it was asked for and does not work."""
+    from pipeline.builders import buildah_host
+    from pipeline.builders.lifecycle import Lifecycle
+
+    listed = tuple(one.strip() for one in told.buildpacks_builders.split(",") if one.strip())
+    if told.buildpacks == "off" or (told.buildpacks == "auto" and not listed):
+        return None, "no Buildpacks: " + (
+            "ENCLII_BUILDPACKS=off" if told.buildpacks == "off" else "ENCLII_BUILDPACKS_BUILDERS lists no image"
+        )
+    try:
+        if not listed:
+            raise Unavailable("ENCLII_BUILDPACKS_BUILDERS lists no image", reason="no_builder_image")
+        version = await _podman_version()
+        host = await buildah_host.detect(room / "buildpacks")
+    except EncliiError as error:
+        if told.buildpacks != "auto":
+            raise
+        return None, f"no Buildpacks: {error.message}"
+    found = Lifecycle(host, limits_of(told), listed=listed, version=version)
+    return found, f"Buildpacks are run by {found.facts}: ENCLII_BUILDPACKS={told.buildpacks}"
+
+
+async def _podman_version() -> str:
+    try:
+        done = await run(("podman", "--version"), timeout=PROBE_LIMIT)
+    except (CommandFailed, CommandTimeout) as error:
+        raise Unavailable("podman is not installed", reason="podman_missing") from error
+    return done.stdout.decode().split()[-1]
 
 
 def _program(told: str, name: str) -> str:

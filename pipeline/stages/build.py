@@ -21,7 +21,7 @@ import msgspec
 
 from pipeline import build_report, jobs, sbom
 from pipeline.build_inputs import BuildInputs
-from pipeline.builders import BuildFailed, Built
+from pipeline.builders import BuildFailed, BuildJob, Built
 from pipeline.builders.choice import Chosen
 from pipeline.errors import EncliiError, Invalid, Refused, Retryable, Superseded
 from pipeline.events import BuildRequested, Event, ImageBuilt
@@ -103,6 +103,7 @@ class BuildStage:
                 "step", next((why for why in self.chosen.why if str(builder.facts) in why), str(builder.facts))
             )
             built = await self._while_wanted(event, builder.build(job, log.sink))
+        await self._confirmed(job, built)
         image = f"{job.repository}@{built.digest}"
         if told := build_report.summary(built.report):
             await log.line("step", told)
@@ -119,6 +120,15 @@ class BuildStage:
             self.registry.put_blob(repository, one) for one in (documents.spdx, documents.cyclonedx)
         )
         return Sboms(spdx, cyclonedx)
+
+    async def _confirmed(self, job: BuildJob, built: Built) -> None:
+        """The registry's word on what was pushed: a builder's report is only a claim. Raises BuildFailed."""
+        repository = job.repository.partition("/")[2]
+        pushed = await self.registry.manifest(repository, job.tag)
+        if pushed is None or pushed.digest != built.digest:
+            said = pushed.digest if pushed else "nothing"
+            text = f"the builder says that it pushed {built.digest}, the registry holds {said}"
+            raise BuildFailed(text, reason="build_digest_mismatch")
 
     async def _while_wanted(self, event: BuildRequested, work: Coroutine[Any, Any, Built]) -> Built:
         """The build's result; Superseded as soon as nobody wants it any more."""

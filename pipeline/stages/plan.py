@@ -178,6 +178,7 @@ class Planner:
             ref=push.delivery.ref, sha=push.head, tree=inputs.tree, build_key=job.build_key,
             spec=msgspec.Raw(job.spec.encode()), commit_time=push.mirror.commit_time(push.head), bases=bases,
             source=digest, dockerfile=inputs.dockerfile, no_cache=push.delivery.no_cache,
+            builds=inputs.plan.kind, detected=inputs.plan.why,
         )  # fmt: skip
 
     def _reused(self, push: Push, job: Job, known: Image) -> tuple[Job, Event]:

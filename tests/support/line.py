@@ -47,6 +47,7 @@ class Line:
         self.ports = {name: _free_port() for name in ("githost", "receiver", "door", "console", "door_ops")}
         self.instance = "t" + os.urandom(4).hex()
         self.nats = nats
+        self.more: dict[str, str] = {}  # settings of the processes that are started from now on
         self._children: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, *names: str) -> None:
@@ -142,6 +143,7 @@ class Line:
             "DRAIN": "3s",
             "HEAL": "5s",
             "PORT": str(self.ports.get(name, 0)),
+            **self.more,
             "OPS_PORT": str(self.ports["door_ops"] if name == "door" else 0),
             **self.settings,
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.detect import Plan, detect
-from pipeline.errors import Invalid, Refused
+from pipeline.errors import Invalid
 from pipeline.servicefile import Build, Buildpacks, ServiceSpec
 
 WEB = ServiceSpec(name="web", path="services/web")
@@ -34,13 +34,14 @@ def test_a_configured_dockerfile_must_exist() -> None:
     assert caught.value.reason == "dockerfile_missing"
 
 
-def test_sources_for_buildpacks_are_named_and_refused() -> None:
-    with pytest.raises(Refused, match=r"found Procfile, package\.json") as caught:
-        detect(["services/web/Procfile", "services/web/package.json"], WEB)
+def test_sources_for_buildpacks_are_named() -> None:
+    plan = detect(["services/web/Procfile", "services/web/package.json"], WEB)
 
-    assert caught.value.reason == "buildpacks_not_available"
+    assert plan.kind == "buildpacks"
+    assert "Procfile, package.json" in plan.why
 
 
-def test_configured_buildpacks_are_refused() -> None:
-    with pytest.raises(Refused):
-        detect(["Dockerfile"], ServiceSpec(name="web", build=Build(buildpacks=Buildpacks())))
+def test_configured_buildpacks_go_before_a_dockerfile() -> None:
+    plan = detect(["Dockerfile"], ServiceSpec(name="web", build=Build(buildpacks=Buildpacks())))
+
+    assert plan == Plan("buildpacks")

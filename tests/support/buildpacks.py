@@ -1,0 +1,54 @@
+"""A small Buildpacks builder image in a real registry: busybox, a creator of ours, and one buildpack for ``start``."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+from tests.support.components import needs
+from tests.support.images import _call, _from_scratch, digest_of
+
+CREATOR = Path(__file__).parents[1] / "data" / "buildpacks" / "creator"
+METADATA = {"stack": {"runImage": {"image": "run.example/base:1"}}}
+DETECT = "#!/bin/sh\n[ -f start ] || exit 100\n"
+BUILD = (
+    "#!/bin/sh\nid -u\n[ ! -f fail ] || exit 4\n[ ! -f hang ] || sleep 600\n"
+    'echo "greeting is $(cat $CNB_PLATFORM_DIR/env/GREETING 2>/dev/null)"; ls\n'
+)
+
+
+def push_builder(registry: str, repository: str = "builders/small", *, labelled: bool = True) -> str:
+    """Push it and return its reference; without its label it is an image like any other."""
+    buildah, busybox = needs("buildah", "podman", "busybox"), needs("busybox")
+    with tempfile.TemporaryDirectory() as folder, _from_scratch(buildah) as container:
+        _fill(Path(folder), busybox)
+        _call(buildah, "copy", "-q", container, folder, "/")
+        label = ("--label", f"io.buildpacks.builder.metadata={json.dumps(METADATA)}") if labelled else ()
+        _call(
+            buildah, "config", "--env=PATH=/bin", "--env=CNB_USER_ID=1000", "--env=CNB_GROUP_ID=1000", *label, container
+        )
+        target = f"{registry}/{repository}:1"
+        _call(buildah, "commit", "-q", "--tls-verify=false", container, f"docker://{target}")
+    assert digest_of(registry, repository, "1")
+    return target
+
+
+def _fill(root: Path, busybox: str) -> None:
+    root.chmod(0o755)
+    for name in ("bin", "etc", "tmp", "cnb/lifecycle", "cnb/buildpacks/test_start/1/bin"):
+        (root / name).mkdir(parents=True)
+    shutil.copy(busybox, root / "bin/busybox")
+    for applet in _call(busybox, "--list").split():
+        if applet != "busybox":
+            (root / "bin" / applet.rpartition("/")[2]).symlink_to("busybox")
+    (root / "etc/passwd").write_text("root:x:0:0::/:/bin/sh\ncnb:x:1000:1000::/tmp:/bin/sh\n")
+    (root / "etc/group").write_text("root:x:0:\ncnb:x:1000:\n")
+    (root / "tmp").chmod(0o1777)
+    pack = root / "cnb/buildpacks/test_start/1/bin"
+    for file, text in ((pack / "detect", DETECT), (pack / "build", BUILD)):
+        file.write_text(text)
+        file.chmod(0o755)
+    shutil.copy(CREATOR, root / "cnb/lifecycle/creator")
+    (root / "cnb/lifecycle/creator").chmod(0o755)
