@@ -5,15 +5,20 @@ The cluster is started by whoever runs the tests; each test module has an instan
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
 
+from gitops.clusters import Replica, ServiceRef, Wanted
 from gitops.clusters.kubernetes import Access, Kubernetes, login
 from tests.support.components import needs
-from tests.support.kubernetes import kubectl
+from tests.support.images import push_sample
+from tests.support.kubernetes import found, kubectl
+from tests.support.registry import running_registry
 
 
 def kubeconfig() -> Path:
@@ -36,3 +41,74 @@ def an_instance(prefix: str) -> Iterator[str]:
         yield instance
     finally:
         kubectl("delete", "namespaces", "-l", f"enclii.dev/instance={instance}", "--wait=false")
+
+
+LEFT = "deployments,replicasets,pods,configmaps,services"
+
+
+@dataclass
+class KubernetesWorld:
+    """One instance on the kit's cluster and one registry; the adapter belongs to the test's event loop."""
+
+    instance: str
+    registry: str
+    pages: dict[str, str] = field(default_factory=dict)
+    more: dict[str, Any] = field(default_factory=dict)
+    _cluster: Kubernetes | None = None
+
+    @property
+    def cluster(self) -> Kubernetes:
+        if self._cluster is None:
+            self._cluster = adapter(self.instance, **self.more)
+        return self._cluster
+
+    @property
+    def pod(self) -> dict[str, Any]:
+        return {"terminationGracePeriodSeconds": 1}
+
+    @property
+    def streams(self) -> bool:
+        return False
+
+    def image(self, page: str) -> str:
+        if page not in self.pages:
+            repository = f"shop/{self.instance}"
+            self.pages[page] = f"{self.registry}/{repository}@{push_sample(self.registry, repository, page=page)}"
+        return self.pages[page]
+
+    async def fetch(self, replica: Replica) -> str:
+        assert replica.address is not None
+        host, _, port = replica.address.partition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"GET / HTTP/1.0\r\n\r\n")
+        body = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        return body.decode()
+
+    async def interrupt_start(self, wanted: Wanted) -> None:
+        """Leave what a start that was killed leaves: a namespace and an inventory of what is not there yet."""
+        task = asyncio.ensure_future(self.cluster.start(wanted))
+        namespace = f"{wanted.ref.project}-{wanted.ref.environment}"
+        while not task.done() and not kubectl("get", "namespace", namespace, "--ignore-not-found"):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await self.close()
+
+    async def left(self, ref: ServiceRef) -> list[str]:
+        there = found(f"{ref.project}-{ref.environment}", LEFT, "-l", f"enclii.dev/service={ref.service}")
+        return [f"{item['kind']} {item['metadata']['name']}" for item in there["items"]]
+
+    async def close(self) -> None:
+        if self._cluster is not None:
+            await self._cluster.close()
+            self._cluster = None
+
+
+@contextmanager
+def a_world(folder: Path, **more: Any) -> Iterator[KubernetesWorld]:
+    """An instance of its own on the kit's cluster, with a registry."""
+    needs("kubernetes", "kubectl", "buildah", "docker-registry", "busybox")
+    with an_instance("test") as instance, running_registry(folder / "registry") as registry:
+        yield KubernetesWorld(instance, registry, more=more)
