@@ -3,10 +3,10 @@
 BIN := .venv/bin
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench up down format lock python packages
+.PHONY: help demo test check bench bench-cluster up down format lock python packages
 
 help: ## show this
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | column -t -s "$$(printf '\t')"
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | column -t -s "$$(printf '\t')"
 
 demo: packages python ## from git push to running containers and back, on this machine
 	@$(BIN)/python -m console.demo
@@ -23,6 +23,9 @@ check: python ## format, lint, types, module boundaries, module length
 
 bench: packages python ## measure; FIGURE=name for one figure
 	@$(BIN)/python -m tests.bench $(FIGURE)
+
+bench-cluster: packages python ## measure on the kit's Kubernetes, which must be up; FIGURE=name for one figure
+	@$(BIN)/python -m tests.bench_cluster $(FIGURE)
 
 up: packages python ## start Enclii here, in the background
 	@$(BIN)/enclii up -d

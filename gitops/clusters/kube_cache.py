@@ -105,6 +105,7 @@ class Cache(Generic[T]):
                 self._version = ""
             except (Unavailable, Permanent) as error:
                 self._is(False, error)
+                self._version = ""  # what was missed is not worth guessing: only a new list is the truth
                 await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load, hides nothing
                 wait = min(wait * 2, LONGEST_WAIT)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -23,17 +24,17 @@ ABSENT = (pytest.skip.Exception, pytest.fail.Exception)
 """How a missing component is told; neither is an Exception."""
 
 
-def main(argv: list[str]) -> int:
+def main(argv: list[str], families: Sequence[Family] = FAMILIES, program: str = "tests.bench") -> int:
     """Measure what was asked for. 0: all reached, 1: something missed, 2: no such figure."""
     prefix = argv[0] if argv else ""
-    names = [bound.figure for family in FAMILIES for bound in family.bounds]
+    names = [bound.figure for family in families for bound in family.bounds]
     wanted = frozenset(name for name in names if name.startswith(prefix))
     if not wanted or len(argv) > 1:
-        sys.stderr.write(f"usage: python -m tests.bench [FIGURE]; figures: {', '.join(names)}\n")
+        sys.stderr.write(f"usage: python -m {program} [FIGURE]; figures: {', '.join(names)}\n")
         return 2
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # containers are removed on the way out
     missed = 0
-    for family in FAMILIES:
+    for family in families:
         for figure in measured(family, wanted):
             sys.stdout.write(figure.line() + "\n")
             sys.stdout.flush()

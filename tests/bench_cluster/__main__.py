@@ -1,0 +1,13 @@
+"""``python -m tests.bench_cluster [FIGURE]``: the figures that need the kit's Kubernetes, as ``tests.bench`` prints."""
+
+from __future__ import annotations
+
+import sys
+
+from tests.bench.__main__ import main
+from tests.bench_cluster import lines, over, scale
+
+FAMILIES = (scale.FAMILY, lines.FAMILY, over.FAMILY)
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], FAMILIES, "tests.bench_cluster"))

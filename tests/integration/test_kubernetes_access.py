@@ -1,0 +1,164 @@
+"""How the adapter stands when the API server is away or refuses it, and what the shipped rights allow."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from ruamel.yaml import YAML
+
+from gitops.clusters import Wanted
+from gitops.clusters.kubernetes import Access, Kubernetes, login
+from pipeline.errors import Refused
+from tests.contract.cluster_contract import LIMIT, a_service, until
+from tests.support import kube
+from tests.support.kube import KubernetesWorld
+from tests.support.kubernetes import kubectl
+
+ROOT = Path(__file__).parents[2]
+STAY = "exec sleep 1000"
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubernetesWorld]:
+    with kube.a_world(tmp_path_factory.mktemp("access")) as made:
+        yield made
+
+
+def config(folder: Path, *, server: str = "", token: str = "") -> Path:
+    """A kubeconfig like the kit's, by way of another address or as somebody else."""
+    found: dict[str, Any] = YAML(typ="safe").load(kube.kubeconfig().read_text())
+    if server:
+        found["clusters"][0]["cluster"]["server"] = server
+    if token:
+        found["users"][0]["user"] = {"token": token}
+    path = folder / "kubeconfig"
+    path.write_text(json.dumps(found))
+    return path
+
+
+class Wire:
+    """A TCP wire to the API server that can be cut."""
+
+    def __init__(self) -> None:
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._server: asyncio.Server | None = None
+        self.port = 0
+
+    async def mend(self) -> None:
+        self._server = await asyncio.start_server(self._carry, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def cut(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        for writer in list(self._writers):
+            writer.transport.abort()
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", 6443)
+        self._writers |= {writer, back}
+        await asyncio.gather(self._pump(reader, back), self._pump(there, writer))
+        self._writers -= {writer, back}
+
+    @staticmethod
+    async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65_536):
+                writer.write(data)
+                await writer.drain()
+        writer.transport.abort()
+
+
+@contextlib.asynccontextmanager
+async def reached(access: Access, instance: str) -> AsyncIterator[Kubernetes]:
+    cluster = Kubernetes(login(access), instance=instance, pod_security="privileged")
+    try:
+        yield cluster
+    finally:
+        await cluster.close()
+
+
+async def is_status(cluster: Kubernetes, wanted: Wanted, status: str) -> bool:
+    return (await cluster.healthy(wanted)).status == status
+
+
+def test_a_service_is_unknown_while_the_api_server_is_away_and_healthy_again_after(
+    world: KubernetesWorld, tmp_path: Path
+) -> None:
+    async def go() -> None:
+        wire = Wire()
+        await wire.mend()
+        access = Access(config(tmp_path, server=f"https://127.0.0.1:{wire.port}"))
+        async with a_service(world) as service, reached(access, world.instance) as cluster:
+            wanted = service.script(STAY)
+            await cluster.start(wanted)
+            await cluster.wait_healthy(wanted, timeout=LIMIT)
+            await wire.cut()
+            await until(lambda: is_status(cluster, wanted, "unknown"))
+            assert (await cluster.healthy(wanted)).reason == "cluster_away"
+            await wire.mend()
+            await until(lambda: is_status(cluster, wanted, "healthy"))
+        await wire.cut()
+
+    asyncio.run(go())
+
+
+def test_expired_credentials_are_read_again_without_a_restart(world: KubernetesWorld, tmp_path: Path) -> None:
+    async def go() -> None:
+        path = config(tmp_path, token="expired")
+        async with reached(Access(path), world.instance) as cluster:
+            (finding,) = await cluster.check()
+            assert finding.level == "error"
+            assert "credentials" in finding.message
+            path.write_text(kube.kubeconfig().read_text())
+            await until(lambda: _well(cluster))
+
+    asyncio.run(go())
+
+
+async def _well(cluster: Kubernetes) -> bool:
+    return [one.level for one in await cluster.check()] == ["ok"]
+
+
+@contextlib.contextmanager
+def shipped_rights() -> Iterator[str]:
+    """The token of a service account with what ``manifests/rbac`` gives, under names of its own."""
+    name = f"c-syncer-{uuid4().hex[:6]}"
+    text = (ROOT / "manifests/rbac/syncer.yaml").read_text()
+    text = text.replace("enclii-syncer", name).replace("enclii-exec", f"{name}-exec")
+    text = text.replace("namespace: enclii", f"namespace: {name}").replace("name: enclii\n", f"name: {name}\n")
+    kubectl("apply", "-f", "-", stdin=text)
+    try:
+        yield kubectl("-n", name, "create", "token", name).strip()
+    finally:
+        kubectl("delete", "-f", "-", "--wait=false", stdin=text)
+
+
+def test_the_shipped_rights_suffice_and_read_no_secret(world: KubernetesWorld, tmp_path: Path) -> None:
+    async def go(token: str) -> None:
+        access = Access(config(tmp_path, token=token))
+        async with a_service(world) as service, reached(access, world.instance) as cluster:
+            wanted = service.script(f"echo here; {STAY}")
+            await cluster.start(wanted)
+            await cluster.wait_healthy(wanted, timeout=LIMIT)
+            assert [line.text async for line in cluster.logs(service.ref)] == [b"here"]
+            await cluster.remove(service.ref, grace=0)
+            secrets = f"/api/v1/namespaces/{service.ref.project}-production/secrets"
+            for path in (secrets, f"{secrets}/any", "/api/v1/secrets"):
+                with pytest.raises(Refused) as caught:
+                    await cluster.api.get(path, doing="read secrets")
+                assert caught.value.reason == "not_allowed"
+            value = {"a": base64.b64encode(b"1").decode()}
+            made = {"kind": "Secret", "metadata": {"name": "web-secrets-v1"}, "immutable": True, "data": value}
+            await cluster.api.call("POST", secrets, None, made, doing="keep a secret")
+
+    with shipped_rights() as token:
+        asyncio.run(go(token))
