@@ -68,7 +68,7 @@ class Committer:
         if len(idle) == len(events):
             return idle
         async with self._turn:
-            gates = Gates(self._ports.gate)
+            gates = Gates(self._ports.gate, self._ports.is_descendant)
             ports = replace(self._ports, gate=gates)
             try:
                 return await self._until_pushed(events, ports, gates)

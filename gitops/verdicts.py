@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 
+from gitops.order import IsDescendant
 from pipeline.errors import EncliiError
 from pipeline.events import DeployRequested, Event, ReleaseReady
 from pipeline.records import Release, Verdict
@@ -16,8 +18,8 @@ AT_ONCE = 16
 class Gates:
     """The gate, with every answer kept for as long as the group is worked on; a refusal is an answer too."""
 
-    def __init__(self, gate: Callable[[Release], Awaitable[Verdict]]) -> None:
-        self._gate = gate
+    def __init__(self, gate: Callable[[Release], Awaitable[Verdict]], is_descendant: IsDescendant) -> None:
+        self._gate, self._is_descendant = gate, is_descendant
         self._answers: dict[str, Verdict | EncliiError] = {}
         self._slots = asyncio.Semaphore(AT_ONCE)
         self.releases: list[Stored[Release]] = []
@@ -44,7 +46,12 @@ class Gates:
                 return
             if stored is not None:
                 self.releases.append(stored)
-                await self._ask(stored.record)
+                await asyncio.gather(self._ask(stored.record), self._bring(stored.record))
+
+    async def _bring(self, release: Release) -> None:
+        """Its commit is fetched by whoever is asked for its place in history: the answer that counts comes later."""
+        with contextlib.suppress(EncliiError):
+            await self._is_descendant(release.repository, release.sha, release.sha)
 
     async def _ask(self, release: Release) -> None:
         try:

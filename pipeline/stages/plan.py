@@ -7,6 +7,7 @@ step that creates the run, so a head starts one run however often and in whateve
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -97,7 +98,7 @@ class Planner:
 
     async def _pushed(self, delivery: Delivery, repository: Repository) -> Step:
         mirror = await self.mirror(repository)
-        head = delivery.after if delivery.kind in CHOSEN else await mirror.head(delivery.ref)
+        head = delivery.after if delivery.kind in CHOSEN else await self._head(delivery, mirror)
         if head is None:
             return self._decision(
                 delivery, "skipped", "branch_gone", f"{repository.name} has no {delivery.ref} any more"
@@ -112,6 +113,13 @@ class Planner:
             return self._decision(delivery, "duplicate", "head_already_planned", text, sha=head, run=branch.record.run)
         await mirror.fetch_commit(head)
         return await self._plan(Push(delivery, repository, mirror, head, branch, environments))
+
+    async def _head(self, delivery: Delivery, mirror: Mirror) -> str | None:
+        """The branch's head. From our own git host the commit that was pushed is fetched meanwhile: it mostly is it."""
+        if delivery.forge != "local" or not names.SHA.fullmatch(delivery.after):
+            return await mirror.head(delivery.ref)
+        head, _ = await asyncio.gather(mirror.head(delivery.ref), _fetched(mirror, delivery.after))
+        return head
 
     async def _environments(self, project: str, ref: str) -> tuple[str, ...]:
         found = await self.store.get(Project, project)
@@ -228,6 +236,12 @@ class Planner:
             at=now(), **more,
         )  # fmt: skip
         return Step((Change(decision, None),))
+
+
+async def _fetched(mirror: Mirror, sha: str) -> None:
+    """Bring a commit here if it is there; what matters is asked again."""
+    with contextlib.suppress(EncliiError):
+        await mirror.fetch_commit(sha)
 
 
 def _as_delivery(event: Event) -> Delivery | None:
