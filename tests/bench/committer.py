@@ -8,11 +8,12 @@ The peer: a clone of the same repository, where git adds, commits and pushes one
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import random
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -38,42 +39,49 @@ SMALL, LARGE = 100, 10_000
 PER_PROJECT = 100
 GROUP = 200
 SAME = 100
-RUNS = 3
-BY_GIT = 12
+WARM = 20
+RUNS = 5
+BY_GIT = 20
 BATCH = 200
 VS_GIT = Bound("committer.vs_git", "ratio", 15, "higher")
 GROWTH = Bound("committer.growth", "ratio", 2)
 
 
 def measure(folder: Path, _: frozenset[str]) -> list[Figure]:
-    """The same groups at both sizes, and git's loop at the larger."""
-    (few, _few), (many, large) = (asyncio.run(_sized(folder / str(size), size)) for size in (SMALL, LARGE))
-    ours = [GROUP / seconds for seconds in large.groups]
-    theirs = [1 / seconds for seconds in large.by_git]
-    peer = statistics.median(theirs)
+    """The same groups at both sizes, in turn, and git's loop at the larger."""
+    few, many, groups, theirs = asyncio.run(_measured(folder))
+    ours = [GROUP / seconds for seconds in groups]
+    peer = statistics.median(1 / seconds for seconds in theirs)
     rates = {"per_second": round(statistics.median(ours), 1), "git_per_second": round(peer, 2)}
-    cost = statistics.median(few)
-    growth = {"ms_each_at_100": round(cost / SAME * 1e3, 2)}
+    growth = {"ms_each_at_100": round(statistics.median(few) / SAME * 1e3, 2)}
     growth |= {"ms_each_at_10000": round(statistics.median(many) / SAME * 1e3, 2)}
     sizes = {"services": LARGE, "group": GROUP, "git_runs": len(theirs)}
     return [
         median_of(VS_GIT, [rate / peer for rate in ours], **rates, **sizes),
-        median_of(GROWTH, [seconds / cost for seconds in many], group=SAME, **growth),
+        median_of(GROWTH, [larger / less for less, larger in zip(few, many, strict=True)], group=SAME, **growth),
     ]
 
 
-class Measured:
-    """Seconds of each full group, and of each of git's deployments."""
+async def _measured(folder: Path) -> tuple[list[float], list[float], list[float], list[float]]:
+    """Seconds: groups of one size among few and among many services, full groups, and git's deployments.
 
-    def __init__(self) -> None:
-        self.groups: list[float] = []
-        self.by_git: list[float] = []
+    What is compared is measured in turn, so that whatever else the machine does meets both.
+    """
+    async with _world(folder / "few", SMALL) as (small, _), _world(folder / "many", LARGE) as (large, person):
+        few, many, groups, theirs = [], [], [], []
+        for _run in range(RUNS):
+            few.append(await small.group(SAME))
+            many.append(await large.group(SAME))
+        for _run in range(RUNS):
+            groups.append(await large.group(GROUP))
+            theirs += await asyncio.to_thread(by_git, large, person, BY_GIT // RUNS)
+    return few, many, groups, theirs
 
 
-async def _sized(folder: Path, size: int) -> tuple[list[float], Measured]:
-    """Seconds of groups of the same size whatever the number of services, and what only the larger size measures."""
+@contextlib.asynccontextmanager
+async def _world(folder: Path, size: int) -> AsyncIterator[tuple[World, Person]]:
+    """A seeded world with stores of its own, warmed by one small group."""
     remote = bare(folder)
-    measured = Measured()
     with running_nats(folder / "nats") as nats, served(folder) as address:
         bus = await connect(nats, name="bench")
         try:
@@ -81,21 +89,18 @@ async def _sized(folder: Path, size: int) -> tuple[list[float], Measured]:
             world = World(folder, f"{address}/config.git", Store(bus), size)
             person = Person(remote, folder)
             await world.seed(person)
-            same = [await world.group(SAME) for _run in range(RUNS)]
-            if size == LARGE:
-                measured.groups = [await world.group(GROUP) for _run in range(RUNS)]
-                measured.by_git = await asyncio.to_thread(by_git, world, person)
+            await world.group(WARM)
+            yield world, person
         finally:
             await bus.close()
-    return same, measured
 
 
-def by_git(world: World, person: Person) -> list[float]:
+def by_git(world: World, person: Person, count: int) -> list[float]:
     """Seconds of each deployment with the git program: edit, add, commit, push."""
     person.pull()
     person.git("config", "gc.auto", "0")
     took = []
-    for place in world.chosen(BY_GIT):
+    for place in world.chosen(count):
         begun = time.monotonic()
         for name, data in render(world.next_release(place), place).items():
             person.write(f"{place.path}/{name}", data.decode())

@@ -22,7 +22,7 @@ def git(*argv: str, cwd: Path) -> str:
         check=False,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         env={"PATH": "/usr/bin:/bin", "HOME": str(cwd), "GIT_CONFIG_NOSYSTEM": "1", "GIT_EDITOR": "true"},
     )
     assert done.returncode == 0, f"git {argv}: {done.stderr}"
