@@ -25,7 +25,7 @@ from ingest.pushes import Announcer
 from pipeline.errors import Conflict, Invalid, Permanent, Retryable
 from pipeline.events import ConfigMoved
 from pipeline.names import branch, is_zero, ref, run_id, sha
-from pipeline.records import Push
+from pipeline.records import Decision, Push
 from pipeline.store import Change, Step, now
 
 HOOKS = ("pre-receive", "post-receive")
@@ -35,6 +35,7 @@ TURN_LIMIT = 30.0
 REFS_LIMIT = 100
 FILE = "enclii.yaml"
 FILE_LIMIT = 256 << 10
+MESSAGE_LIMIT = 4_000
 log = logging.getLogger(__name__)
 
 Check = Callable[[str], object]
@@ -103,6 +104,14 @@ def _cleared(socket: Path) -> int:
     socket.parent.mkdir(parents=True, exist_ok=True)
     socket.unlink(missing_ok=True)
     return os.open(socket.parent, os.O_RDONLY)
+
+
+class _BadFile(Invalid):
+    """The service file of one update breaks its rules."""
+
+    def __init__(self, update: Update, error: Invalid) -> None:
+        super().__init__(error.message, reason=error.reason)
+        self.update = update
 
 
 class HookHandler:
@@ -186,15 +195,29 @@ class HookHandler:
             wanted = updates(lines)
             if not push.repository.is_config:
                 await self._take_turns(push, wanted)
-                if problems := await self._problems(push.repository, wanted, quarantine):
-                    return 1, problems
+                await self._check_files(push.repository, wanted, quarantine)
                 await self._store_intents(push, wanted)
         except Retryable as error:
             log.warning("push refused: %s", error.message)
             return 1, _not_now(error)
+        except _BadFile as error:
+            await self._decide(push, error.update, error.reason, error.message)
+            return 1, remotelines.invalid_file(FILE, error.update.ref, error.update.after, error.message)
         except (Permanent, ValueError) as error:
             return 1, remotelines.refused(str(error))
         return 0, []
+
+    async def _decide(self, push: PushInFlight, update: Update, reason: str, message: str) -> None:
+        """A push that is refused leaves no delivery; whoever asks about its commit finds why."""
+        said = Decision(
+            id=f"local:{push.id}", about="delivery", outcome="refused", reason=reason, message=message[:MESSAGE_LIMIT],
+            project=push.repository.project, repository=push.repository.id, ref=update.ref, sha=update.after,
+            actor=push.actor, at=now(),
+        )  # fmt: skip
+        try:
+            await self._announcer.store.commit(Step((Change(said, 0),)))
+        except Retryable as error:
+            log.warning("a refusal is not recorded: %s", error.message)
 
     async def _take_turns(self, push: PushInFlight, wanted: list[Update]) -> None:
         """Wait for other pushes to the same refs, in one order for all; then the old values must still hold."""
@@ -213,9 +236,9 @@ class HookHandler:
             if refs.get(update.ref, "0" * len(update.before)) != update.before:
                 raise Conflict(f"{update.ref} moved meanwhile; fetch, then push again", reason="ref_moved")
 
-    async def _problems(
+    async def _check_files(
         self, repository: RepositoryName, wanted: list[Update], quarantine: Mapping[str, str]
-    ) -> list[str]:
+    ) -> None:
         for update in wanted:
             if branch(update.ref) is None or is_zero(update.after):
                 continue
@@ -224,8 +247,7 @@ class HookHandler:
                 if text is not None:
                     await asyncio.to_thread(self._check, text)
             except Invalid as error:
-                return remotelines.invalid_file(FILE, update.ref, update.after, error.message)
-        return []
+                raise _BadFile(update, error) from None
 
     async def _file(self, repository: RepositoryName, commit: str, quarantine: Mapping[str, str]) -> str | None:
         listed = await self._repositories.git(repository, "ls-tree", "-l", commit, "--", FILE, env=quarantine)

@@ -40,11 +40,13 @@ def shop(tmp_path: Path) -> Path:
 
 def test_a_malformed_service_file_is_refused_with_its_line_before_it_lands(line: Line, shop: Path) -> None:
     (shop / "enclii.yaml").write_text(BROKEN)
-    commit(shop, "An unknown key")
+    refused = commit(shop, "An unknown key")
     said = _refused(line, shop, "malformed")
     assert re.search(r"enclii\.yaml.*is invalid; nothing was accepted", said)
     assert re.search(r"enclii\.yaml:4: .*colour", said)
     assert git("ls-remote", line.url("malformed/shop"), cwd=shop).strip() == ""
+    found = eventually(lambda: _decisions(line, refused), what="the refusal is told")
+    assert {outcome for outcome, _ in found} == {"refused"}
 
     _good_push(line, shop, "malformed", "good", version="v1")
 
