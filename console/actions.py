@@ -27,11 +27,15 @@ from pipeline.events import (
     Event,
     HoldRequested,
     LinkRequested,
+    RestartRequested,
     ResumeRequested,
     RollbackRequested,
+    ScaleRequested,
+    SecretChanged,
 )
 from pipeline.names import BRANCH_PREFIX, name, sha, token
 from pipeline.records import Decision, Parked, Project, Release, Run, Target
+from pipeline.servicefile import MAX_REPLICAS
 from pipeline.store import Change, Step, Store, now
 
 COMMANDS: Final[dict[str, type[Command]]] = {
@@ -41,9 +45,11 @@ COMMANDS: Final[dict[str, type[Command]]] = {
     "deploys": DeployRequested,
     "destroys": DestroyRequested,
     "adoptions": AdoptRequested,
+    "scales": ScaleRequested,
+    "restarts": RestartRequested,
 }
-TYPES: Final[tuple[type[Event], ...]] = (*COMMANDS.values(), CancelRequested, LinkRequested)
-_ONE_SERVICE: Final = (RollbackRequested, DestroyRequested, AdoptRequested)
+TYPES: Final[tuple[type[Event], ...]] = (*COMMANDS.values(), SecretChanged, CancelRequested, LinkRequested)
+_ONE_SERVICE: Final = (RollbackRequested, ScaleRequested, DestroyRequested, AdoptRequested)
 _KEY_LIMIT: Final = 128
 _OWN: Final = frozenset({"id", "at", "trace", "actor", "hook"})  # never taken from a body
 _RESENT_HEADERS: Final = ("ce-", "traceparent", "enclii-")
@@ -117,6 +123,8 @@ def check(db: Projection, event: Event) -> None:
         raise Invalid("to: a release number, or 0 for the last healthy release", reason="bad_field")
     if isinstance(event, DeployRequested) and event.release and db.get(Release, event.release) is None:
         raise NotFound(f"no release {event.release[:90]!r}", reason="no_such_release")
+    if isinstance(event, ScaleRequested) and event.replicas is not None and not 0 <= event.replicas <= MAX_REPLICAS:
+        raise Invalid(f"replicas: a whole number from 0 to {MAX_REPLICAS}", reason="bad_field")
     if isinstance(event, DeployRequested) and not event.release:
         sha(event.sha)
     if isinstance(event, CancelRequested) and db.get(Run, event.run) is None:

@@ -8,9 +8,8 @@ from __future__ import annotations
 import asyncio
 import datetime
 import hmac
-import json
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Final
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -21,8 +20,11 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from console import actions, builds, overview, problems, queries, streams
+from console.bodies import accepted, read_body
+from console.configuration import configuration
 from console.forges import Forges
 from console.projection import Projection
+from console.secret_routes import SecretRoutes
 from console.why import why
 from gitops.clusters import ServiceRef
 from pipeline.errors import EncliiError, Invalid
@@ -37,7 +39,6 @@ Doctor = Callable[[], Awaitable[list[dict[str, str]]]]
 Handler = Callable[[Request], Awaitable[Response]]
 """Answers one address."""
 
-BODY_LIMIT: Final = 64 << 10
 LONGEST_WAIT: Final = 30.0
 LIST_LIMIT: Final = 200
 TAIL_LIMIT: Final = 10_000
@@ -129,6 +130,7 @@ class _Surface:
                 "/v1/services/{id}/releases": self.releases,
                 "/v1/services/{id}/rollback-plan": self.rollback_plan,
                 "/v1/services/{id}/logs": self.service_logs,
+                "/v1/services/{id}/configuration": self.configuration,
                 "/v1/deployments/{id}": self.deployment,
                 "/v1/releases/{id}/deployments": self.release_deployments,
                 "/v1/status": self.status,
@@ -151,7 +153,11 @@ class _Surface:
         kinds: dict[str, type[Event]] = {**actions.COMMANDS, "cancels": CancelRequested, "links": LinkRequested}
         acting = [Route(f"/v1/{name}", self._acting(kind), methods=["POST"]) for name, kind in kinds.items()]
         parked = Route("/v1/parked/{id}/{verb:str}", self.settle_parked, methods=["POST"])
-        return [Route(path, handler, methods=["GET"]) for path, handler in reads.items()] + [*acting, parked]
+        return [Route(path, handler, methods=["GET"]) for path, handler in reads.items()] + [
+            *acting,
+            parked,
+            *SecretRoutes(self._db, self._store, self._actor).routes(),
+        ]
 
     def projects(self, _: Request) -> Response:
         return JSONResponse(queries.projects(self._db))
@@ -179,6 +185,11 @@ class _Surface:
         environment = request.query_params.get("environment", "")
         to = _whole(request, "to", 0, 1 << 31)
         return JSONResponse(queries.rollback_plan(self._db, project, service, environment, to))
+
+    def configuration(self, request: Request) -> Response:
+        project, service = split_service_id(request.path_params["id"])
+        environment = request.query_params.get("environment", "")
+        return JSONResponse(configuration(self._db, project, environment, service))
 
     def deployment(self, request: Request) -> Response:
         return JSONResponse(queries.deployment(self._db, request.path_params["id"]))
@@ -279,7 +290,7 @@ class _Surface:
 
     def _acting(self, kind: type[Event]) -> Callable[[Request], Awaitable[Response]]:
         async def act(request: Request) -> Response:
-            body = await _body(request)
+            body = await read_body(request)
             key = request.headers.get("idempotency-key", "")
             event = actions.read_command(kind, body, key=key, actor=self._actor)
             if isinstance(event, LinkRequested):
@@ -288,7 +299,7 @@ class _Surface:
                 event = await asyncio.to_thread(actions.resolved, self._db, event)
             await asyncio.to_thread(actions.check, self._db, event)
             await actions.publish(self._store, event)
-            return _accepted(event.id)
+            return accepted(event.id)
 
         return act
 
@@ -298,27 +309,6 @@ class _Surface:
             raise HTTPException(404)
         await actions.settle_parked(self._store, wanted, retry=verb == "retry")
         return JSONResponse({"id": wanted, "status": "retried" if verb == "retry" else "dropped"}, 202)
-
-
-def _accepted(command: str) -> Response:
-    return JSONResponse({"command": command}, 202, headers={"Location": f"/v1/commands/{command}"})
-
-
-async def _body(request: Request) -> dict[str, Any]:
-    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-        raise HTTPException(415, "application/json is what is understood here")
-    found = bytearray()
-    async for chunk in request.stream():
-        found += chunk
-        if len(found) > BODY_LIMIT:
-            raise HTTPException(413, "the body is larger than 64 KiB")
-    try:
-        body = json.loads(bytes(found))
-    except (ValueError, RecursionError) as error:
-        raise Invalid("the body is not JSON", reason="bad_json") from error
-    if not isinstance(body, dict):
-        raise Invalid("the body is not a JSON object", reason="bad_json")
-    return body
 
 
 def _scope(request: Request) -> tuple[str, str, str]:

@@ -270,6 +270,7 @@ def rollback_plan(db: Projection, project: str, service: str, environment: str, 
             history, target=back, current=target)],
         "held": target.held,
         "changes": _changes(db, target, back),
+        "secrets": _other_secrets(db.get(Deployment, target.deployment), back),
     }  # fmt: skip
 
 
@@ -291,6 +292,13 @@ def _configuration(db: Projection, release: str, environment: str) -> Value:
     flat = {name: spec[name] for name in ("command", "port", "health", "replicas", "secrets") if spec[name]}
     flat |= {f"env.{name}": value for name, value in spec["env"].items()}
     return flat | {f"resources.{name}": value for name, value in spec["resources"].items() if value}
+
+
+def _other_secrets(now: Deployment | None, back: Deployment) -> list[Value]:
+    """The secrets whose version a rollback changes; what was set since and is not used there is left out."""
+    used = now.secrets if now else {}
+    names = sorted(name for name in back.secrets if used.get(name) != back.secrets[name])
+    return [{"name": name, "from": used.get(name), "to": back.secrets[name]} for name in names]
 
 
 def runs(db: Projection, project: str, limit: int) -> Value:

@@ -20,7 +20,10 @@ _DEPLOYMENTS = ("ev.deployment.>", "st.deployment.>", "st.target.>", "st.live.>"
 _DELIVERIES = ("hooks.>",)
 _PLANS = ("ev.build.requested.>",)
 _IMAGES = ("ev.image.built.>",)
-_COMMANDS = ("ev.rollback.>", "ev.hold.>", "ev.resume.>", "ev.deploy.>", "ev.destroy.>")
+_COMMANDS = (
+    "ev.rollback.>", "ev.hold.>", "ev.resume.>", "ev.deploy.>", "ev.destroy.>", "ev.secret.>", "ev.scale.>",
+    "ev.restart.>", "rq.>",
+)  # fmt: skip
 _LINKS = ("ev.link.>",)
 _STATE = tuple(subject for subject in (*_RELEASES, *_DEPLOYMENTS) if subject.startswith("st."))
 _STREAMS = ("$JS.API.STREAM.DELETE.>", "$JS.API.STREAM.PURGE.>", "$JS.API.STREAM.MSG.DELETE.>")
@@ -31,7 +34,7 @@ FORBIDDEN: Final[Mapping[str, tuple[str, ...]]] = {
     "planner": (*_RELEASES, *_DEPLOYMENTS, *_COMMANDS, *_LINKS, *_STREAMS),
     "builder": (*_RELEASES, *_DEPLOYMENTS, *_DELIVERIES, *_PLANS, *_COMMANDS, *_LINKS, *_STREAMS),
     "signer": (*_DEPLOYMENTS, *_DELIVERIES, *_PLANS, *_IMAGES, *_COMMANDS, *_LINKS, *_STREAMS),
-    "committer": (*_DELIVERIES, *_IMAGES, *_STREAMS),
+    "committer": (*_DELIVERIES, *_IMAGES, "rq.>", *_STREAMS),
     "syncer": (*_DELIVERIES, *_PLANS, *_IMAGES, *_RELEASES[:2], *_COMMANDS, *_LINKS, *_STREAMS),
     "door": ("ev.>", "st.>", "hooks.>", "log.>", *_STREAMS),
     "console": (*_STATE, *_STREAMS),

@@ -169,6 +169,7 @@ def plan(found: Value) -> str:
         f"  commit  {found['git_sha'][:7]}",
         f"  undone  {undone}",
         *(f"  {one['field']:<7} {_shown(one['from'])} → {_shown(one['to'])}" for one in found["changes"]),
+        *(f"  secret  {_secret_change(one)}" for one in found.get("secrets", ())),
         f"  hold    newer releases will be built and wait until: enclii resume {place}",
         f"Run: enclii rollback --to {found['to']} {place}",
     ]
@@ -179,6 +180,11 @@ def _shown(value: object) -> str:
     """A value of a plan's change; an image by its digest."""
     text = " ".join(map(str, value)) if isinstance(value, list) else str(value)
     return "none" if value is None else short(text) if "@sha256:" in text else text
+
+
+def _secret_change(one: Value) -> str:
+    before = f"v{one['from']}" if one["from"] else "not set"
+    return f"{one['name']} {before} → v{one['to']}"
 
 
 def log_line(line: Value, *, prefix: bool, safe: bool) -> str:

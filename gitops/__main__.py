@@ -6,9 +6,9 @@ import asyncio
 import json
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -98,9 +98,26 @@ async def syncer(process: Process) -> None:
         worker = Syncer(process.store, clusters, desired, front, gate, told.deploy_timeout)
         bound = clusters.follow(process.store.bus)
         relay = Relay(process.store.bus, clusters, partial(difference, process.store, clusters, desired))
-        async with in_background(bound, relay.run(), worker.follow(), worker.hints(), worker.heal(told.heal)):
+        secrets = secret_work(process, clusters)
+        work = (bound, relay.run(), worker.follow(), worker.hints(), worker.heal(told.heal), *secrets)
+        async with in_background(*work):
             await process.stopping.wait()
         await clusters.close()
+
+
+def secret_work(process: Process, clusters: Clusters) -> list[Coroutine[Any, Any, None]]:
+    """What the process with the clusters' credentials does for secrets: say its key, keep values, forget old ones."""
+    from gitops.secret_keeper import SecretKeeper, tidy
+    from pipeline.sealing import load_or_make
+    from pipeline.secret_requests import KEY_SUBJECT, STORE_SUBJECT
+
+    keeper = SecretKeeper(load_or_make(room(process.settings, "syncer") / "secrets.key"), clusters.secrets)
+    bus, store = process.store.bus, process.store
+    return [
+        bus.answer(KEY_SUBJECT, keeper.key),
+        bus.answer(STORE_SUBJECT, keeper.keep),
+        tidy(store, clusters.secrets),
+    ]
 
 
 def clusters_of(process: Process, images: Registry, desired: Desired) -> Clusters:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from gitops import pinning, spans, targetfile, targets
 from gitops.edits import Change, Edit
 from gitops.layout import DEPLOYMENT_FILE, TARGETS_FILE, is_manifest
+from gitops.notes import Notes
 from gitops.render import is_ours
 from gitops.targets import Target
 from pipeline.errors import EncliiError, Invalid, Refused
@@ -43,6 +44,7 @@ class Former:
 
     owned: Mapping[str, bytes]
     people: Adopted | None = None
+    notes: Notes = field(default_factory=Notes)
 
 
 NOTHING = Former({})

@@ -17,18 +17,23 @@ from gitops.layout import Place
 from gitops.snapshot import Snapshot
 from pipeline.events import DeploymentCommitted
 from pipeline.names import deployment_id, token
-from pipeline.records import Decision, Deployment, Outcome, Release, Target
+from pipeline.records import Decision, Deployment, Outcome, Release, Target, Via
 
-Via = Literal["push", "rollback", "resume", "deploy", "git", "destroy", "promotion"]
 _VIAS: Mapping[str, Via] = {
     "push": "push",
     "rollback": "rollback",
     "resume": "resume",
     "deploy": "deploy",
     "promotion": "promotion",
+    "secret": "secret",
+    "scale": "scale",
+    "restart": "restart",
 }
 _SAYS = {
     "promotion": "promoted",
+    "secret": "secret_changed",
+    "scale": "scaled",
+    "restart": "restarted",
     "rollback": "rolled_back",
     "hold": "held",
     "resume": "resumed",

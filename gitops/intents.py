@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from email.utils import formataddr
+from typing import Any
 
 from gitops import hold as holds
-from gitops import projectfile, trailers
+from gitops import notes, projectfile, trailers
 from gitops.adopted import NOTHING, Adopted, Former, deploys, edits, restores
 from gitops.edits import Change, Draft, Edit, author
 from gitops.hold import Hold
-from gitops.layout import HOLD_FILE, PROJECT_FILE, TARGETS_FILE, Place
+from gitops.layout import DEPLOYMENT_FILE, HOLD_FILE, NOTES, PROJECT_FILE, TARGETS_FILE, Place
+from gitops.notes import Notes
 from gitops.ports import Clearance
 from gitops.render import render
 from gitops.rendering.surroundings import Surroundings
@@ -47,12 +49,20 @@ class Situation:
     around: Surroundings = field(default_factory=Surroundings)
     people: Adopted | Invalid | None = None
     """What of the files belongs to people and is edited, or why that cannot be told."""
+    notes: Notes = field(default_factory=Notes)
+    unreadable: str = ""
+    """What is wrong with the notes."""
 
     def adopted(self) -> Adopted | None:
         """What is edited here; None where all is rendered. Raises Invalid."""
         if isinstance(self.people, Invalid):
             raise self.people
         return self.people
+
+    def noted(self, **changes: Any) -> Situation:
+        """The same place with other notes."""
+        new = replace(self.notes, **changes)
+        return replace(self, notes=new, around=new.around(self.around.domains))
 
     def deployed(self) -> Target:
         """What git holds. Raises Refused when that is nothing."""
@@ -64,6 +74,23 @@ class Situation:
         """Raises Refused when the person saw another deployment than the newest."""
         if deployment and self.deployed().deployment != deployment:
             raise Refused("somebody else was faster: another deployment is the newest", reason="moved_meanwhile")
+
+
+def rendered(here: Situation, release: Release) -> dict[str, bytes]:
+    """The files of ``release`` that are written here. Raises Refused for one that a person keeps, Invalid."""
+    if here.unreadable:
+        raise Invalid(here.unreadable, reason="bad_notes")
+    people = here.adopted()
+    files = render(release, here.place, here.around) if people is None or here.owned else {}
+    if people is not None:
+        return {name: data for name, data in files.items() if name in here.owned}
+    if taken := sorted(name for name in files if name in here.names and name not in here.owned):
+        raise Refused(
+            f"{', '.join(taken)} has no header of Enclii's and belongs to a person; it is not written over. "
+            "`enclii adopt` has it edited instead",
+            reason="manifest_not_ours",
+        )
+    return files
 
 
 def deploy(
@@ -80,18 +107,10 @@ def deploy(
     Raises Refused.
     """
     people = here.adopted()
-    files = render(release, here.place, here.around) if people is None or here.owned else {}
-    if people is not None:
-        files = {name: data for name, data in files.items() if name in here.owned}
-    elif taken := sorted(name for name in files if name in here.names and name not in here.owned):
-        raise Refused(
-            f"{', '.join(taken)} has no header of Enclii's and belongs to a person; it is not written over. "
-            "`enclii adopt` has it edited instead",
-            reason="manifest_not_ours",
-        )
+    files = rendered(here, release)
     gone = (here.owned - set(files)) | ({HOLD_FILE} if here.hold is not None else set())
     extra = {
-        **_of_release(release),
+        **of_release(release),
         "Verdict": clearance.verdict.provenance if clearance else "",
         "Summary": clearance.summary if clearance else "",
         "Forced": "diverged" if forced else "",
@@ -101,7 +120,7 @@ def deploy(
     subject = f"Deploy {here.place.project}/{here.place.service} v{release.number} to {here.place.environment}"
     edit = Edit(here.place.path, write=files, remove=frozenset(gone))
     changes = deploys(people, release.image, f"v{release.number}") if people is not None else {}
-    return _draft(here.place, edit, subject, cause, extra, reference=_reference(release), changes=changes)
+    return draft(here.place, edit, subject, cause, extra, reference=reference_to(release), changes=changes)
 
 
 def roll_back(
@@ -110,7 +129,8 @@ def roll_back(
 ) -> Draft:  # fmt: skip
     """The commit that brings back the directory of an earlier deployment, image and configuration, and holds it.
 
-    Of files that belong to people it brings back the image, and keeps what they wrote since.
+    Of files that belong to people it brings back the image, and keeps what they wrote since. What was noted since is
+    kept: no secret is forgotten, and no count shrinks.
     """
     current = here.deployed()
     kept = here.hold
@@ -119,17 +139,21 @@ def roll_back(
     write = {HOLD_FILE: holds.render(kept)} if kept is not None else {}
     tag = to.release.rpartition(".")[2] or "rolled-back"
     changes: Mapping[str, Change] = {}
-    edit = Edit(here.place.path, base=tree, write=write, remove=frozenset({HOLD_FILE} - set(write)))
+    back = notes.rolled_back(former.notes, here.notes)
+    write |= back.files()
+    if DEPLOYMENT_FILE in former.owned:
+        write[DEPLOYMENT_FILE] = notes.with_count(former.owned[DEPLOYMENT_FILE], back.scale)
+    edit = Edit(here.place.path, base=tree, write=write, remove=NOTES - set(write))
     if (people := here.adopted()) is not None:
         changes = restores(people, former.people, to.image, tag)
         write = {**former.owned, **write}
-        edit = Edit(here.place.path, write=write, remove=(here.owned | {HOLD_FILE}) - set(write))
+        edit = Edit(here.place.path, write=write, remove=(here.owned | NOTES) - set(write))
     reverts = " ".join(deployment.config_commit for deployment in undone) or current.config_commit
     extra = {"Release": to.release, "Image": to.image, "Commit": to.sha, "Run": to.run, "Reverts": reverts}
     extra["Automatic"] = automatic
     name = to.release.rpartition(".")[2] or to.image.rpartition("@")[2][:19]
     subject = f"Revert {here.place.project}/{here.place.service} in {here.place.environment} to {name}"
-    return _draft(here.place, edit, subject, cause, extra, reference={"sha": to.sha}, changes=changes)
+    return draft(here.place, edit, subject, cause, extra, reference={"sha": to.sha}, changes=changes)
 
 
 def hold(here: Situation, *, cause: Cause, since: str | None = None) -> Draft:
@@ -139,19 +163,19 @@ def hold(here: Situation, *, cause: Cause, since: str | None = None) -> Draft:
         raise Refused(f"{here.place} is held already", reason="already_held")
     held = Hold(cause.actor, cause.at, trailers.one_line(cause.why), current.release if since is None else since)
     subject = f"Hold {here.place.project}/{here.place.service} in {here.place.environment}"
-    return _draft(here.place, Edit(here.place.path, write={HOLD_FILE: holds.render(held)}), subject, cause)
+    return draft(here.place, Edit(here.place.path, write={HOLD_FILE: holds.render(held)}), subject, cause)
 
 
 def resume(here: Situation, *, cause: Cause) -> Draft:
     """The commit that takes ``hold.yaml`` away and changes nothing else."""
     subject = f"Resume {here.place.project}/{here.place.service} in {here.place.environment}"
-    return _draft(here.place, Edit(here.place.path, remove=frozenset({HOLD_FILE})), subject, cause, {"Resumes": "yes"})
+    return draft(here.place, Edit(here.place.path, remove=frozenset({HOLD_FILE})), subject, cause, {"Resumes": "yes"})
 
 
 def adopt(here: Situation, targets: bytes, *, cause: Cause) -> Draft:
     """The commit that declares which values of a person's files Enclii edits, and changes nothing else."""
     subject = f"Adopt {here.place.project}/{here.place.service} in {here.place.environment}"
-    return _draft(here.place, Edit(here.place.path, write={TARGETS_FILE: targets}), subject, cause)
+    return draft(here.place, Edit(here.place.path, write={TARGETS_FILE: targets}), subject, cause)
 
 
 def destroy(here: Situation, *, cause: Cause) -> Draft:
@@ -159,7 +183,7 @@ def destroy(here: Situation, *, cause: Cause) -> Draft:
     if not here.names:
         raise Refused(f"there is no {here.place}", reason="nothing_deployed")
     subject = f"Remove {here.place.project}/{here.place.service} from {here.place.environment}"
-    return _draft(here.place, Edit(here.place.path, delete=True), subject, cause)
+    return draft(here.place, Edit(here.place.path, delete=True), subject, cause)
 
 
 def link(event: LinkRequested, data: bytes | None, *, cause: Cause) -> Draft | None:
@@ -172,7 +196,8 @@ def link(event: LinkRequested, data: bytes | None, *, cause: Cause) -> Draft | N
     return _message(edit, subject, cause, {"Project": event.project, "Source": event.url})
 
 
-def _of_release(release: Release) -> dict[str, str]:
+def of_release(release: Release) -> dict[str, str]:
+    """The trailers that name a release."""
     return {
         "Release": release.id,
         "Image": release.image,
@@ -182,7 +207,7 @@ def _of_release(release: Release) -> dict[str, str]:
     }
 
 
-def _reference(release: Release) -> dict[str, str]:
+def reference_to(release: Release) -> dict[str, str]:
     """The application's commit as Argo CD shows it; the author in the form of a mail header, as it asks for."""
     return {
         "author": formataddr(author(release.actor)) if release.actor else "",
@@ -192,10 +217,11 @@ def _reference(release: Release) -> dict[str, str]:
     }
 
 
-def _draft(
+def draft(
     place: Place, edit: Edit, subject: str, cause: Cause, extra: Mapping[str, str] | None = None,
     *, reference: Mapping[str, str] | None = None, changes: Mapping[str, Change] | None = None,
 ) -> Draft:  # fmt: skip
+    """One commit at one place."""
     own, others = edits(edit, changes or {})
     where = {"Project": place.project, "Environment": place.environment, "Service": place.service}
     return replace(_message(own, subject, cause, {**where, **(extra or {})}, reference or {}), others=others)

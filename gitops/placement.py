@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
-from gitops.clusters import Cluster, Finding, Hint, ServiceRef, Wanted
+from gitops.clusters import Cluster, Finding, Hint, SecretStore, ServiceRef, Wanted
 from pipeline.bus import Bus
 from pipeline.errors import EncliiError, Refused, Unavailable
 from pipeline.records import Environment, Project
@@ -63,6 +63,10 @@ class Clusters:
             self._open[named] = known[named]()
             self._watching.append(asyncio.create_task(self._hear(self._open[named])))
         return self._open[named]
+
+    async def secrets(self, ref: ServiceRef) -> SecretStore:
+        """Where the values of the service's secrets go. Raises Refused as ``of`` does."""
+        return (await self.of(ref)).secrets(self._bound(ref).namespace)
 
     def placed(self, wanted: Wanted) -> Wanted:
         """The wish with the namespace and the policy of its environment."""

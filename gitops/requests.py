@@ -10,7 +10,7 @@ from collections.abc import Awaitable
 
 from msgspec.structs import replace
 
-from gitops import adoption, derive, freezing, going_back, intents, projectfile, promoting
+from gitops import adoption, derive, freezing, going_back, intents, projectfile, promoting, reconfigure
 from gitops.absorb import FollowUp
 from gitops.clearance import clear
 from gitops.deploying import deploy
@@ -179,6 +179,8 @@ async def _single(session: Session, event: Command, identity: str, service: str,
         return await _resume(session, here, cause, ports)
     if isinstance(event, DestroyRequested):
         return await commit_draft(session, here, intents.destroy(situation, cause=cause))
+    if isinstance(event, reconfigure.KINDS):
+        return await reconfigure.fulfil(session, situation, event, cause, ports)
     raise Refused(f"{event.type} is not for the committer", reason="unknown_command")
 
 

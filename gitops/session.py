@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,7 +15,7 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from gitops import adopted, projectfile
+from gitops import adopted, notes, projectfile
 from gitops import hold as holds
 from gitops.adopted import Adopted, Former
 from gitops.configrepo import ConfigRepo
@@ -22,7 +23,7 @@ from gitops.derive import Derived, wish_id
 from gitops.edits import Commit, Draft
 from gitops.hold import Hold
 from gitops.intents import Situation
-from gitops.layout import HOLD_FILE, Place, project_file
+from gitops.layout import HOLD_FILE, NOTES, Place, project_file
 from gitops.pinning import repository
 from gitops.policyfile import POLICY_FILE, Policy, combined
 from gitops.projectfile import ProjectFile
@@ -181,7 +182,9 @@ class Session:
         hold = holds.parse(files[HOLD_FILE]) if HOLD_FILE in files else None
         owned = frozenset(name for name, data in files.items() if is_ours(data))
         people = self._people(place, files, self.tip, repository(target.image) if target else "")
-        return Situation(place, target, frozenset(files), owned, hold, Surroundings(domains), people)
+        noted, wrong = _notes(files)
+        around = noted.around(domains)
+        return Situation(place, target, frozenset(files), owned, hold, around, people, noted, wrong)
 
     def _people(self, place: Place, files: Mapping[str, bytes], commit: str, images: str) -> Adopted | Invalid | None:
         try:
@@ -197,7 +200,7 @@ class Session:
         files = self.repo.files(self.repo.tree(commit, here.place.path))
         people = self._people(here.place, files, commit, repository(here.target.image) if here.target else "")
         owned = {name: data for name, data in files.items() if is_ours(data)}
-        return Former(owned, people if isinstance(people, Adopted) else None)
+        return Former(owned, people if isinstance(people, Adopted) else None, _notes(files)[0])
 
     async def project(self, slug: str) -> ProjectFile:
         """``project.yaml`` at the tip; empty when there is none. Raises Invalid."""
@@ -233,6 +236,7 @@ class Session:
     async def apply(self, derived: Derived, place: Place, *, fresh: bool) -> Unit:
         """The records of one commit at one place; ``fresh`` when the commit was written by this session."""
         unit = Unit()
+        derived = await asyncio.to_thread(self._with_notes, derived)
         waited = await self.target(place)
         if (new := derived.deployment) is not None and (fresh or await self.get(Deployment, new.id) is None):
             if not fresh and (passed := self._overlay.made.get(place)):
@@ -257,6 +261,17 @@ class Session:
     async def unwished(self, release: str, place: Place) -> Unit:
         """The end of a release's waiting deployment, which git has now."""
         return await self._ended(wish_id(release, place), "replaced")
+
+    def _with_notes(self, derived: Derived) -> Derived:
+        """With the secrets' versions and the count that lie beside the manifests."""
+        tree = derived.target.tree
+        there = self.repo.names(tree).keys() & NOTES - {HOLD_FILE} if tree else ()
+        found = _notes(self.repo.files(tree))[0] if there else notes.Notes()
+        replicas = found.scale.replicas if found.scale else None
+        target = replace(derived.target, secrets=dict(found.secrets), scaled=replicas)
+        new = derived.deployment
+        deployment = replace(new, secrets=found.versions) if new is not None else None
+        return dataclasses.replace(derived, target=target, deployment=deployment)
 
     async def _ended(self, deployment: str, status: DeploymentStatus) -> Unit:
         found = await self.get(Deployment, deployment)
@@ -294,3 +309,11 @@ class Session:
         """The mark up to which every record was derived, and the hint that the branch moved."""
         moved = ConfigMoved(id=f"committer/{self._seq}/{self.tip}", commit=self.tip, by="committer", at=now())
         return Unit([self.put(ConfigTip(commit=self.tip, at=now()))], [moved])
+
+
+def _notes(files: Mapping[str, bytes]) -> tuple[notes.Notes, str]:
+    """The notes, or none and what is wrong with them."""
+    try:
+        return notes.read(files), ""
+    except Invalid as error:
+        return notes.Notes(), error.message

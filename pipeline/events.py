@@ -251,6 +251,27 @@ class WaitEnded(Event, frozen=True, kw_only=True):
     promotion: str
 
 
+class SecretChanged(Command, frozen=True, kw_only=True):
+    """A secret has a new version in the cluster, or is to be named no more (``number`` 0). Never its value."""
+
+    type: ClassVar[str] = "secret.changed"
+    name: str
+    number: int = 0
+
+
+class ScaleRequested(Command, frozen=True, kw_only=True):
+    """Run so many replicas until somebody says otherwise; None: as many as ``enclii.yaml`` says."""
+
+    type: ClassVar[str] = "scale.requested"
+    replicas: int | None = None
+
+
+class RestartRequested(Command, frozen=True, kw_only=True):
+    """Replace every replica by a new one of the same release."""
+
+    type: ClassVar[str] = "restart.requested"
+
+
 class CancelRequested(Event, frozen=True, kw_only=True):
     """Stop a run that is still on its way."""
 

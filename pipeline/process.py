@@ -12,7 +12,7 @@ import os
 import shlex
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -21,6 +21,7 @@ from pipeline.errors import Retryable
 
 TAIL = 4_000
 LINE_LIMIT = 1 << 20
+PIPE_BYTES = 1 << 16
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 LEFTOVER = 2.0
@@ -77,16 +78,18 @@ async def run(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     stdin: bytes | None = None,
+    small: bytes | None = None,
     grace: float = 5.0,
     check: bool = True,
 ) -> Completed:
     """Run one program to its end and return what it printed.
 
+    ``small``: input of at most 64 KiB through a pipe, for a program that takes no other (``stdin`` is a socket's end).
     Raises CommandFailed for a code other than 0 when ``check``, CommandTimeout at the deadline.
     """
     # Files, not pipes: a daemon that the program leaves behind inherits them, and a pipe would never end.
-    with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
-        streams = _Streams(asyncio.subprocess.PIPE if stdin is not None else None, stdout, stderr)
+    with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr, _piped(small) as pipe:
+        streams = _Streams(asyncio.subprocess.PIPE if stdin is not None else pipe, stdout, stderr)
         async with _started(argv, cwd=cwd, env=env, streams=streams, grace=grace) as child:
             try:
                 async with asyncio.timeout(timeout):
@@ -133,6 +136,23 @@ async def stream(
     return child.returncode or 0
 
 
+@contextlib.contextmanager
+def _piped(data: bytes | None) -> Iterator[int | None]:
+    """A pipe's end to read ``data`` from: all of it fits into the kernel's buffer, so nobody has to write along."""
+    if data is None:
+        yield None
+        return
+    if len(data) > PIPE_BYTES:
+        raise ValueError("more than a pipe holds")
+    reading, writing = os.pipe()
+    try:
+        os.write(writing, data)
+        os.close(writing)
+        yield reading
+    finally:
+        os.close(reading)
+
+
 def _written(file: IO[bytes]) -> bytes:
     file.seek(0)
     return file.read()
@@ -160,7 +180,7 @@ async def _started(
             *argv,
             cwd=cwd,
             env={"PATH": SEARCH_PATH, "LANG": "C.UTF-8", **(env or {})},
-            stdin=streams.stdin or asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.DEVNULL if streams.stdin is None else streams.stdin,
             stdout=streams.stdout,
             stderr=streams.stderr,
             start_new_session=True,

@@ -30,6 +30,7 @@ DeploymentStatus = Literal[
     "pending", "progressing", "running", "degraded", "failed", "held", "rolled_back", "orphaned", "replaced", "removed",
     "unknown",
 ]  # fmt: skip
+Via = Literal["push", "rollback", "resume", "deploy", "git", "destroy", "promotion", "secret", "scale", "restart"]
 Health = Literal["healthy", "unhealthy", "unknown"]
 Outcome = Literal["accepted", "skipped", "refused", "failed", "held", "duplicate", "forced", "waiting"]
 
@@ -158,17 +159,26 @@ class Deployment(Record, frozen=True, kw_only=True):
     sha: str = ""
     run: str = ""
     actor: str = ""
-    via: Literal["push", "rollback", "resume", "deploy", "git", "destroy", "promotion"] = "push"
+    via: Via = "push"
     reverts: str = ""
     set: str = ""  # id of the promotion that brought it, with others or alone
     created_at: str = ""
     running_at: str = ""
     finished_at: str = ""
     dead_logs: tuple[str, ...] = ()  # last lines of each dead container, newest last
+    secrets: dict[str, int] = msgspec.field(default_factory=dict)  # name → version
 
     @property
     def key(self) -> tuple[str, ...]:
         return (self.id,)
+
+
+class SecretVersion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Which version of a secret the next deployment names, and who set it when; values are in the cluster."""
+
+    version: int
+    by: str = ""
+    at: str = ""
 
 
 class Target(Record, frozen=True, kw_only=True):
@@ -191,6 +201,8 @@ class Target(Record, frozen=True, kw_only=True):
     hold_from: str = ""  # release id that was live when the hold began
     held_release: str = ""  # newest release that waits behind the hold
     orphaned: bool = False
+    secrets: dict[str, SecretVersion] = msgspec.field(default_factory=dict)
+    scaled: int | None = None  # the count that somebody scaled to
 
     @property
     def key(self) -> tuple[str, ...]:

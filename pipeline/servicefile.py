@@ -15,7 +15,7 @@ from pipeline.servicefile_reader import Node, Problems, read
 
 LIMIT = 256 << 10
 NAME = re.compile(r"[a-z](?:[-a-z0-9]{0,38}[a-z0-9])?")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _QUANTITY = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:m|[kMGTPE]|[KMGTPE]i)?")
 _CPU = re.compile(r"[0-9]+m|[0-9]+(?:\.[0-9]{1,3})?")
 _STAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -205,7 +205,7 @@ def _runtime(fields: dict[str, Node]) -> dict[str, Any]:
         "port": lambda node: node.integer(1, 65535),
         "health": _health,
         "replicas": lambda node: node.integer(0, MAX_REPLICAS),
-        "env": lambda node: node.strings(_VARIABLE),
+        "env": lambda node: node.strings(VARIABLE),
         "resources": _resources,
         "scale": _scale,
     }
@@ -225,8 +225,8 @@ def _secrets(node: Node) -> dict[str, Any]:
     """A list of names, or a mapping of names to where else their values lie."""
     found: dict[str, Any] = {"secrets": (), "external_secrets": {}, "existing_secrets": {}}
     if not node.is_mapping():
-        return found | {"secrets": node.words(_VARIABLE)}
-    for entry in node.entries(_VARIABLE, most=MAX_SECRETS, rule="must be a name such as DATABASE_URL"):
+        return found | {"secrets": node.words(VARIABLE)}
+    for entry in node.entries(VARIABLE, most=MAX_SECRETS, rule="must be a name such as DATABASE_URL"):
         where = entry.fields({"external", "secret"})
         if len(where) > 1:
             entry.problem("external and secret exclude each other")
@@ -284,7 +284,7 @@ def _with_databases(secrets: tuple[str, ...], node: Node) -> tuple[str, ...]:
                 "Enclii runs no databases, which a rollback could not bring back: name the secret that leads to one"
                 " that somebody else runs, {external: DATABASE_URL}"
             )
-        elif (name := fields["external"].text(_VARIABLE)) and name not in secrets:
+        elif (name := fields["external"].text(VARIABLE)) and name not in secrets:
             secrets = (*secrets, name)
     return secrets
 
@@ -301,13 +301,13 @@ def _build(node: Node) -> Build:
         target=fields["target"].text(_STAGE) if "target" in fields else "",
         args=_arguments(fields["args"]) if "args" in fields else {},
         platforms=fields["platforms"].words(_PLATFORM) if "platforms" in fields else (),
-        secrets=fields["secrets"].words(_VARIABLE) if "secrets" in fields else (),
+        secrets=fields["secrets"].words(VARIABLE) if "secrets" in fields else (),
     )
 
 
 def _arguments(node: Node) -> dict[str, str]:
     """Arguments are written into the image's history, so one that is named like a secret is a mistake."""
-    found = node.strings(_VARIABLE)
+    found = node.strings(VARIABLE)
     for name in found:
         if _SECRET.search(name):
             node.problem(f"{name} looks like a secret, and arguments stay in the image; use build.secrets")

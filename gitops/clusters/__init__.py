@@ -142,6 +142,21 @@ class Finding:
 Told = Callable[[Health], Awaitable[None]]
 
 
+class SecretStore(Protocol):
+    """The store of one cluster. Each call may be repeated; nothing here ever returns a value."""
+
+    async def add(self, ref: ServiceRef, name: str, value: bytes, *, after: int) -> int:
+        """Keep ``value`` under the first number above ``after`` that is free, and return it.
+
+        Raises Unavailable, and Refused when the cluster forbids it; no text has the value.
+        """
+        ...
+
+    async def remove(self, ref: ServiceRef, numbers: list[int]) -> None:
+        """Forget these versions; what is gone already is no error."""
+        ...
+
+
 class Cluster(Protocol):
     """The door to what runs. Each call has a deadline and may be repeated after a crash in its middle."""
 
@@ -152,6 +167,10 @@ class Cluster(Protocol):
 
     def workload(self, wanted: Wanted) -> Workload:
         """What the documents ask for. Raises Invalid for what this cluster cannot honour."""
+        ...
+
+    def secrets(self, namespace: str) -> SecretStore:
+        """Where the values of secrets are kept, for the services of one namespace ("": after their names)."""
         ...
 
     def address(self, wanted: Wanted) -> str | None:

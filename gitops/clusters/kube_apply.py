@@ -134,10 +134,10 @@ class Applier:
         try:
             await self._record(announced)
         except NotFound:
-            await self._make_namespace(old.namespace)
+            await self.make_namespace(old.namespace)
             await self._record(announced)
 
-    async def _make_namespace(self, name: str) -> None:
+    async def make_namespace(self, name: str) -> None:
         levels = {f"pod-security.kubernetes.io/{mode}": self._pod_security for mode in ("enforce", "warn")}
         document = {
             "apiVersion": "v1",

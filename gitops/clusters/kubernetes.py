@@ -24,6 +24,7 @@ from gitops.clusters import (
     LogLine,
     Observation,
     Replica,
+    SecretStore,
     ServiceRef,
     Told,
     Wanted,
@@ -37,6 +38,7 @@ from gitops.clusters.kube_kinds import Kinds
 from gitops.clusters.kube_logs import Follower, Reader
 from gitops.clusters.kube_objects import PREFIX, Deployment, Job, Pod, condition
 from gitops.clusters.kube_plan import Item
+from gitops.clusters.kube_secrets import KubeSecrets
 from gitops.clusters.kube_view import View
 from pipeline.errors import EncliiError, Permanent, Unavailable
 
@@ -96,6 +98,7 @@ class Kubernetes:
         members: Members | None = None,
     ) -> None:
         self.api = Api(access)
+        self._instance = instance
         self._view = View(self.api, instance=instance)
         self._members = members
         self._indexes: dict[str, frozenset[str]] = {}
@@ -122,6 +125,9 @@ class Kubernetes:
 
     def address(self, wanted: Wanted) -> str | None:
         return kube_plan.address(wanted)
+
+    def secrets(self, namespace: str) -> SecretStore:
+        return KubeSecrets(self.api, namespace, self._instance, self._applier.make_namespace)
 
     async def start(self, wanted: Wanted) -> None:
         await self._view.ready()

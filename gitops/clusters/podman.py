@@ -23,6 +23,7 @@ from gitops.clusters import (
     LogLine,
     Observation,
     Replica,
+    SecretStore,
     ServiceRef,
     Told,
     Wanted,
@@ -36,6 +37,7 @@ from gitops.clusters import podman_commands as commands
 from gitops.clusters import podman_observe as seen
 from gitops.clusters.podman_calls import PLAY, QUICK, Calls, parsed
 from gitops.clusters.podman_logs import Follower, Reader
+from gitops.clusters.podman_secrets import PodmanSecrets
 from gitops.clusters.subset import Workload
 from pipeline import process
 from pipeline.errors import EncliiError, Permanent, Refused, Unavailable
@@ -86,6 +88,9 @@ class Podman:
 
     async def drift(self, wanted: Wanted) -> tuple[str, ...]:
         return ()
+
+    def secrets(self, namespace: str) -> SecretStore:
+        return PodmanSecrets(self._calls, self._instance)
 
     async def start(self, wanted: Wanted) -> None:
         workload = subset.translate(wanted)

@@ -48,9 +48,14 @@ def job_pod_name(instance: str, ref: ServiceRef, deployment: str) -> str:
     return f"{service_prefix(instance, ref)}{short_hash(deployment)}-release"
 
 
+def secret_mark(instance: str) -> str:
+    """What the names of all secrets of an installation begin with."""
+    return f"enclii-{short_hash(instance)}-"
+
+
 def secret_prefix(instance: str, ref: ServiceRef) -> str:
     """Podman has one secret store for all: what the names of this environment's secrets begin with."""
-    return f"enclii-{short_hash(instance, ref.project, ref.environment)}-"
+    return f"{secret_mark(instance)}{short_hash(ref.project, ref.environment)}-"
 
 
 def job_labels(instance: str, wanted: Wanted) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -159,6 +160,9 @@ class Line:
         for kind, every in (("pod", "-q"), ("container", "-aq")):  # pods know no -a
             if found := self._podman(kind, "ps", every, "--filter", label):
                 self._podman(kind, "rm", "-f", "-t", "0", *found)
+        mark = f"enclii-{hashlib.sha256(self.instance.encode()).hexdigest()[:10]}-"
+        if secrets := [name for name in self._podman("secret", "ls", "--format", "{{.Name}}") if name.startswith(mark)]:
+            self._podman("secret", "rm", *secrets)
         if networks := self._podman("network", "ls", "-q", "--filter", label):
             self._podman("network", "rm", "-f", *networks)
 
@@ -208,12 +212,14 @@ def git(*words: str, cwd: Path) -> str:
     return done.stdout + done.stderr
 
 
-def run_enclii(line: Line, token: str, *words: str) -> subprocess.CompletedProcess[str]:
+def run_enclii(line: Line, token: str, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     """Run the command line as a person would, in a pipe."""
     env = {"PATH": SEARCH_PATH, "HOME": str(line.home), "ENCLII_TOKEN": token}
     env["ENCLII_SERVER"] = f"http://127.0.0.1:{line.ports['console']}"
     argv = (sys.executable, "-c", "from console.cli import main; main()", *words)
-    return subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(
+        argv, cwd=ROOT, env=env, input=stdin, capture_output=True, text=True, check=False, timeout=120
+    )
 
 
 def sample(folder: Path, page: str) -> None:

@@ -1,0 +1,80 @@
+"""Kubernetes Secrets as a store of secrets: one immutable object a version, made and forgotten, never read back.
+
+The rights to create and to delete are enough: whoever may list Secrets may read them.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from gitops.clusters import ServiceRef
+from gitops.clusters.kube_api import Api
+from gitops.clusters.kube_plan import labels
+from gitops.rendering.secrets import object_name
+from pipeline.errors import Conflict, EncliiError, NotFound, Refused, Retryable, Unavailable
+
+TRIES = 20
+
+
+def after_names(ref: ServiceRef) -> str:
+    """The namespace of an environment that is bound to none."""
+    return f"{ref.project}-{ref.environment}"
+
+
+class KubeSecrets:
+    """The Secrets of one namespace ("": after project and environment) that belong to one installation."""
+
+    def __init__(
+        self, api: Api, namespace: str, instance: str, make_namespace: Callable[[str], Awaitable[None]]
+    ) -> None:
+        self._api = api
+        self._namespace = namespace
+        self._instance = instance
+        self._make_namespace = make_namespace
+
+    async def add(self, ref: ServiceRef, name: str, value: bytes, *, after: int) -> int:
+        number = after
+        for _ in range(TRIES):
+            number += 1
+            try:
+                made = await self._create(ref, number, name, value)
+            except NotFound:
+                made = await self._create(ref, number, name, value)
+            if made:
+                return number
+        raise Unavailable("no free version was found: too many are set at once", reason="secret_busy")
+
+    async def remove(self, ref: ServiceRef, numbers: list[int]) -> None:
+        for number in numbers:
+            try:
+                path = f"{self._path(ref)}/{object_name(ref.service, number)}"
+                await self._api.call("DELETE", path, doing="forget an old secret")
+            except NotFound:
+                continue
+
+    async def _create(self, ref: ServiceRef, number: int, name: str, value: bytes) -> bool:
+        document: dict[str, Any] = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": object_name(ref.service, number), "labels": labels(self._instance, ref)},
+            "type": "Opaque",
+            "immutable": True,
+            "data": {name: base64.b64encode(value).decode()},
+        }
+        doing = f"store v{number} of a secret"
+        try:
+            await self._api.call("POST", self._path(ref), body=document, doing=doing)
+        except Conflict:
+            return False
+        except NotFound:  # nothing was deployed there yet
+            await self._make_namespace(self._namespace or after_names(ref))
+            raise
+        except EncliiError as error:  # its text may quote what was sent, as an admission webhook's does
+            kind = Unavailable if isinstance(error, Retryable) else Refused
+            raise kind("the cluster did not take the secret", reason=error.reason) from None
+        return True
+
+    def _path(self, ref: ServiceRef) -> str:
+        return f"/api/v1/namespaces/{self._namespace or after_names(ref)}/secrets"

@@ -1,0 +1,115 @@
+"""The one process that can open sealed values: it puts them into the cluster and answers with their number.
+
+A value is in memory here for the length of one call, and in no log, event, argument or error.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from gitops.clusters import SecretStore, ServiceRef
+from gitops.layout import place
+from pipeline.errors import EncliiError, Invalid, Retryable
+from pipeline.records import Deployment, Target
+from pipeline.sealing import Opener
+from pipeline.secret_requests import VALUE_LIMIT, Reply, StoreSecret, context
+from pipeline.servicefile import VARIABLE
+from pipeline.store import Store
+
+log = logging.getLogger(__name__)
+
+KEPT_DEPLOYMENTS = 10
+Stores = Callable[[ServiceRef], Awaitable[SecretStore]]
+"""The store of the cluster that an environment is bound to."""
+
+
+@dataclass(frozen=True)
+class SecretKeeper:
+    """Answers over the bus; ``opener`` never leaves this process."""
+
+    opener: Opener
+    stores: Stores
+
+    async def key(self, _: bytes) -> bytes:
+        """The public key that values are to be sealed to."""
+        return msgspec.json.encode(Reply(key=self.opener.public))
+
+    async def keep(self, question: bytes) -> bytes:
+        """Open and store one value."""
+        try:
+            return msgspec.json.encode(Reply(number=await self._keep(question)))
+        except EncliiError as error:
+            retry = isinstance(error, Retryable)
+            return msgspec.json.encode(Reply(reason=error.reason, message=error.message, retry=retry))
+        except Exception as error:  # its text might quote what was being stored
+            log.error("a secret could not be stored: %s", type(error).__name__)
+            return msgspec.json.encode(Reply(reason="secret_not_stored", message="the secret could not be stored"))
+
+    async def _keep(self, question: bytes) -> int:
+        try:
+            asked = msgspec.json.decode(question, type=StoreSecret)
+        except msgspec.MsgspecError:
+            raise Invalid("not a request to store a secret", reason="bad_request") from None
+        place(asked.project, asked.environment, asked.service)
+        if not VARIABLE.fullmatch(asked.name):
+            raise Invalid("a secret is named like a variable: DATABASE_URL", reason="bad_name")
+        where = context(asked.project, asked.environment, asked.service, asked.name)
+        value = _checked(self.opener.open(asked.sealed, context=where))
+        ref = ServiceRef(asked.project, asked.environment, asked.service)
+        number = await (await self.stores(ref)).add(ref, asked.name, value, after=asked.after)
+        log.info("%s: %s is v%d", ref, asked.name, number)
+        return number
+
+
+def _checked(value: bytes) -> bytes:
+    if not value or len(value) > VALUE_LIMIT:
+        raise Invalid(f"a value has 1 to {VALUE_LIMIT >> 10} KiB", reason="bad_value")
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        raise Invalid(
+            "a value is text in UTF-8; encode other bytes, for example as base64", reason="bad_value"
+        ) from None
+    if "\x00" in text:
+        raise Invalid("a variable cannot hold a NUL", reason="bad_value")
+    return value
+
+
+def outdated(target: Target, deployments: list[Deployment]) -> list[int]:
+    """The versions that may go: named by a deployment once, and now by neither git nor one of the last ten."""
+    committed = sorted((one for one in deployments if one.config_commit), key=lambda one: one.created_at)
+    ever = {number for one in committed for number in one.secrets.values()}
+    if not target.tree:
+        return sorted(ever)
+    named = {one.version for one in target.secrets.values()}
+    named |= {number for one in committed[-KEPT_DEPLOYMENTS:] for number in one.secrets.values()}
+    return sorted(ever - named)
+
+
+async def tidy(store: Store, stores: Stores) -> None:
+    """Forget what nothing can come back to, whenever a target changes, for ever."""
+    gone: dict[ServiceRef, set[int]] = {}
+    async with store.bus.watch("st.target.*") as messages:
+        async for message in messages:
+            target = msgspec.json.decode(message.data, type=Target)
+            if target.tree and not target.secrets:
+                continue
+            ref = ServiceRef(target.project, target.environment, target.service)
+            try:
+                going = await _outdated_now(store, ref)
+                if fresh := [number for number in going if number not in gone.get(ref, ())]:
+                    await (await stores(ref)).remove(ref, fresh)
+                    gone.setdefault(ref, set()).update(fresh)
+            except EncliiError as error:
+                log.warning("old secrets of %s stay: %s", ref, error.message)
+
+
+async def _outdated_now(store: Store, ref: ServiceRef) -> list[int]:
+    key = (ref.project, ref.environment, ref.service)
+    now = await store.get(Target, *key)
+    known = [one for one in await store.all(Deployment) if (one.project, one.environment, one.service) == key]
+    return outdated(now.record, known) if now is not None else []
