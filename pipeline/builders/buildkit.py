@@ -28,7 +28,7 @@ from pipeline.build_log import BoundedLog, LineSink
 from pipeline.build_report import BuildReport
 from pipeline.builders import BuildFailed, BuildJob, Built, Facts, Limits
 from pipeline.builders import buildkit_commands as commands
-from pipeline.builders.buildkit_commands import Daemon, Room
+from pipeline.builders.buildkit_commands import Room, Tool
 from pipeline.builders.buildkit_daemon import DaemonFacts
 from pipeline.builders.buildkit_outcome import of_build
 from pipeline.builders.buildkit_progress import Progress
@@ -58,7 +58,7 @@ class Buildkit:
     """The builder for one daemon; ``state`` is a folder of its own for what each build hands over."""
 
     def __init__(
-        self, daemon: Daemon, facts: DaemonFacts, state: Path, limits: Limits, *, network: str, cage: Cage | None,
+        self, daemon: Tool, facts: DaemonFacts, state: Path, limits: Limits, *, network: str, cage: Cage | None,
         slots: int = 1,
     ) -> None:  # fmt: skip
         self._daemon = daemon
@@ -73,7 +73,7 @@ class Buildkit:
 
     @property
     def facts(self) -> Facts:
-        return Facts("buildkit", self._told.version, self._daemon.address, tuple(self._problems()))
+        return Facts(self._daemon.name, self._told.version, self._daemon.address, tuple(self._problems()))
 
     @property
     def local(self) -> bool:
@@ -114,7 +114,7 @@ class Buildkit:
 
     async def collect(self, max_bytes: int) -> None:
         """Let the daemon drop what was not used for longest."""
-        argv = commands.prune_command(self._daemon, keep_bytes=max_bytes)
+        argv = self._daemon.prune(max_bytes)
         await run(orphan_proof(argv), timeout=EXPORT_LIMIT, check=False)
 
     async def close(self) -> None:
@@ -135,9 +135,7 @@ class Buildkit:
 
     async def _solved(self, request: Request, progress: Progress, output: BoundedLog) -> str:
         limits = self._limits
-        argv = commands.build_command(
-            self._daemon, request.job, request.room, limits, network=self._network, cgroup=self._group
-        )
+        argv = self._daemon.build(request.job, request.room, limits, network=self._network, cgroup=self._group)
         try:
             async with unless_stalled(output, limits.stall):
                 code = await stream(
@@ -164,7 +162,7 @@ class Buildkit:
         room = Room(Path(tempfile.mkdtemp(prefix="build-", dir=self._state)))
         try:
             await asyncio.to_thread(_furnish, room, job, text)
-            yield Request(job, room, _environment(room, job))
+            yield Request(job, room, {**_environment(room, job), **self._daemon.environment(job, room)})
         finally:
             await asyncio.to_thread(shutil.rmtree, room.path, ignore_errors=True)
 
@@ -179,9 +177,7 @@ class Buildkit:
         task.add_done_callback(self._exports.discard)
 
     async def _export(self, request: Request) -> None:
-        argv = commands.export_command(
-            self._daemon, request.job, request.room, self._limits, network=self._network, cgroup=self._group
-        )
+        argv = self._daemon.export(request.job, request.room, self._limits, network=self._network, cgroup=self._group)
         try:
             async with self._exporting:
                 await run(orphan_proof(argv), timeout=EXPORT_LIMIT, env=request.env, grace=GRACE)

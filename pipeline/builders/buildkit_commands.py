@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from pipeline.builders import BuildJob, Limits
@@ -23,6 +24,7 @@ class Daemon:
     program: str
     address: str
     tls: Path | None = None
+    name: str = "buildkit"
 
     @property
     def local(self) -> bool:
@@ -31,6 +33,37 @@ class Daemon:
     def command(self, *words: str) -> tuple[str, ...]:
         tls = ("--tlsdir", str(self.tls)) if self.tls else ()
         return (self.program, "--addr", self.address, *tls, *words)
+
+    def build(self, job: BuildJob, room: Room, limits: Limits, *, network: str, cgroup: str) -> tuple[str, ...]:
+        """Build and push one image."""
+        return build_command(self, job, room, limits, network=network, cgroup=cgroup)
+
+    def export(self, job: BuildJob, room: Room, limits: Limits, *, network: str, cgroup: str) -> tuple[str, ...]:
+        """Solve the same once more and write the cache."""
+        return export_command(self, job, room, limits, network=network, cgroup=cgroup)
+
+    def prune(self, keep_bytes: int) -> tuple[str, ...]:
+        """Bring the daemon's cache below so many bytes."""
+        return prune_command(self, keep_bytes=keep_bytes)
+
+    def environment(self, job: BuildJob, room: Room) -> dict[str, str]:
+        """Nothing beside what every build has."""
+        return {}
+
+
+class Tool(Protocol):
+    """A way to reach BuildKit: what to call for each wish, as argv tuples."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def address(self) -> str: ...
+    @property
+    def local(self) -> bool: ...
+    def build(self, job: BuildJob, room: Room, limits: Limits, *, network: str, cgroup: str) -> tuple[str, ...]: ...
+    def export(self, job: BuildJob, room: Room, limits: Limits, *, network: str, cgroup: str) -> tuple[str, ...]: ...
+    def prune(self, keep_bytes: int) -> tuple[str, ...]: ...
+    def environment(self, job: BuildJob, room: Room) -> dict[str, str]: ...
 
 
 @dataclass(frozen=True)
@@ -82,12 +115,11 @@ def build_command(
     daemon: Daemon, job: BuildJob, room: Room, limits: Limits, *, network: str, cgroup: str
 ) -> tuple[str, ...]:
     """Build and push one image; the digest goes to the metadata file, progress as JSON lines to stderr."""
-    push = f"type=image,name={job.repository}:{job.tag},push=true,oci-mediatypes=true,rewrite-timestamp=true"
     reads = job.cache.reads if job.cache and not job.no_cache else ()
     return daemon.command(
         *_solve(job, room, limits, network=network, cgroup=cgroup),
-        *(word for ref in reads for word in ("--import-cache", _cache(ref, job))),
-        *("--output", push + (",registry.insecure=true" if job.plain_http else "")),
+        *(word for ref in reads for word in ("--import-cache", cache_reference(ref, job))),
+        *("--output", image_output(job)),
         *("--metadata-file", str(room.metadata)),
         *(("--no-cache",) if job.no_cache else ()),
     )
@@ -98,7 +130,7 @@ def export_command(
 ) -> tuple[str, ...]:
     """Solve the same once more, which is all cached, and write the cache to the registry."""
     assert job.cache is not None
-    to = f"{_cache(job.cache.writes, job)},mode=max,compression=zstd,oci-mediatypes=true,ignore-error=true"
+    to = f"{cache_reference(job.cache.writes, job)},mode=max,compression=zstd,oci-mediatypes=true,ignore-error=true"
     return daemon.command(*_solve(job, room, limits, network=network, cgroup=cgroup), "--export-cache", to)
 
 
@@ -137,5 +169,12 @@ def source_policy(pins: Mapping[str, str]) -> str:
     return json.dumps({"rules": rules})
 
 
-def _cache(ref: str, job: BuildJob) -> str:
+def image_output(job: BuildJob) -> str:
+    """Where the image goes: a plain manifest, pushed, with the commit's time and no other in it."""
+    push = f"type=image,name={job.repository}:{job.tag},push=true,oci-mediatypes=true,rewrite-timestamp=true"
+    return push + (",registry.insecure=true" if job.plain_http else "")
+
+
+def cache_reference(ref: str, job: BuildJob) -> str:
+    """A place for cache in the registry."""
     return f"type=registry,ref={ref}" + (",registry.insecure=true" if job.plain_http else "")

@@ -124,7 +124,21 @@ async def _buildkit(told: Settings, room: Path) -> Builder:
 
 
 async def _buildx(told: Settings, room: Path) -> Builder:
-    raise Unavailable("docker buildx is not supported yet", reason="buildx_away")
+    from pipeline.builders import buildx_commands
+    from pipeline.builders.buildkit import Buildkit
+    from pipeline.builders.buildkit_daemon import DaemonFacts, checked_version
+
+    program = _program("", "docker")
+    done = await run(buildx_commands.inspect_command(program), timeout=PROBE_LIMIT, check=False)
+    if done.returncode != 0:
+        said = (done.stderr or done.stdout).decode("utf-8", "replace").strip().partition("\n")[0]
+        raise Unavailable(f"docker buildx does not answer: {said[:200]}", reason="buildx_away")
+    version, platforms = buildx_commands.told(done.stdout.decode("utf-8", "replace"))
+    facts = DaemonFacts(checked_version(version, ""), platforms, "private", rootless=False)
+    state = room / "buildkit"
+    state.mkdir(mode=0o700, exist_ok=True)
+    tool = buildx_commands.Buildx(program)
+    return Buildkit(tool, facts, state, limits_of(told), network=told.build_network, cage=None, slots=told.build_slots)
 
 
 async def _buildah(told: Settings, room: Path) -> Builder:

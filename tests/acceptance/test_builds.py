@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from tests.acceptance.test_push import runs
+from tests.support.buildkit import running_buildkitd
 from tests.support.line import API, Line, commit, eventually, git, run_enclii, running_line, sample
 
 BROKEN = '\nRUN ["/bin/busybox", "sh", "-c", "echo the table is missing >&2; exit 9"]\n'
@@ -58,3 +59,16 @@ def newest(line: Line) -> str:
 def commit_with(folder: Path, dockerfile: str) -> str:
     (folder / "Dockerfile").write_text(dockerfile)
     return commit(folder, "Break the build")
+
+
+def test_a_daemon_that_is_told_of_builds_the_pushes(tmp_path: Path) -> None:
+    with running_buildkitd() as daemon, running_line(tmp_path / "home") as line:
+        line.kill("builder")
+        line.more |= {"BUILDKIT_HOST": daemon.address, "BUILDCTL": daemon.program}
+        line.start("builder")
+        sample(tmp_path / "shop", "one\n")
+        git("push", line.url("shop/shop"), "main", cwd=tmp_path / "shop")
+        eventually(lambda: runs(line, "v1"), what="v1 runs")
+
+        assert "Dockerfiles are built by buildkit" in enclii(line, "logs", "--build", "v1")
+        assert "[2/2] COPY index.html" in enclii(line, "builds", "v1")

@@ -1,0 +1,78 @@
+"""docker buildx as a way to reach BuildKit: the same requests, in the words of ``docker buildx build``.
+
+Checked against its documented flags alone: no docker daemon was at hand where this was written.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from pipeline.builders import BuildJob, Limits
+from pipeline.builders.buildkit_commands import Room, cache_reference, image_output
+
+
+@dataclass(frozen=True)
+class Buildx:
+    """The docker CLI with its buildx plugin, and the daemon that it is set up for."""
+
+    program: str
+    address: str = "docker"
+    name: str = "buildx"
+    local: bool = True
+
+    def build(self, job: BuildJob, room: Room, limits: Limits, *, network: str, cgroup: str) -> tuple[str, ...]:
+        """Build and push; buildx's own attestations would make an index of it, another one each time."""
+        reads = job.cache.reads if job.cache and not job.no_cache else ()
+        return (
+            *self._solve(job, room, network=network),
+            *("--output", image_output(job), "--metadata-file", str(room.metadata)),
+            *(word for ref in reads for word in ("--cache-from", cache_reference(ref, job))),
+            *(("--no-cache",) if job.no_cache else ()),
+            str(job.context),
+        )
+
+    def export(self, job: BuildJob, room: Room, limits: Limits, *, network: str, cgroup: str) -> tuple[str, ...]:
+        """Solve the same once more and write the cache."""
+        assert job.cache is not None
+        to = f"{cache_reference(job.cache.writes, job)},mode=max,compression=zstd,oci-mediatypes=true,ignore-error=true"
+        return (
+            *self._solve(job, room, network=network),
+            "--output",
+            "type=cacheonly",
+            "--cache-to",
+            to,
+            str(job.context),
+        )
+
+    def prune(self, keep_bytes: int) -> tuple[str, ...]:
+        """Bring the daemon's cache below so many bytes."""
+        return (self.program, "buildx", "prune", "--force", "--keep-storage", str(keep_bytes))
+
+    def environment(self, job: BuildJob, room: Room) -> dict[str, str]:
+        """Pins go by a file that buildx finds by its environment."""
+        return {"EXPERIMENTAL_BUILDKIT_SOURCE_POLICY": str(room.policy)} if job.pins else {}
+
+    def _solve(self, job: BuildJob, room: Room, *, network: str) -> tuple[str, ...]:
+        return (
+            *(self.program, "buildx", "build", "--progress=rawjson", "--provenance=false", "--sbom=false"),
+            *("--file", str(room.dockerfile / "Dockerfile")),
+            *(("--target", job.target) if job.target else ()),
+            *(("--platform", ",".join(job.platforms)) if job.platforms else ()),
+            *(("--network", "none") if network == "none" else ()),
+            *(word for name, value in sorted(job.arguments.items()) for word in ("--build-arg", f"{name}={value}")),
+            *(word for name, file in sorted(job.secrets.items()) for word in ("--secret", f"id={name},src={file}")),
+        )
+
+
+def inspect_command(program: str) -> tuple[str, ...]:
+    """Start the builder if need be and print what it is."""
+    return (program, "buildx", "inspect", "--bootstrap")
+
+
+def told(inspected: str) -> tuple[str, tuple[str, ...]]:
+    """BuildKit's version and the platforms, as ``docker buildx inspect`` prints them; empty when it does not."""
+    version = re.search(r"^\s*BuildKit(?: version)?:\s*(\S+)", inspected, re.MULTILINE)
+    platforms = re.search(r"^\s*Platforms:\s*(.+)$", inspected, re.MULTILINE)
+    names = tuple(one.strip().rstrip("*") for one in platforms[1].split(",")) if platforms else ()
+    return (version[1] if version else ""), names
