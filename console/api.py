@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from console import actions, builds, overview, problems, queries, streams
 from console.bodies import accepted, read_body
 from console.configuration import configuration
+from console.domains import domains
 from console.forges import Forges
 from console.projection import Projection
 from console.secret_routes import SecretRoutes
@@ -135,6 +136,7 @@ class _Surface:
                 "/v1/releases/{id}/deployments": self.release_deployments,
                 "/v1/status": self.status,
                 "/v1/ps": self.processes,
+                "/v1/domains": self.domains,
                 "/v1/builds": self.builds,
                 "/v1/builds/{id}": self.build,
                 "/v1/runs": self.runs,
@@ -206,6 +208,9 @@ class _Surface:
         moved = self._db.moved
         if seconds and self._db.position() <= position:
             await _at_most(seconds, moved)
+
+    def domains(self, _: Request) -> Response:
+        return JSONResponse({"domains": domains(self._db)})
 
     def processes(self, request: Request) -> Response:
         return JSONResponse(overview.processes(self._db, *_scope(request)))

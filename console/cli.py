@@ -49,6 +49,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "restart": ("configuring", "Replace every replica by a new one of the same release."),
     "secret": ("secret", "Set, remove and list secrets; values are never shown."),
     "env": ("configuring", "What a service is configured with, and what differs."),
+    "caddyfile": ("caddyfile", "Print a Caddyfile for your domains, before the front door."),
     "why": ("reading", "What was decided about a push, commit, release or command, and why."),
     "verify": ("verify", "Check a release or an image as the gate does."),
     "doctor": ("doctor", "Check this installation."),
