@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 
-from console import builds, checks
+from console import builds, checks, writers
 from console.api import create_api
 from console.difference import DifferenceView
 from console.forges import Forges
@@ -30,7 +30,7 @@ async def serve_api(process: Process) -> None:
             plain_http=told.registry_plain_http, githost=told.githost_url,
         )  # fmt: skip
         return [dataclasses.asdict(one) for one in (*found, *await cluster.check())] + (
-            await asyncio.to_thread(builds.builders, projection)
+            await asyncio.to_thread(lambda: [*builds.builders(projection), *writers.checks(projection)])
         )
 
     async with Registry(told.registry, plain_http=told.registry_plain_http) as images:

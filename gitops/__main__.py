@@ -33,6 +33,7 @@ KEY_WAIT = 60.0
 
 async def committer(process: Process) -> None:
     """Releases and commands become config commits."""
+    from gitops import instances
     from gitops.commit_loop import commit_forever
     from gitops.committer import Committer
     from gitops.configrepo import ConfigRepo
@@ -57,7 +58,6 @@ async def committer(process: Process) -> None:
     async def resumes(release: Release) -> frozenset[str]:
         return frozenset(release.resumes)
 
-    repo = ConfigRepo(room(told, "committer") / "config.git", told.config_url, branch=told.config_branch, login=login)
     async with Registry(told.registry, plain_http=told.registry_plain_http) as images:
         gate = await gate_of(process, images)
         sources = Sources(process.store, Mirrors(told, room(told, "committer")))
@@ -67,7 +67,13 @@ async def committer(process: Process) -> None:
             gate=gate.release, permit=permit, is_descendant=sources.is_descendant, resumes=resumes,
             spec_of=sources.spec_of,
         )  # fmt: skip
-        writer = Committer(repo, process.store, ports=ports, history=history)
+        own = instances.fingerprint(gate.keys[0].pem)
+        repo = ConfigRepo(
+            room(told, "committer") / "config.git", told.config_url, branch=told.config_branch, login=login,
+            instance=instances.named(told.instance, own),
+        )  # fmt: skip
+        known = frozenset({own, *told.config_instances})
+        writer = Committer(repo, process.store, ports=ports, history=history, instances=known)
         async with in_background(Waker(process.store).follow()):
             await commit_forever(writer, process.store, process.stopping)
 

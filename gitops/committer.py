@@ -11,8 +11,10 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from gitops import instances
 from gitops.absorb import Absorbed, absorb
 from gitops.configrepo import ConfigRepo
+from gitops.edits import Commit
 from gitops.ports import Ports
 from gitops.promoting import settled
 from gitops.recording import chunks, joined
@@ -23,10 +25,11 @@ from gitops.verdicts import Gates
 from pipeline.errors import Conflict, EncliiError, Permanent, Retryable, Unavailable
 from pipeline.events import ConfigMoved, DeploymentObserved, Event
 from pipeline.records import ConfigTip, Decision
-from pipeline.store import Step, Store
+from pipeline.store import Change, Step, Store
 
 TRIES = 8
 JITTER = 0.05
+NOBODY: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,12 @@ def _concerns(event: Event) -> bool:
 class Committer:
     """The only writer of the config branch."""
 
-    def __init__(self, repo: ConfigRepo, store: Store, *, ports: Ports, history: History) -> None:
+    def __init__(
+        self, repo: ConfigRepo, store: Store, *, ports: Ports, history: History, instances: frozenset[str] = NOBODY
+    ) -> None:
+        """``instances`` are the fingerprints of the Enclii whose commits are taken for its own; none: anybody's."""
         self._repo, self._store, self._ports, self._history = repo, store, ports, history
+        self._instances = instances
         self._turn = asyncio.Lock()
 
     async def handle(self, events: Sequence[Event]) -> list[Result]:
@@ -101,6 +108,11 @@ class Committer:
             tip = await fetching  # also on the way out: the mirror belongs to one thread at a time
         if not tip and stored is not None:
             raise Unavailable("the config branch is gone; push it again or restore it", reason="config_branch_gone")
+        since = stored.record.commit if stored else ""
+        if (other := await asyncio.to_thread(self._stranger, tip, since)) is not None:
+            wrong = Unavailable(instances.message(other), reason="another_instance", delay=30.0)
+            found = Result(None, Step((Change(instances.finding(other), None),)))
+            return [found, *(Result(event, error=wrong) for event in events)]
         session = Session(self._repo, self._store, self._history, tip=tip, stored=stored)
         session.know(gates.releases)
         results = await self._catch_up(session, ports)
@@ -111,6 +123,11 @@ class Committer:
         for branch, commit in session.proposals.items():
             await asyncio.to_thread(self._repo.publish, branch, commit)
         return results
+
+    def _stranger(self, tip: str, since: str) -> Commit | None:
+        if not self._instances or tip == since:
+            return None
+        return instances.stranger(self._repo.ours_between(tip, since), self._instances)
 
     async def _catch_up(self, session: Session, ports: Ports) -> list[Result]:
         before = session.tip

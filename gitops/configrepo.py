@@ -6,6 +6,7 @@ Blocking; one instance belongs to one thread at a time. The mirror is disposable
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -31,6 +32,7 @@ from gitops.gittree import (
     with_changes,
 )
 from gitops.hold import Hold
+from gitops.instances import TRAILER
 from gitops.layout import HOLD_FILE, PROJECT_FILE
 from gitops.objects import Objects
 from pipeline import names
@@ -77,8 +79,10 @@ class ConfigRepo:
     New commits wait in memory until they are pushed; fetching drops those that were not.
     """
 
-    def __init__(self, path: Path, url: str, *, branch: str = "main", login: Login | None = None) -> None:
-        self._url, self._login = url, login
+    def __init__(
+        self, path: Path, url: str, *, branch: str = "main", login: Login | None = None, instance: str = ""
+    ) -> None:
+        self._url, self._login, self._instance = url, login, instance
         self.ref = f"refs/heads/{branch}"
         pygit2.settings.server_connect_timeout = CONNECT_LIMIT_MS
         pygit2.settings.server_timeout = ANSWER_LIMIT_MS
@@ -164,7 +168,8 @@ class ConfigRepo:
         for draft in drafts:
             for edit in (draft.edit, *draft.others):
                 root = with_changes(self._objects, root, edit.path, partial(self._edited, edit))
-            parent = self._objects.write("commit", gitcommit.encode(draft, tree=root, parent=parent))
+            signed = replace(draft, message=trailers.added(draft.message, TRAILER, self._instance))
+            parent = self._objects.write("commit", gitcommit.encode(signed, tree=root, parent=parent))
             written.append((parent, subtree(self._objects, root, draft.edit.path)))
         return written
 

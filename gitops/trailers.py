@@ -37,6 +37,11 @@ def render(subject: str, trailers: Mapping[str, str], *, why: str = "", referenc
     return "\n\n".join([one_line(subject, SUBJECT_LIMIT), *said, "\n".join(lines)]).rstrip() + "\n"
 
 
+def added(message: str, key: str, value: str) -> str:
+    """A message of Enclii's own with one more trailer; the message itself when the value is empty."""
+    return f"{message.rstrip()}\n{PREFIX}{key}: {one_line(value)}\n" if value else message
+
+
 def parse(message: str) -> dict[str, str]:
     """The trailers of a message's last paragraph, without their prefix; the first of a name counts, or all of it."""
     paragraphs = message.replace("\r\n", "\n").rstrip().split("\n\n")

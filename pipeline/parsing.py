@@ -120,6 +120,14 @@ def size(given: str) -> int:
     return count
 
 
+def fingerprints(given: str) -> tuple[str, ...]:
+    """Fingerprints."""
+    found = tuple(part.strip() for part in given.split(",") if part.strip())
+    if not all(re.fullmatch(r"[0-9a-f]{16}", one) for one in found):
+        raise ValueError("fingerprints of 16 hexadecimal digits, by commas, are expected")
+    return found
+
+
 def secrets(given: str) -> tuple[Secret, ...]:
     """Secrets."""
     return tuple(Secret(part.strip()) for part in given.split(",") if part.strip())

@@ -102,6 +102,10 @@ class Settings:
         to="githost committer syncer console",
     )
     config_branch: str = setting(parsing.branch, "main", "its branch", to="githost committer syncer console")
+    config_instances: tuple[str, ...] = setting(
+        parsing.fingerprints, "", "former installations whose config commits are taken for own, by commas",
+        to="committer",
+    )  # fmt: skip
     git_read_token: Secret = setting(
         Secret, "", "token that may fetch", to="githost planner committer syncer console", secret=True, required=True
     )

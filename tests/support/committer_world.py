@@ -55,6 +55,7 @@ class World:
     diverged: set[tuple[str, str]] = field(default_factory=set)
     resuming: dict[str, frozenset[str]] = field(default_factory=dict)
     asked: int = 0
+    instance: str = ""
 
     def __post_init__(self) -> None:
         self.committer = self.new_committer()
@@ -63,9 +64,11 @@ class World:
         return self.committer_of(self.url, mirror)
 
     def committer_of(self, url: str, mirror: str = "mirror") -> Committer:
-        repo = ConfigRepo(self.tmp / mirror, url)
+        instance = f"test {self.instance}" if self.instance else ""
+        repo = ConfigRepo(self.tmp / mirror, url, instance=instance)
         ports = Ports(gate=self.gate, permit=self.permit, is_descendant=self.is_descendant, resumes=self.resumes)
-        return Committer(repo, self.store, ports=ports, history=self.history)
+        known = frozenset({self.instance} - {""})
+        return Committer(repo, self.store, ports=ports, history=self.history, instances=known)
 
     async def gate(self, release: Release) -> Verdict:
         self.asked += 1

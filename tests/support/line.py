@@ -100,12 +100,12 @@ class Line:
         path = self.home / f"{name}.log"
         return path.read_text() if path.exists() else ""
 
-    def api(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        """One request to the API."""
+    def api(self, path: str, body: dict[str, Any] | None = None, *, token: str = API) -> Any:
+        """One request to the API, by the installation's own token or a person's."""
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.ports['console']}{path}",
             data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": f"Bearer {API}", "Content-Type": "application/json"},
+            headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
         )
         with urllib.request.urlopen(request, timeout=10) as answer:
             return json.load(answer)
