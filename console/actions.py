@@ -76,7 +76,7 @@ def _from_source(db: Projection, event: DeployRequested) -> DeployRequested:
         event = msgspec.structs.replace(event, release="", sha=_whole_sha(db, event) or (target.sha if target else ""))
     project = db.get(Project, event.project)
     branches = {one.name: one.branch for one in project.environments} if project else {}
-    if project is None or not project.repositories or event.environment not in branches:
+    if project is None or not project.repositories or not branches.get(event.environment):
         return event
     ref = BRANCH_PREFIX + branches[event.environment]
     return msgspec.structs.replace(event, repository=project.repositories[0], ref=ref)

@@ -252,7 +252,7 @@ def _own_decision(commit: Commit, place: Place) -> Decision:
         service=place.service,
         sha=said.get("Commit", ""),
         run=said.get("Run", ""),
-        release=said.get("Release", ""),
+        release=said.get("Left") or said.get("Release", ""),
         actor=commit.author,
         at=commit.at,
     )

@@ -150,7 +150,7 @@ def roll_back(
         edit = Edit(here.place.path, write=write, remove=(here.owned | NOTES) - set(write))
     reverts = " ".join(deployment.config_commit for deployment in undone) or current.config_commit
     extra = {"Release": to.release, "Image": to.image, "Commit": to.sha, "Run": to.run, "Reverts": reverts}
-    extra["Automatic"] = automatic
+    extra |= {"Automatic": automatic, "Left": current.release if automatic else ""}
     name = to.release.rpartition(".")[2] or to.image.rpartition("@")[2][:19]
     subject = f"Revert {here.place.project}/{here.place.service} in {here.place.environment} to {name}"
     return draft(here.place, edit, subject, cause, extra, reference={"sha": to.sha}, changes=changes)

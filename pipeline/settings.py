@@ -146,6 +146,10 @@ class Settings:
         to="receiver githost committer console",
     )
     api_token: Secret = setting(Secret, "", "bearer token of the API", to="console", secret=True, required=True)
+    api_people: Path = setting(
+        parsing.path, "secrets/people", "folder of people's own tokens: one file each, named after the person",
+        to="console",
+    )  # fmt: skip
 
     # Builds
     build_isolation: str = setting(

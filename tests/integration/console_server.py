@@ -102,7 +102,8 @@ async def _console(nats_url: str, tmp: Path) -> AsyncIterator[Console]:
     stopping = asyncio.Event()
     following = asyncio.create_task(projection.follow(bus))
     app = create_api(
-        projection=projection, store=store, logs=logs, token=TOKEN, forges=FORGES, stopping=stopping
+        projection=projection, store=store, logs=logs, token=TOKEN, forges=FORGES, stopping=stopping,
+        people=tmp / "people",
     )  # fmt: skip
     try:
         async with serving(app) as url:

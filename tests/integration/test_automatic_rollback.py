@@ -51,6 +51,7 @@ def test_a_failed_release_goes_back_once_and_says_why(tmp_path: Path) -> None:
         decision = await world.decision(f"automatic/{event.deployment}")
         assert (decision.outcome, decision.reason) == ("accepted", "rolled_back_automatically")
         assert decision.message.endswith("automatically: crash_loop")
+        assert decision.release == "shop.web.v2"
 
     told(tmp_path, story)
 
