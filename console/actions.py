@@ -21,12 +21,16 @@ from pipeline.errors import Conflict, Invalid, NotFound
 from pipeline.events import (
     AdoptRequested,
     CancelRequested,
+    CheckReported,
     Command,
     DeployRequested,
     DestroyRequested,
     Event,
+    FreezeRequested,
     HoldRequested,
     LinkRequested,
+    PromotionRequested,
+    PromotionReviewed,
     RestartRequested,
     ResumeRequested,
     RollbackRequested,
@@ -34,6 +38,7 @@ from pipeline.events import (
     SecretChanged,
 )
 from pipeline.names import BRANCH_PREFIX, name, sha, token
+from pipeline.promotions import Promotion
 from pipeline.records import Decision, Parked, Project, Release, Run, Target
 from pipeline.servicefile import MAX_REPLICAS
 from pipeline.store import Change, Step, Store, now
@@ -47,8 +52,16 @@ COMMANDS: Final[dict[str, type[Command]]] = {
     "adoptions": AdoptRequested,
     "scales": ScaleRequested,
     "restarts": RestartRequested,
+    "promotions": PromotionRequested,
 }
-TYPES: Final[tuple[type[Event], ...]] = (*COMMANDS.values(), SecretChanged, CancelRequested, LinkRequested)
+OTHERS: Final[dict[str, type[Event]]] = {
+    "cancels": CancelRequested,
+    "links": LinkRequested,
+    "reviews": PromotionReviewed,
+    "checks": CheckReported,
+    "freezes": FreezeRequested,
+}
+TYPES: Final[tuple[type[Event], ...]] = (*COMMANDS.values(), SecretChanged, *OTHERS.values())
 _ONE_SERVICE: Final = (RollbackRequested, ScaleRequested, DestroyRequested, AdoptRequested)
 _KEY_LIMIT: Final = 128
 _OWN: Final = frozenset({"id", "at", "trace", "actor", "hook"})  # never taken from a body
@@ -114,13 +127,15 @@ def check(db: Projection, event: Event) -> None:
     """Refuse at once what names nothing that exists. Raises Invalid, NotFound."""
     if isinstance(event, Command):
         name(event.environment, what="environment")
-        if isinstance(event, _ONE_SERVICE) or event.service:
+        whole_set = isinstance(event, RollbackRequested) and event.set
+        if event.service or (isinstance(event, _ONE_SERVICE) and not whole_set):
             name(event.service, what="service")
         # What is adopted is often not released yet, so nobody knows it by its name.
         known = "" if isinstance(event, AdoptRequested) else event.service
         queries.check_scope(db, event.project, event.environment, known)
     if isinstance(event, RollbackRequested) and event.to < 0:
         raise Invalid("to: a release number, or 0 for the last healthy release", reason="bad_field")
+    _check_promotion(db, event)
     if isinstance(event, DeployRequested) and event.release and db.get(Release, event.release) is None:
         raise NotFound(f"no release {event.release[:90]!r}", reason="no_such_release")
     if isinstance(event, ScaleRequested) and event.replicas is not None and not 0 <= event.replicas <= MAX_REPLICAS:
@@ -129,6 +144,22 @@ def check(db: Projection, event: Event) -> None:
         sha(event.sha)
     if isinstance(event, CancelRequested) and db.get(Run, event.run) is None:
         raise NotFound(f"no run {event.run[:60]!r}", reason="no_such_run")
+
+
+def _check_promotion(db: Projection, event: Event) -> None:
+    if isinstance(event, PromotionRequested):
+        if not event.services:
+            raise Invalid("services: which ones?", reason="bad_field")
+        for service in event.services:
+            queries.check_scope(db, event.project, event.source, name(service, what="service"))
+    promotion = {PromotionReviewed: "promotion", RollbackRequested: "set"}.get(type(event), "")
+    wanted = str(getattr(event, promotion)) if promotion else ""
+    if wanted and db.get(Promotion, wanted) is None:
+        raise NotFound(f"no promotion {wanted[:60]!r}", reason="no_such_promotion")
+    if isinstance(event, CheckReported):
+        queries.known_project(db, event.project)
+        sha(event.sha)
+        name(event.name, what="check")
 
 
 def link(forges: Forges, event: LinkRequested) -> LinkRequested:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-import hmac
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Final
 
 from starlette.applications import Starlette
@@ -17,9 +17,9 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
 
-from console import actions, builds, overview, problems, queries, streams
+from console import actions, builds, overview, problems, promotions, queries, streams
+from console.bearer import Bearer, actor_of
 from console.bodies import accepted, read_body
 from console.configuration import configuration
 from console.domains import domains
@@ -29,7 +29,7 @@ from console.secret_routes import SecretRoutes
 from console.why import why
 from gitops.clusters import ServiceRef
 from pipeline.errors import EncliiError, Invalid
-from pipeline.events import CancelRequested, DeployRequested, Event, LinkRequested
+from pipeline.events import DeployRequested, Event, LinkRequested
 from pipeline.names import split_service_id
 from pipeline.records import Repository
 from pipeline.store import Store
@@ -56,12 +56,15 @@ def create_api(
     verify: Handler | None = None,
     diff: Handler | None = None,
     actor: str = "deployer",
+    people: Path | None = None,
     stopping: asyncio.Event | None = None,
 ) -> Starlette:
-    """The application. ``actor`` is the name under which the token's holder acts; ``stopping`` ends open streams."""
+    """The application. ``actor`` is who the token's holder is, ``people`` the folder of others' tokens; ``stopping``
+    ends open streams.
+    """
     if not token:
         raise ValueError("the API needs a token")
-    surface = _Surface(projection, store, logs, forges, doctor, verify, diff, actor, stopping or asyncio.Event())
+    surface = _Surface(projection, store, logs, forges, doctor, verify, diff, stopping or asyncio.Event())
     handlers = {
         EncliiError: problems.on_error,
         HTTPException: problems.on_http_error,
@@ -69,31 +72,9 @@ def create_api(
     }
     return Starlette(
         routes=surface.routes(),
-        middleware=[Middleware(_Bearer, token=token)],
+        middleware=[Middleware(Bearer, token=token, actor=actor, people=people)],
         exception_handlers=handlers,
     )
-
-
-class _Bearer:
-    """Lets a request pass whose token is the right one, compared in constant time."""
-
-    def __init__(self, app: ASGIApp, *, token: str) -> None:
-        self._app = app
-        self._expected = b"Bearer " + token.encode()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        given = [value for key, value in scope["headers"] if key == b"authorization"]
-        if len(given) == 1 and hmac.compare_digest(given[0], self._expected):
-            await self._app(scope, receive, send)
-            return
-        reason = "wrong_token" if given else "no_token"
-        answer = problems.problem(
-            401, "a valid bearer token is needed", reason=reason, headers={"WWW-Authenticate": "Bearer"}
-        )
-        await answer(scope, receive, send)
 
 
 class _Surface:
@@ -108,7 +89,6 @@ class _Surface:
         doctor: Doctor | None,
         verify: Handler | None,
         diff: Handler | None,
-        actor: str,
         stopping: asyncio.Event,
     ) -> None:
         self._db = projection
@@ -118,7 +98,6 @@ class _Surface:
         self._doctor = doctor
         self._verify = verify
         self._diff = diff
-        self._actor = actor
         self._stopping = stopping
 
     def routes(self) -> list[Route]:
@@ -145,6 +124,7 @@ class _Surface:
                 "/v1/runs/{id}/logs": self.build_logs,
                 "/v1/why/{id:path}": self.why,
                 "/v1/parked": self.parked,
+                "/v1/promotions": self.promotions,
                 "/v1/commands/{id}": self.command,
                 "/v1/webhooks/{repository:path}": self.webhook,
             }
@@ -152,13 +132,13 @@ class _Surface:
             | ({"/v1/verify": self._verify} if self._verify else {})
             | ({"/v1/services/{id}/diff": self._diff} if self._diff else {})
         )
-        kinds: dict[str, type[Event]] = {**actions.COMMANDS, "cancels": CancelRequested, "links": LinkRequested}
+        kinds: dict[str, type[Event]] = {**actions.COMMANDS, **actions.OTHERS}
         acting = [Route(f"/v1/{name}", self._acting(kind), methods=["POST"]) for name, kind in kinds.items()]
         parked = Route("/v1/parked/{id}/{verb:str}", self.settle_parked, methods=["POST"])
         return [Route(path, handler, methods=["GET"]) for path, handler in reads.items()] + [
             *acting,
             parked,
-            *SecretRoutes(self._db, self._store, self._actor).routes(),
+            *SecretRoutes(self._db, self._store).routes(),
         ]
 
     def projects(self, _: Request) -> Response:
@@ -186,7 +166,7 @@ class _Surface:
         project, service = split_service_id(request.path_params["id"])
         environment = request.query_params.get("environment", "")
         to = _whole(request, "to", 0, 1 << 31)
-        return JSONResponse(queries.rollback_plan(self._db, project, service, environment, to))
+        return JSONResponse(promotions.rollback_plan(self._db, project, service, environment, to))
 
     def configuration(self, request: Request) -> Response:
         project, service = split_service_id(request.path_params["id"])
@@ -231,6 +211,11 @@ class _Surface:
 
     def why(self, request: Request) -> Response:
         return JSONResponse(why(self._db, request.path_params["id"]))
+
+    def promotions(self, request: Request) -> Response:
+        project, environment, _ = _scope(request)
+        limit, every = _whole(request, "limit", 50, LIST_LIMIT), _flag(request, "all")
+        return JSONResponse(promotions.promotions(self._db, project, environment, limit, every=every))
 
     def parked(self, _: Request) -> Response:
         return JSONResponse(queries.parked(self._db))
@@ -297,7 +282,7 @@ class _Surface:
         async def act(request: Request) -> Response:
             body = await read_body(request)
             key = request.headers.get("idempotency-key", "")
-            event = actions.read_command(kind, body, key=key, actor=self._actor)
+            event = actions.read_command(kind, body, key=key, actor=actor_of(request))
             if isinstance(event, LinkRequested):
                 event = actions.link(self._forges, event)
             if isinstance(event, DeployRequested):

@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from console import actions, queries
+from console.bearer import actor_of
 from console.bodies import accepted, read_body
 from console.projection import Projection
 from pipeline.errors import Conflict, Invalid, Refused, Unavailable
@@ -34,12 +35,11 @@ _PLACE = frozenset({"project", "environment", "service", "name"})
 
 
 class SecretRoutes:
-    """The handlers; ``actor`` is the name under which the token's holder acts."""
+    """The handlers."""
 
-    def __init__(self, db: Projection, store: Store, actor: str) -> None:
+    def __init__(self, db: Projection, store: Store) -> None:
         self._db = db
         self._store = store
-        self._actor = actor
 
     def routes(self) -> list[Route]:
         return [
@@ -62,14 +62,14 @@ class SecretRoutes:
         after = await asyncio.to_thread(_highest, self._db, where)
         asked = StoreSecret(**where, sealed=_sealed(body.get("sealed")), after=after)
         reply = await self._ask(STORE_SUBJECT, msgspec.json.encode(asked))
-        await self._publish(command, where, reply.number, str(body.get("why") or ""))
+        await self._publish(actor_of(request), command, where, reply.number, str(body.get("why") or ""))
         return accepted(command, version=reply.number)
 
     async def unset(self, request: Request) -> Response:
         body = await read_body(request)
         where = await asyncio.to_thread(self._place, body, _PLACE | {"why"})
         command = actions.command_id(request.headers.get("idempotency-key", ""))
-        await self._publish(command, where, 0, str(body.get("why") or ""))
+        await self._publish(actor_of(request), command, where, 0, str(body.get("why") or ""))
         return accepted(command)
 
     def listed(self, request: Request) -> Response:
@@ -109,8 +109,8 @@ class SecretRoutes:
             raise Conflict("this Idempotency-Key was used for another request", reason="key_reused")
         return known.number
 
-    async def _publish(self, command: str, where: Mapping[str, str], number: int, why: str) -> None:
-        event = SecretChanged(id=command, at=now(), actor=self._actor, number=number, why=why, **where)
+    async def _publish(self, actor: str, command: str, where: Mapping[str, str], number: int, why: str) -> None:
+        event = SecretChanged(id=command, at=now(), actor=actor, number=number, why=why, **where)
         await actions.publish(self._store, event)
 
 

@@ -39,6 +39,7 @@ async def serve_api(process: Process) -> None:
             store=process.store,
             logs=cluster,
             token=told.api_token.reveal(),
+            people=told.below_home(told.api_people),
             forges=Forges(told.githost_url, told.receiver_url, tuple(root.reveal() for root in told.webhook_secrets)),
             doctor=doctor,
             verify=Verification(projection, process, images).answer,

@@ -129,12 +129,30 @@ def why(answer: Value, now: datetime.datetime, *, relative: bool) -> str:
     for found in answer["deployments"]:
         place = f"{found['project']}/{found['environment']} {found['service']}"
         lines.append(f"deployment {found['id']}  {place}  {_ended(found)}")
+    for found in answer.get("promotions", ()):
+        lines.append(f"promotion {found['id']}  {_brought(found)}  {_ended(found)}")
     for found in answer["decisions"]:
         moment = when(found["at"], now, relative=relative)
         lines.append(f"decision on {found['about']} {found['id']}  {moment}  {found['outcome']}  {_reason(found)}")
     for found in answer["parked"]:
         lines.append(f"parked {found['id']}  {found['event_type']}  {_reason(found)}")
     return "\n".join(printable(line) for line in lines)
+
+
+def promotions(answer: Value, now: datetime.datetime, *, relative: bool) -> str:
+    """``promotions``: what is on its way between environments, and what each waits for."""
+    names = ("PROMOTION", "WHAT", "STATUS", "ASKED", "BY", "WHY")
+    rows = [
+        [p["id"], _brought(p), p["status"], when(p["created_at"], now, relative=relative), p["actor"], _reason(p)]
+        for p in answer["promotions"]
+    ]
+    return table(names, rows)
+
+
+def _brought(found: Value) -> str:
+    members = ", ".join(f"{one['service']} {one['release'].rpartition('.')[2]}" for one in found["members"])
+    way = f"{found['source']} → {found['environment']}" if found["source"] else found["environment"]
+    return f"{members}  {way}"
 
 
 def _ended(found: Value) -> str:
@@ -170,6 +188,7 @@ def plan(found: Value) -> str:
         f"  undone  {undone}",
         *(f"  {one['field']:<7} {_shown(one['from'])} → {_shown(one['to'])}" for one in found["changes"]),
         *(f"  secret  {_secret_change(one)}" for one in found.get("secrets", ())),
+        *(f"  warning {text}" for text in found["warnings"]),
         f"  hold    newer releases will be built and wait until: enclii resume {place}",
         f"Run: enclii rollback --to {found['to']} {place}",
     ]

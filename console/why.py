@@ -13,7 +13,7 @@ from console.projection import Projection
 from console.queries import SHORTEST_SHA, plain
 from pipeline.errors import NotFound
 from pipeline.jobs import run_status
-from pipeline.records import Decision, Deployment, Job, Parked, Record, Release, Run, Target
+from pipeline.records import Decision, Deployment, Job, Parked, Promotion, Record, Release, Run, Target
 
 _KINDS: Final[dict[str, type[Record]]] = {
     "decisions": Decision,
@@ -22,6 +22,7 @@ _KINDS: Final[dict[str, type[Record]]] = {
     "releases": Release,
     "deployments": Deployment,
     "parked": Parked,
+    "promotions": Promotion,
 }
 
 
@@ -50,9 +51,12 @@ def _time(record: Record) -> str:
 
 def _named(db: Projection, wanted: str) -> Iterator[Record]:
     """The records that go by this id, or by a commit that begins so."""
-    for kind in (Decision, Run, Release, Deployment, Parked):
+    for kind in (Decision, Run, Release, Deployment, Parked, Promotion):
         if (record := db.get(kind, wanted)) is not None:
             yield record
+    asked = [one for one in db.find(Promotion) if wanted in (one.id, one.command)]
+    yield from asked
+    yield from filter(None, (db.get(Decision, one.command) for one in asked))
     # A command for a whole environment is decided service by service.
     services = {target.service for target in db.find(Target)}
     yield from filter(None, (db.get(Decision, f"{wanted}/{service}") for service in sorted(services)))

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from console.client import FAILED, REFUSED, STILL_OLD, TIMED_OUT, Failure, path
+from console.commands.options import tell
 from console.session import Scope, Session
+from console.texts import printable
 
 ONE_WAIT: Final = 20
 ENDED: Final = {"refused": REFUSED, "failed": FAILED}
@@ -53,30 +55,59 @@ def _accepted(decision: dict[str, Any], command: str) -> dict[str, Any]:
 
 
 def until(
-    session: Session, scope: Scope, reached: Callable[[dict[str, Any]], bool], *, before: str, limit: float
-) -> dict[str, Any]:
-    """The service's state once ``reached``. Raises Failure when its deployment failed, or at the deadline.
+    session: Session, scope: Scope, reached: Callable[[dict[str, Any]], bool], *, before: str, limit: float,
+    image: str = "",
+) -> dict[str, Any]:  # fmt: skip
+    """The service's state once ``reached``, told on the way. Raises Failure: it failed, was moved, or took too long.
 
-    ``before`` is the deployment that was wanted so far: what it says is not yet about what was asked for.
+    ``before`` is the deployment that was wanted so far: what it says is not yet about what was asked for. ``image`` is
+    what is wanted now; another one means that somebody moved the service meanwhile.
     """
     deadline = time.monotonic() + limit
     answer = session.api.get("/v1/status", scope.query())
+    told = ""
     while True:
         state: dict[str, Any] = next(iter(answer["services"]), {})
         if state and reached(state):
             return state
-        if state.get("status") == "failed" and (state["desired"] or {}).get("deployment") != before:
+        wanted = state.get("desired") or {}
+        if state.get("status") == "failed" and wanted.get("deployment") != before:
             raise _failed(state)
+        if image and wanted.get("deployment") not in (None, "", before) and wanted["image"] != image:
+            raise _moved(wanted, scope)
+        if (said := _standing(state, before)) != told:
+            told = said
+            tell(told)
         left = deadline - time.monotonic()
         if left <= 0:
             raise Failure(
-                f"not live within {limit:g} s; it goes on",
+                f"not live within {limit:g} s: {told or 'nothing was seen of it'}; it goes on",
                 reason="timeout",
                 exit_code=TIMED_OUT,
                 advice=f"enclii status {scope.flags()}",
             )
         query = scope.query() | {"after": str(answer["seq"]), "wait": str(min(ONE_WAIT, max(1, int(left))))}
         answer = session.api.get("/v1/status", query)
+
+
+def _standing(state: dict[str, Any], before: str) -> str:
+    """How far it is, and what stands in the way."""
+    wanted, live = state.get("desired") or {}, state.get("live") or {}
+    if not wanted.get("deployment") or wanted["deployment"] == before:
+        return ""
+    reason = state["message"] or state["reason"]
+    ready = f"{live['replicas']} ready" if live.get("deployment") == wanted["deployment"] else ""
+    parts = [f"{state['service']} {wanted['version']} {state['status']}", ready, printable(reason)]
+    return ", ".join(part for part in parts if part)
+
+
+def _moved(wanted: dict[str, Any], scope: Scope) -> Failure:
+    return Failure(
+        f"somebody moved it meanwhile: {wanted['version'] or 'another image'} is wanted now",
+        reason="moved_meanwhile",
+        exit_code=REFUSED,
+        advice=f"enclii status {scope.flags()}",
+    )
 
 
 def _failed(state: dict[str, Any]) -> Failure:
@@ -97,6 +128,23 @@ def is_live(image: str) -> Callable[[dict[str, Any]], bool]:
         live, desired = state["live"], state["desired"]
         same = bool(live and desired and live["image"] == image == desired["image"])
         return same and live["deployment"] == desired["deployment"] and _well(live)
+
+    return reached
+
+
+def is_settled(state: dict[str, Any]) -> bool:
+    """Whether what is wanted runs and is healthy."""
+    live, desired = state["live"], state["desired"]
+    return bool(live and desired and live["deployment"] == desired["deployment"]) and _well(live)
+
+
+def is_settled_without(image: str) -> Callable[[dict[str, Any]], bool]:
+    """Whether what is wanted is another image, and runs; or nothing is wanted and nothing runs."""
+
+    def reached(state: dict[str, Any]) -> bool:
+        if state["status"] == "removed":
+            return not state["live"]
+        return state["desired"]["image"] != image and is_settled(state)
 
     return reached
 

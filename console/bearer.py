@@ -1,0 +1,68 @@
+"""Who a request is from: the installation's own token, or the token of a person, each compared in constant time.
+
+A person's token is a file in one folder, named after the person; it counts from the moment in which the file is there
+until it is gone.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from console import problems
+
+ACTOR: Final = "enclii.actor"
+SHORTEST: Final = 16
+
+
+class Bearer:
+    """Lets a request pass whose token is somebody's, and says whose."""
+
+    def __init__(self, app: ASGIApp, *, token: str, actor: str, people: Path | None = None) -> None:
+        self._app = app
+        self._own = (actor, b"Bearer " + token.encode())
+        self._people = people
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = [value for key, value in scope["headers"] if key == b"authorization"]
+        found = self._actor(given[0]) if len(given) == 1 else None
+        if found is not None:
+            await self._app({**scope, ACTOR: found}, receive, send)
+            return
+        reason = "wrong_token" if given else "no_token"
+        answer = problems.problem(
+            401, "a valid bearer token is needed", reason=reason, headers={"WWW-Authenticate": "Bearer"}
+        )
+        await answer(scope, receive, send)
+
+    def _actor(self, given: bytes) -> str | None:
+        if hmac.compare_digest(given, self._own[1]):
+            return self._own[0]
+        # Every token is compared, so that the time says nothing of where one is.
+        found = [name for name, token in _tokens(self._people) if hmac.compare_digest(given, b"Bearer " + token)]
+        return found[0] if found else None
+
+
+def actor_of(request: Request) -> str:
+    """Who sent the request."""
+    return str(request.scope[ACTOR])
+
+
+def _tokens(folder: Path | None) -> Iterator[tuple[str, bytes]]:
+    if folder is None or not folder.is_dir():
+        return
+    for file in sorted(folder.iterdir()):
+        try:
+            token = file.read_bytes().strip() if file.is_file() and not file.name.startswith(".") else b""
+        except OSError:
+            continue
+        if len(token) >= SHORTEST:
+            yield file.name, token

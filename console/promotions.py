@@ -1,0 +1,59 @@
+"""Promotions as plain values, and what people should know before they roll back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from console import queries, texts
+from console.projection import Projection
+from console.queries import check_scope, plain, release_named
+from pipeline.promotions import OPEN, Promotion
+from pipeline.records import Deployment, Release, Target
+from pipeline.servicefile import ServiceSpec
+
+Value = dict[str, Any]
+
+
+def promotions(db: Projection, project: str, environment: str, limit: int, *, every: bool) -> Value:
+    """What is on its way between environments, or with ``every`` all that ever was, newest first. Raises NotFound."""
+    check_scope(db, project, environment, "")
+    found = db.find(Promotion, project=project, environment=environment, newest_first=True)
+    shown = [one for one in found if every or one.status in OPEN]
+    return {"promotions": [view(one) for one in shown[:limit]]}
+
+
+def view(one: Promotion) -> Value:
+    """One promotion; each member with its version."""
+    members = [plain(member) | {"version": texts.version(member.release)} for member in one.members]
+    return plain(one) | {"members": members}
+
+
+def rollback_plan(db: Projection, project: str, service: str, environment: str, to: int) -> Value:
+    """What a rollback would do now, with what it does not undo or take along. Raises NotFound, Refused."""
+    plan = queries.rollback_plan(db, project, service, environment, to)
+    target = db.get(Target, project, environment, service)
+    undone = [release_named(project, service, one["version"]) for one in plan["undone"] if one["version"]]
+    return plan | {"warnings": _warnings(db, target, undone) if target else []}
+
+
+def _warnings(db: Projection, current: Target, undone: Sequence[str]) -> list[str]:
+    found: list[str] = []
+    releases = [release for one in undone if (release := db.get(Release, one)) is not None]
+    jobs = [texts.version(one.id) for one in releases if _has_release_job(one, current.environment)]
+    if jobs:
+        found.append(f"{', '.join(jobs)} ran a release job: data migrations are not undone")
+    deployed = db.get(Deployment, current.deployment)
+    together = db.get(Promotion, deployed.set) if deployed is not None and deployed.set else None
+    others = [one.service for one in together.members if one.service != current.service] if together else []
+    if together is not None and others:
+        found.append(
+            f"it came with {', '.join(others)}, which stay; to take all back: enclii rollback --set {together.id}"
+        )
+    return found
+
+
+def _has_release_job(release: Release, environment: str) -> bool:
+    return msgspec.json.decode(release.spec, type=ServiceSpec).for_environment(environment).release is not None
