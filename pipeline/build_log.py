@@ -63,6 +63,10 @@ class BoundedLog:
         else:
             self._hold(kept)
 
+    def masked(self, text: str) -> str:
+        """A whole text, such as a step's name, without the secrets."""
+        return self._masker.text(text)
+
     def touch(self) -> None:
         """Note that the build moves, though it prints nothing."""
         self._moved = time.monotonic()

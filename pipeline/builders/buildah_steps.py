@@ -29,7 +29,7 @@ class Steps:
         """Take one line of buildah's output (the shape of process.Sink)."""
         if _STEP.fullmatch(line[:1000]):
             self._settle()
-            self._steps.append(BuildStep(name=line[:1000].decode("utf-8", "replace")))
+            self._steps.append(BuildStep(name=self._output.masked(line[:1000].decode("utf-8", "replace"))))
             self._began = time.monotonic()
         elif line.startswith(_CACHED) and self._steps:
             self._steps[-1] = msgspec.structs.replace(self._steps[-1], cached=True)

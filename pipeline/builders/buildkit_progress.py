@@ -86,11 +86,13 @@ class Progress:
     async def _said(self, line: bytes) -> None:
         text = line.decode("utf-8", "replace").rstrip()
         if text:
-            self.words = [*self.words, text][-WORDS_KEPT:]
+            self.words = [*self.words, self._output.masked(text)][-WORDS_KEPT:]
             await self._output.write("stderr", line)
 
     async def _vertex(self, given: dict[str, Any]) -> None:
-        one = self._vertices.setdefault(str(given.get("digest")), _Vertex(str(given.get("name", ""))))
+        one = self._vertices.setdefault(
+            str(given.get("digest")), _Vertex(self._output.masked(str(given.get("name", ""))))
+        )
         one.started, one.completed = one.started or str(given.get("started", "")), str(given.get("completed", ""))
         one.cached, one.error = one.cached or bool(given.get("cached")), str(given.get("error", ""))
         if base := _BASE.match(one.name):
