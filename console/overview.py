@@ -56,6 +56,7 @@ def _live(live: Live | None) -> Value | None:
         "health": live.health,
         "replicas": f"{live.ready}/{live.desired}",
         "since": live.since,
+        "drift": list(live.drift),
     }
 
 

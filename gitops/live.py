@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from gitops.clusters import Health, Observation, Replica, Wanted
-from gitops.placement import AWAY
+from gitops.clusters import AWAY, Health, Observation, Replica, Wanted
 from pipeline.records import DeploymentStatus, Live, ReplicaView
 from pipeline.store import now
 

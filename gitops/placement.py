@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
-from gitops.clusters import Cluster, Finding, Hint, SecretStore, ServiceRef, Wanted
+from gitops.clusters import AWAY, Cluster, Finding, Hint, SecretStore, ServiceRef, Wanted
 from pipeline.bus import Bus
 from pipeline.errors import EncliiError, Refused, Unavailable
 from pipeline.records import Environment, Project
@@ -102,11 +102,6 @@ class Clusters:
                     async for hint in hints:
                         await self._queue.put(hint)
             await asyncio.sleep(1.0)
-
-
-AWAY = frozenset(
-    {"cluster_away", "credentials_expired", "credentials_unreadable", "cluster_unreadable", "sync_tool_away"}
-)
 
 
 def is_away(error: EncliiError) -> bool:

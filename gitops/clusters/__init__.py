@@ -15,6 +15,8 @@ Status = Literal["healthy", "unhealthy", "unknown"]
 DriftPolicy = Literal["heal", "keep"]
 Level = Literal["ok", "warning", "error"]
 Document = Mapping[str, Any]
+AWAY = frozenset({"cluster_away", "credentials_expired", "credentials_unreadable", "cluster_unreadable"})
+"""Reasons by which nothing can be said about what runs now."""
 
 
 @dataclass(frozen=True, order=True)

@@ -16,7 +16,7 @@ import msgspec
 from gitops.clusters import ServiceRef, Wanted, kube_diff, kube_plan
 from gitops.clusters.kube_api import APPLY, Api
 from gitops.clusters.kube_errors import FieldConflict
-from gitops.clusters.kube_kinds import KNOWN, NAMESPACE, WAVES, Kind, Kinds, wave
+from gitops.clusters.kube_kinds import JOBS, KNOWN, NAMESPACE, WAVES, Kind, Kinds, wave
 from gitops.clusters.kube_objects import MANAGER, PREFIX, ConfigMap, Object
 from gitops.clusters.kube_plan import Entry, Inventory, Item
 from pipeline.errors import Invalid, NotFound, Refused
@@ -78,7 +78,7 @@ class Applier:
             now = [item for item in items if item.wave == number]
             for entry in await asyncio.gather(*(self._one(wanted, item, old.entry(item.key)) for item in now)):
                 entries[entry.key] = entry
-            await asyncio.gather(*(self._jobs(wanted, item) for item in now if item.kind.kind == "Job"))
+            await asyncio.gather(*(self._jobs(wanted, item) for item in now if _is_due(item, old)))
         keep = {item.key for item in items}
         await self._prune(old, [entry for entry in old.entries if entry.key not in keep])
         kept = tuple(entry for key, entry in entries.items() if key in keep)
@@ -90,7 +90,7 @@ class Applier:
         """What somebody else changed or deleted since it was applied."""
         found = []
         for entry in inventory.entries:
-            if not entry.owned:
+            if not entry.owned or entry.kind in JOBS:
                 continue
             kind = await self._kinds.of(entry.api, entry.kind)
             seen = await self._look(kind, inventory.namespace, entry.name)
@@ -151,6 +151,8 @@ class Applier:
 
     async def _one(self, wanted: Wanted, item: Item, entry: Entry | None) -> Entry:
         namespace = kube_plan.namespace_of(wanted)
+        if entry and item.kind.kind in JOBS and entry.hash == item.hash:
+            return entry
         seen = await self._look(item.kind, namespace, item.name)
         if entry and entry.hash == item.hash and seen and seen.metadata.owned == entry.owned:
             return entry
@@ -239,6 +241,12 @@ class Applier:
         query = {"fieldManager": MANAGER, "force": "true"}
         data = await self._api.call("PATCH", path, query, document, doing=f"record {inventory.ref}", content=APPLY)
         self._wrote(CONFIG_MAP, data)
+
+
+def _is_due(item: Item, old: Inventory) -> bool:
+    """A job that is in the inventory with its hash has ended well; it is not run again when somebody deletes it."""
+    entry = old.entry(item.key)
+    return item.kind.kind in JOBS and (entry is None or entry.hash != item.hash)
 
 
 def inventory_of(found: ConfigMap) -> Inventory | None:

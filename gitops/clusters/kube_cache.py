@@ -59,6 +59,7 @@ class Cache(Generic[T]):
         selector: str = "",
         fields: str = "",
         metadata_only: bool = False,
+        quiet: float = QUIET_SECONDS,
         keep: Callable[[T], bool] = lambda _: True,
     ) -> None:
         self._api = api
@@ -67,6 +68,7 @@ class Cache(Generic[T]):
         self._changed = changed
         self._keep = keep
         self._metadata_only = metadata_only
+        self._quiet = quiet
         self._query = {key: text for key, text in (("labelSelector", selector), ("fieldSelector", fields)) if text}
         self._objects: dict[Key, T] = {}
         self._version = ""
@@ -136,7 +138,7 @@ class Cache(Generic[T]):
             "timeoutSeconds": str(WATCH_SECONDS),
         }
         lines = self._api.lines(
-            self._path, query, doing=f"watch {self._path}", quiet=QUIET_SECONDS, accept=self._accept("")
+            self._path, query, doing=f"watch {self._path}", quiet=self._quiet, accept=self._accept("")
         )
         try:
             async for line in lines:

@@ -218,3 +218,9 @@ def _refused(message: str) -> str:
 
 def now() -> datetime:
     return datetime.now(UTC)
+
+
+def another_digest(pods: Sequence[Pod], digest: str) -> bool:
+    """Whether any container runs what is not called by that digest."""
+    found = {digest_of(status.image_id) for pod in pods for status in pod.status.container_statuses}
+    return bool(found - {digest, ""})

@@ -14,7 +14,7 @@ import msgspec
 from gitops.clusters import Hint, ServiceRef
 from gitops.clusters.kube_api import Api
 from gitops.clusters.kube_apply import inventory_of
-from gitops.clusters.kube_cache import Cache
+from gitops.clusters.kube_cache import WATCH_SECONDS, Cache
 from gitops.clusters.kube_kinds import KNOWN, Kind
 from gitops.clusters.kube_objects import PREFIX, REVISION, ConfigMap, Deployment, Event, Object, Pod, ReplicaSet
 from gitops.clusters.kube_plan import Inventory, ref_of
@@ -50,8 +50,15 @@ class View:
         self._pods = self._cache("v1", "Pod", Pod, self._pod)
         mine = f"{PREFIX}inventory,{PREFIX}instance={instance}"
         self.inventories = self._cache("v1", "ConfigMap", ConfigMap, self._inventory, selector=mine)
+        # The server keeps events out of its watch cache and sends no bookmarks for them: silence says nothing.
         self._events: Cache[Event] = Cache(
-            api, "/api/v1/events", Event, _untold, fields="type=Warning,involvedObject.kind=Pod", keep=self._warning
+            api,
+            "/api/v1/events",
+            Event,
+            _untold,
+            quiet=WATCH_SECONDS + 30.0,
+            fields="type=Warning,involvedObject.kind=Pod",
+            keep=self._warning,
         )
 
     def _cache(self, group: str, kind: str, shape: Any, changed: Any, *, selector: str = OURS, **more: Any) -> Any:

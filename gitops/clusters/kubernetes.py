@@ -17,6 +17,7 @@ from typing import Any, Literal
 import msgspec
 
 from gitops.clusters import (
+    AWAY,
     DeadLog,
     Finding,
     Health,
@@ -294,7 +295,7 @@ class Kubernetes:
     async def _members_of(self, image: str, seen: rollout.Seen) -> frozenset[str]:
         """Some runtimes report the platform's own digest where an index was asked for."""
         digest = image.rpartition("@")[2]
-        if not image or self._members is None or not _another_digest(seen.pods, digest):
+        if not image or self._members is None or not rollout.another_digest(seen.pods, digest):
             return frozenset({digest})
         if image not in self._indexes:
             try:
@@ -330,7 +331,7 @@ class Kubernetes:
         return Health(health.status, health.reason, health.detail, tuple(await self._last_words(wanted)))
 
     async def _given_up(self, wanted: Wanted, health: Health) -> EncliiError:
-        if health.reason in ("cluster_away", "credentials_expired"):
+        if health.reason in AWAY:
             return Unavailable(f"{wanted.ref}: {health.detail}", reason=health.reason, delay=2.0)
         words = "".join(f"\n  {text[:300]}" for text in await self._last_words(wanted))
         reason = "unhealthy" if health.reason in (None, "starting") else health.reason
@@ -393,8 +394,3 @@ class Kubernetes:
         lines = sorted((line for log in logs for line in log.lines), key=lambda line: line.time)[-TOLD_LINES:]
         said = "".join(f"\n  {line.text.decode('utf-8', 'replace')[:300]}" for line in lines)
         return Permanent(f"the release job {item.name} failed, so nothing was rolled out{said}", reason=reason)
-
-
-def _another_digest(pods: Any, digest: str) -> bool:
-    found = {rollout.digest_of(status.image_id) for pod in pods for status in pod.status.container_statuses}
-    return bool(found - {digest, ""})

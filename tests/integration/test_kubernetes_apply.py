@@ -246,6 +246,40 @@ def test_a_missing_secret_is_named(world: KubernetesWorld) -> None:
     asyncio.run(go())
 
 
+def job(image: str, text: str) -> dict[str, Any]:
+    container = {"name": "web", "image": image, "command": ["/bin/sh", "-c", text]}
+    spec = {"backoffLimit": 0, "template": {"spec": {"restartPolicy": "Never", "containers": [container]}}}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "web-release-1"}, "spec": spec}
+
+
+def test_a_release_job_runs_once_even_if_somebody_deletes_it(world: KubernetesWorld) -> None:
+    async def go() -> None:
+        async with a_service(world) as service:
+            plain = service.script(STAY)
+            wanted = with_documents(plain, job(plain.image, "echo migrated"))
+            await world.cluster.start(wanted)
+            kubectl("-n", namespace(service), "delete", "job", "web-release-1")
+            await world.cluster.start(wanted)
+
+            assert found(namespace(service), "jobs")["items"] == []
+            assert await world.cluster.drift(wanted) == ()
+
+    asyncio.run(go())
+
+
+def test_a_release_job_that_fails_stops_the_rollout_with_its_last_words(world: KubernetesWorld) -> None:
+    async def go() -> None:
+        async with a_service(world) as service:
+            plain = service.script(STAY)
+            error = await refused(world, with_documents(plain, job(plain.image, "echo no such table; exit 3")))
+
+            assert error.reason == "release_failed"
+            assert "no such table" in error.message
+            assert await world.cluster.observe(service.ref) == []
+
+    asyncio.run(go())
+
+
 def test_the_difference_is_told_without_making_it(world: KubernetesWorld) -> None:
     async def go() -> None:
         async with a_service(world) as service:
