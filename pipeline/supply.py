@@ -90,9 +90,14 @@ async def sign_link(registry: Registry, image: ImageRef, *, key: SigningKey, lin
 
 
 async def sign_summary(registry: Registry, image: ImageRef, *, key: SigningKey, payload: bytes) -> str:
-    """Attach a verification summary; the digest of its referrer manifest. Raises NotFound, Unavailable, Conflict."""
-    signed = await _attach(registry, image, {attest.SUMMARY: payload}, key, check=lambda found: None)
-    return signed.manifests[attest.SUMMARY]
+    """Attach a verification summary; the digest of its referrer manifest. Raises NotFound, Unavailable, Conflict.
+
+    That it is listed is seen before this returns; nothing rests on it, so the rest is not read back.
+    """
+    made = _attachment(await _subject(registry, image), attest.SUMMARY, payload, key)
+    await _store(registry, image, [made])
+    await registry.add_referrers(image.repository, image.digest, [made.listed()])
+    return made.manifest.digest
 
 
 def _check_original(found: Evidence, link: Link) -> None:
