@@ -82,20 +82,27 @@ async def grouped(messages: AsyncIterator[Message]) -> AsyncIterator[list[Messag
 async def _settle(committer: Committer, store: Store, stage: Stage, group: Sequence[Message]) -> None:
     known = [(message, event_of(message)) for message in group]
     waiting = {event.id: message for message, event in known if event is not None}
-    events = [event for _, event in known if event is not None]
-    try:
-        results = await committer.handle(events)
-    except Exception as error:
-        log.exception("the group could not be handled")
-        results = [Result(event, error=_wrapped(error)) for event in events]
+    left = [event for _, event in known if event is not None]
     recorded = True
-    for some in _runs(results):
-        done = await _record(store, stage, some, waiting) if recorded else 0
-        recorded = done == len(some)
-        await asyncio.gather(*(waiting[one.event.id].retry(0.2) for one in some[done:] if one.event is not None))
+    while left and recorded:
+        results = await _handled(committer, left)
+        left = left[sum(one.event is not None for one in results) :]
+        for some in _runs(results):
+            done = await _record(store, stage, some, waiting) if recorded else 0
+            recorded = done == len(some)
+            await asyncio.gather(*(waiting[one.event.id].retry(0.2) for one in some[done:] if one.event is not None))
+    await asyncio.gather(*(waiting[event.id].retry(0.2) for event in left))
     for message, event in known:
         if event is None:
             await message.ack()
+
+
+async def _handled(committer: Committer, events: Sequence[Event]) -> Sequence[Result]:
+    try:
+        return await committer.handle(events)
+    except Exception as error:
+        log.exception("the group could not be handled")
+        return [Result(event, error=_wrapped(error)) for event in events]
 
 
 def _runs(results: Sequence[Result]) -> list[list[Result]]:

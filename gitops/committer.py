@@ -7,7 +7,9 @@ found again by its trailers, so a death at any point neither loses a deployment 
 from __future__ import annotations
 
 import asyncio
+import math
 import random
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -28,6 +30,8 @@ from pipeline.records import ConfigTip, Decision
 from pipeline.store import Change, Step, Store
 
 TRIES = 8
+HURRY = 0.1
+"""Seconds of work that a push is worth even where others write to the branch all the time."""
 JITTER = 0.05
 NOBODY: frozenset[str] = frozenset()
 
@@ -65,11 +69,14 @@ class Committer:
         self._repo, self._store, self._ports, self._history = repo, store, ports, history
         self._instances = instances
         self._turn = asyncio.Lock()
+        self._patience = math.inf
 
     async def handle(self, events: Sequence[Event]) -> list[Result]:
-        """Make what ``events`` ask for true in git, in their order, with one push.
+        """Make what the first of ``events`` ask for true in git, in their order, with one push.
 
-        Never raises what belongs to one event alone. The steps are not yet recorded: that is the caller's part.
+        They are all of them, unless others write to the branch so often that only a few get through between two of
+        their pushes; the rest, maybe all, is to be handled again after the results are recorded: the caller's part.
+        Never raises what belongs to one event alone.
         """
         idle = [Result(event) for event in events if not _concerns(event)]
         if len(idle) == len(events):
@@ -115,11 +122,24 @@ class Committer:
             return [found, *(Result(event, error=wrong) for event in events)]
         session = Session(self._repo, self._store, self._history, tip=tip, stored=stored)
         session.know(gates.releases)
-        results = await self._catch_up(session, ports)
+        caught = await self._catch_up(session, ports)
+        facts = caught if session.tip == tip else []
+        results = list(caught)
+        begun = time.monotonic()
         for event in events:
             results.append(await self._one(session, event, ports))
+            if time.monotonic() - begun > self._patience:
+                break  # the longer a try takes, the likelier somebody else is faster
+        spent = time.monotonic() - begun
         if session.tip != tip:
-            await asyncio.to_thread(self._repo.push, session.tip)
+            try:
+                await asyncio.to_thread(self._repo.push, session.tip)
+                self._patience *= 2
+            except Conflict:
+                self._patience = max(HURRY, min(spent, self._patience) / 2)
+                if not facts:
+                    raise
+                return facts  # recorded, what rivals did is not read again, or each try would take longer than the last
         for branch, commit in session.proposals.items():
             await asyncio.to_thread(self._repo.publish, branch, commit)
         return results

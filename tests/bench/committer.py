@@ -13,7 +13,7 @@ import hashlib
 import random
 import statistics
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -45,6 +45,10 @@ BY_GIT = 20
 BATCH = 200
 VS_GIT = Bound("committer.vs_git", "ratio", 15, "higher")
 GROWTH = Bound("committer.growth", "ratio", 2)
+
+
+Files = Callable[[Release, Place], Mapping[str, bytes]]
+"""A service's directory for one of its releases."""
 
 
 def measure(folder: Path, _: frozenset[str]) -> list[Figure]:
@@ -102,7 +106,7 @@ def by_git(world: World, person: Person, count: int) -> list[float]:
     took = []
     for place in world.chosen(count):
         begun = time.monotonic()
-        for name, data in render(world.next_release(place), place).items():
+        for name, data in world.files(world.next_release(place), place).items():
             person.write(f"{place.path}/{name}", data.decode())
         person.git("add", place.path)
         person.git("commit", "-q", "-m", f"Deploy {place}")
@@ -114,7 +118,8 @@ def by_git(world: World, person: Person, count: int) -> list[float]:
 class World:
     """A config repository with ``size`` services that run, and the committer that knows them."""
 
-    def __init__(self, folder: Path, url: str, store: Store, size: int) -> None:
+    def __init__(self, folder: Path, url: str, store: Store, size: int, *, files: Files = render) -> None:
+        self.files = files
         self._folder, self._url, self._store = folder, url, store
         self._places = [place_of(number) for number in range(size)]
         self._number = 1
@@ -136,7 +141,7 @@ class World:
         releases = [release_of(place, 1) for place in self._places]
         person.pull()
         for place, release in zip(self._places, releases, strict=True):
-            for name, data in render(release, place).items():
+            for name, data in self.files(release, place).items():
                 person.write(f"{place.path}/{name}", data.decode())
         tip = person.push("Everything that runs")
         repo = ConfigRepo(self._folder / "committer", self._url)

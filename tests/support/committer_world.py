@@ -135,8 +135,13 @@ class World:
 
     async def do(self, *events: Event) -> list[Result]:
         """Handle a group and record its results, as the process does."""
-        results = await self.committer.handle(events)
-        await self.record(results)
+        results: list[Result] = []
+        left = list(events)
+        while left:
+            done = await self.committer.handle(left)
+            await self.record(done)
+            results += done
+            left = left[sum(one.event is not None for one in done) :]
         return results
 
     async def record(self, results: list[Result]) -> None:
@@ -196,14 +201,14 @@ class World:
 Story = Callable[[World], Awaitable[None]]
 
 
-def told(tmp: Path, story: Story) -> None:
+def told(tmp: Path, story: Story, *, limit: float = 60) -> None:
     """Run one story in a world of its own, with the project linked."""
 
     async def go(url: str, served_at: str) -> None:
         bus: Bus = await connect(url, name="test")
         try:
             await bus.create_streams()
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(limit):
                 world = World(tmp, bare(tmp), f"{served_at}/config.git", Store(bus))
                 await world.link()
                 await story(world)
