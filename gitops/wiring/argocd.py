@@ -15,7 +15,6 @@ from gitops.wiring import Document, Source, Unit, pod_security_labels
 
 GROUP = "argoproj.io/v1alpha1"
 PATHS = "argocd.argoproj.io/manifest-generate-paths"
-COMPARE = "argocd.argoproj.io/compare-options"
 FINALIZER = "resources-finalizer.argocd.argoproj.io/foreground"
 EXCLUDED = f"{{{HOLD_FILE},.*}}"
 FENCED = ("kube-*", "argocd", "enclii")
@@ -46,9 +45,13 @@ def project(site: Site, source: Source) -> Document:
 
 
 def application(unit: Unit, site: Site, source: Source) -> Document:
-    """The Application of one service. Deleting it deletes what it applied."""
+    """The Application of one service. Deleting it deletes what it applied.
+
+    It is compared without ServerSideDiff: that was seen to find differences in the middle of a rollout that are none,
+    and the self-heal that follows holds up the next commit for 5 s.
+    """
     made = _document("Application", unit.name, site, unit.labels, _spec(unit, site, source))
-    annotations = {PATHS: f"/{unit.place.path}", COMPARE: "ServerSideDiff=true"}
+    annotations = {PATHS: f"/{unit.place.path}"}
     return {**made, "metadata": {**made["metadata"], "annotations": annotations, "finalizers": [FINALIZER]}}
 
 
@@ -67,7 +70,7 @@ def application_set(units: Sequence[Unit], elsewhere: Sequence[str], site: Site,
             "name": ".".join(segments),
             "labels": {"app.kubernetes.io/managed-by": "enclii"}
             | {f"enclii.dev/{key}": value for key, value in labels.items()},
-            "annotations": {PATHS: "/{{.path.path}}", COMPARE: "ServerSideDiff=true"},
+            "annotations": {PATHS: "/{{.path.path}}"},
             "finalizers": [FINALIZER],
         },
         "spec": {

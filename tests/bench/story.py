@@ -98,13 +98,14 @@ def told(folder: Path) -> Iterator[Story]:
     with running_line(folder / "home") as line:
         sample(folder / "shop", "page 0\n")
         story = Story(line, folder / "shop")
-        with _watched(story.source, story.config):
+        with followed_moves(story.source, story.config):
             story.deployed()
             yield story
 
 
 @contextlib.contextmanager
-def _watched(*branches: Moves) -> Iterator[None]:
+def followed_moves(*branches: Moves) -> Iterator[None]:
+    """Note each move of the branches while the block runs."""
     ended = threading.Event()
 
     def watch() -> None:

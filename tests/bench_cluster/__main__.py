@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 
 from tests.bench.__main__ import main
-from tests.bench_cluster import adopted, lines, over, scale
+from tests.bench_cluster import adopted, argocd, lines, over, scale
 
-FAMILIES = (scale.FAMILY, lines.FAMILY, over.FAMILY, adopted.FAMILY)
+FAMILIES = (scale.FAMILY, lines.FAMILY, over.FAMILY, adopted.FAMILY, argocd.FAMILY)
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:], FAMILIES, "tests.bench_cluster"))
