@@ -20,7 +20,7 @@ from tests.support.cluster_story import Story, connected
 from tests.support.kubernetes import found, kubectl
 from tests.support.line import eventually
 
-TURNS = 8
+TURNS = 6
 SYNCED = Bound("cluster.argocd_synced", "s", 2.0)
 OVER = Bound("cluster.over_apply_argocd", "s", 1.5)
 ROLLBACK = Bound("cluster.rollback", "s", 10.0)
