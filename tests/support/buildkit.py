@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import signal
+import socket as socketlib
 import subprocess
 import tempfile
 import time
@@ -19,8 +20,11 @@ START_LIMIT = 30.0
 
 
 @contextlib.contextmanager
-def running_buildkitd() -> Iterator[Daemon]:
-    """Yield how to reach it. Its folder is short, since a socket's path has 108 bytes at most."""
+def running_buildkitd(certificates: Path | None = None) -> Iterator[Daemon]:
+    """Yield how to reach it; with ``certificates``, over TCP by mutual TLS.
+
+    Its folder is short, since a socket's path has 108 bytes at most.
+    """
     program, _ = needs("buildkitd", "buildctl", "runc"), needs("buildctl")
     folder = Path(tempfile.mkdtemp(prefix="bk-"))
     socket = folder / "s"
@@ -28,17 +32,29 @@ def running_buildkitd() -> Iterator[Daemon]:
         *(program, "--addr", f"unix://{socket}", "--root", str(folder / "root"), "--oci-worker=true"),
         *("--containerd-worker=false", "--oci-worker-binary=runc", "--oci-worker-snapshotter=overlayfs"),
     )
+    address = f"unix://{socket}"
+    if certificates:
+        address = f"tcp://127.0.0.1:{_free_port()}"
+        files = {"ca": "tlscacert", "cert": "tlscert", "key": "tlskey"}
+        tls = (word for name, flag in files.items() for word in (f"--{flag}", str(certificates / f"{name}.pem")))
+        argv = (*argv, "--addr", address, *tls)
     with (folder / "log").open("wb") as log:
         daemon = subprocess.Popen(
             orphan_proof(argv), stdout=log, stderr=subprocess.STDOUT, env={"PATH": SEARCH_PATH, "HOME": str(folder)}
         )
     try:
         _await(socket, daemon, folder / "log")
-        yield Daemon(needs("buildctl"), f"unix://{socket}")
+        yield Daemon(needs("buildctl"), address)
     finally:
         daemon.send_signal(signal.SIGKILL)  # TERM waits for builds that hang
         daemon.wait()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _free_port() -> int:
+    with socketlib.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _await(socket: Path, daemon: subprocess.Popen[bytes], log: Path) -> None:
