@@ -45,6 +45,7 @@ async def builder(process: Process) -> None:
     await choice.announce(chosen, told, process.store)
     await choice.sweep(chosen, room(told, "builds"))
     room_left = Watermark(place, told.build_watermark, told.build_cache_size, chosen)
+    process.checks["disk"] = room_left.check
     try:
         async with registry(told) as images:
             stage = BuildStage(process.store, images, chosen, inputs_of(told, chosen), room(told, "builds"))

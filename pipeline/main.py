@@ -19,7 +19,7 @@ import uvloop
 from pipeline import durability, log
 from pipeline.bus import Bus, connect
 from pipeline.errors import EncliiError, Unavailable
-from pipeline.ops import Route, ops_server
+from pipeline.ops import Check, Route, ops_server
 from pipeline.settings import Settings
 from pipeline.store import Store
 
@@ -35,6 +35,7 @@ class Process:
     store: Store
     stopping: asyncio.Event
     routes: dict[str, Route] = field(default_factory=dict)
+    checks: dict[str, Check] = field(default_factory=dict)  # of readiness
 
 
 Body = Callable[[Process], Awaitable[None]]
@@ -73,11 +74,11 @@ async def _run(name: str, settings: Settings, body: Body) -> None:
         settings.nats_url, name=name, user=settings.nats_user, password=settings.nats_password.reveal(),
         wait=START_LIMIT,
     )  # fmt: skip
-    process = Process(name, settings, Store(bus, source=name), stopping)
+    process = Process(name, settings, Store(bus, source=name), stopping, checks={"nats": _answers(bus)})
     try:
         await durability.demand_nats(settings.nats_monitor_url, settings.durability)
         await bus.create_streams()
-        async with ops_server(settings.ops_port, {"nats": _answers(bus)}, process.routes):
+        async with ops_server(settings.ops_port, process.checks, process.routes):
             await _until_stopped(process, body)
     finally:
         await bus.close()

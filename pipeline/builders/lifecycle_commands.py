@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +37,9 @@ class Mounts:
 
 def runroot(host: HostFacts) -> Path:
     """Where podman keeps what a reboot may take: at most 50 characters long, which a state folder need not be."""
-    return Path(tempfile.gettempdir()) / f"enclii-{host.cage.name[-16:]}"
+    places = (Path("/run"), Path(f"/run/user/{os.geteuid()}"), Path("/var/tmp"))  # noqa: S108 - made private below
+    place = next(one for one in places if os.access(one, os.W_OK))
+    return place / f"enclii-{host.cage.name[-16:]}"
 
 
 def podman(host: HostFacts, *words: str) -> tuple[str, ...]:
