@@ -14,7 +14,7 @@ import msgspec
 
 from console import texts
 from console.projection import Projection
-from gitops.history import rollback_target, undone
+from gitops.committing.history import rollback_target, undone
 from pipeline.errors import NotFound, Refused
 from pipeline.jobs import run_status
 from pipeline.names import release_id, service_id

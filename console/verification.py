@@ -16,8 +16,8 @@ from pipeline.records import Release
 from pipeline.registry import Registry
 
 if TYPE_CHECKING:
-    from gitops.evaluation import Check, Evaluation
-    from gitops.inspection import Inspector
+    from gitops.gate.evaluation import Check, Evaluation
+    from gitops.gate.inspection import Inspector
 
 LIMIT = 20.0
 USER = "enclii"
@@ -45,9 +45,9 @@ class Verification:
 
     @cached_property
     def _inspector(self) -> Inspector:
-        from gitops.configrepo import ConfigRepo
-        from gitops.inspection import Inspector
-        from gitops.sources import Sources
+        from gitops.committing.sources import Sources
+        from gitops.gate.inspection import Inspector
+        from gitops.git.configrepo import ConfigRepo
         from pipeline.keys import load_public
         from pipeline.mirrors import Mirrors
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from console.projection import Projection
-from gitops.instances import FINDING
+from gitops.committing.instances import FINDING
 from pipeline.records import ConfigTip, Decision
 
 

@@ -19,10 +19,10 @@ from pipeline.records import Deployment, Release
 if TYPE_CHECKING:
     from gitops.clusters import Cluster
     from gitops.clusters.configured import Entry
-    from gitops.desired import Desired
-    from gitops.gate import Gate
+    from gitops.gate.signatures import Gate
     from gitops.layout import Place
-    from gitops.placement import Clusters, Open
+    from gitops.syncing.desired import Desired
+    from gitops.syncing.placement import Clusters, Open
     from pipeline.registry import Registry
 
 log = logging.getLogger(__name__)
@@ -33,14 +33,14 @@ KEY_WAIT = 60.0
 
 async def committer(process: Process) -> None:
     """Releases and commands become config commits."""
-    from gitops import instances
-    from gitops.commit_loop import commit_forever
-    from gitops.committer import Committer
-    from gitops.configrepo import ConfigRepo
-    from gitops.permit import Permit
-    from gitops.ports import Ports
-    from gitops.sources import Sources
-    from gitops.waker import Waker
+    from gitops.committing import instances
+    from gitops.committing.commit_loop import commit_forever
+    from gitops.committing.committer import Committer
+    from gitops.committing.ports import Ports
+    from gitops.committing.sources import Sources
+    from gitops.gate.permit import Permit
+    from gitops.git.configrepo import ConfigRepo
+    from gitops.syncing.waker import Waker
     from pipeline.keys import load_or_make
     from pipeline.mirrors import Mirrors
     from pipeline.registry import Registry
@@ -81,11 +81,11 @@ async def committer(process: Process) -> None:
 async def syncer(process: Process) -> None:
     """Git becomes running containers, and what runs becomes records."""
     from gitops.clusters.relay import Relay
-    from gitops.configrepo import ConfigRepo
-    from gitops.desired import Desired
-    from gitops.difference import difference
-    from gitops.front import Front
-    from gitops.syncer import Syncer
+    from gitops.git.configrepo import ConfigRepo
+    from gitops.syncing.desired import Desired
+    from gitops.syncing.difference import difference
+    from gitops.syncing.front import Front
+    from gitops.syncing.syncer import Syncer
     from pipeline.registry import Registry
 
     told = process.settings
@@ -113,7 +113,7 @@ async def syncer(process: Process) -> None:
 
 def secret_work(process: Process, clusters: Clusters) -> list[Coroutine[Any, Any, None]]:
     """What the process with the clusters' credentials does for secrets: say its key, keep values, forget old ones."""
-    from gitops.secret_keeper import SecretKeeper, tidy
+    from gitops.syncing.secret_keeper import SecretKeeper, tidy
     from pipeline.sealing import load_or_make
     from pipeline.secret_requests import KEY_SUBJECT, STORE_SUBJECT
 
@@ -129,7 +129,7 @@ def secret_work(process: Process, clusters: Clusters) -> list[Coroutine[Any, Any
 def clusters_of(process: Process, images: Registry, desired: Desired) -> Clusters:
     """Podman, and the clusters of ``clusters.yaml``; what a cluster needs is imported when a service is on it."""
     from gitops.clusters.configured import PODMAN, read
-    from gitops.placement import Clusters
+    from gitops.syncing.placement import Clusters
 
     told = process.settings
 
@@ -216,7 +216,7 @@ async def door(process: Process) -> None:
 
 async def gate_of(process: Process, images: Registry) -> Gate:
     """The gate with the instance's public key, which the signer writes at its first start."""
-    from gitops.gate import Gate
+    from gitops.gate.signatures import Gate
     from pipeline.keys import load_public
 
     path = process.settings.below_home(process.settings.verify_key)

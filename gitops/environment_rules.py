@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gitops import freeze
+from gitops.rules import freeze
 from pipeline import names, parsing
 from pipeline.errors import Invalid
 from pipeline.promotions import AutomaticRollback, FreezeWindow, PromotionRule

@@ -66,7 +66,7 @@ def _live(session: Session, place: Scope, services: tuple[str, ...], deadline: f
 
 
 def _set_of(command: str) -> str:
-    from gitops.promotion import promotion_id
+    from gitops.rules.promotion import promotion_id
 
     return promotion_id(command)
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pygit2
 
+from gitops.committing.recording import record
 from gitops.layout import Place
-from gitops.recording import record
 from pipeline.events import AdoptRequested, ReleaseReady
 from pipeline.records import Target
 from tests.support.committer_world import World, image_of, told

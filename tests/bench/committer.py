@@ -18,12 +18,12 @@ from pathlib import Path
 
 import msgspec
 
-from gitops.committer import Committer
-from gitops.configrepo import ConfigRepo
+from gitops.committing.committer import Committer
+from gitops.committing.ports import Ports
+from gitops.committing.recording import record
+from gitops.gate.policyfile import Policy
+from gitops.git.configrepo import ConfigRepo
 from gitops.layout import Place
-from gitops.policyfile import Policy
-from gitops.ports import Ports
-from gitops.recording import record
 from gitops.render import render
 from pipeline.bus import connect
 from pipeline.events import LinkRequested, ReleaseReady

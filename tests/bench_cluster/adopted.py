@@ -10,10 +10,10 @@ import asyncio
 import statistics
 from pathlib import Path
 
-from gitops import targetfile
+from gitops.editing import targetfile
+from gitops.editing.targetfile import TargetFile
+from gitops.editing.targets import Target
 from gitops.layout import TARGETS_FILE, Place
-from gitops.targetfile import TargetFile
-from gitops.targets import Target
 from pipeline.bus import connect
 from pipeline.records import Release
 from pipeline.store import Store

@@ -18,12 +18,12 @@ from pathlib import Path
 
 from gitops.clusters import ServiceRef
 from gitops.clusters.kubernetes import Kubernetes
-from gitops.configrepo import ConfigRepo
-from gitops.desired import Desired
-from gitops.front import Front
-from gitops.gate import Gate
-from gitops.placement import Clusters
-from gitops.syncer import Syncer
+from gitops.gate.signatures import Gate
+from gitops.git.configrepo import ConfigRepo
+from gitops.syncing.desired import Desired
+from gitops.syncing.front import Front
+from gitops.syncing.placement import Clusters
+from gitops.syncing.syncer import Syncer
 from pipeline.bus import connect
 from pipeline.records import Deployment, Record, Target, Verdict
 from pipeline.registry import Registry

@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime
 from pathlib import Path
 
-from gitops.freeze import stamp
 from gitops.layout import Place
+from gitops.rules.freeze import stamp
 from pipeline.errors import Retryable
 from pipeline.events import DeploymentObserved
 from pipeline.records import Decision

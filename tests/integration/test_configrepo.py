@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gitops.configrepo import ConfigRepo
-from gitops.edits import Draft, Edit
+from gitops.committing.edits import Draft, Edit
+from gitops.git.configrepo import ConfigRepo
 from gitops.layout import place
 from pipeline.errors import Conflict, Invalid, NotFound, Unavailable
 from tests.support.config_git import Person, bare, git, served

@@ -7,10 +7,10 @@ from pathlib import Path
 import pygit2
 import pytest
 
-from gitops import gitcommit, pack
-from gitops.edits import Draft, Edit
-from gitops.gittree import BLOB, Directory, listing, with_changes
-from gitops.objects import MANY, Objects
+from gitops.committing.edits import Draft, Edit
+from gitops.git import gitcommit, pack
+from gitops.git.gittree import BLOB, Directory, listing, with_changes
+from gitops.git.objects import MANY, Objects
 from tests.support.config_git import git
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from gitops.committer import Committer
-from gitops.configrepo import ConfigRepo
-from gitops.gate import Gate
-from gitops.inspection import Inspector
-from gitops.permit import Permit
-from gitops.ports import Ports
-from gitops.sources import Sources
+from gitops.committing.committer import Committer
+from gitops.committing.ports import Ports
+from gitops.committing.sources import Sources
+from gitops.gate.inspection import Inspector
+from gitops.gate.permit import Permit
+from gitops.gate.signatures import Gate
+from gitops.git.configrepo import ConfigRepo
 from pipeline import attest
 from pipeline.events import ReleaseReady
 from pipeline.images import ImageRef

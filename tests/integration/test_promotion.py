@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime
 from pathlib import Path
 
-from gitops.freeze import stamp
 from gitops.layout import Place
+from gitops.rules.freeze import stamp
 from pipeline.errors import Refused
 from pipeline.events import RollbackRequested
 from pipeline.records import Deployment, Project

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from gitops.recording import CHUNK, joined, record
+from gitops.committing.recording import CHUNK, joined, record
 from pipeline.bus import connect
 from pipeline.errors import Conflict
 from pipeline.events import ConfigMoved, DeploymentCommitted

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from gitops.freeze import stamp
-from gitops.waker import Waker
+from gitops.rules.freeze import stamp
+from gitops.syncing.waker import Waker
 from pipeline.bus import connect
 from pipeline.events import WaitEnded
 from pipeline.promotions import Member, Promotion

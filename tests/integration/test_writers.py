@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from console import writers
-from gitops.instances import FINDING
+from gitops.committing.instances import FINDING
 from pipeline.records import ConfigTip, Decision
 from tests.integration.console_server import Console, with_console
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from gitops.committer import Committer, Result
-from gitops.configrepo import ConfigRepo
+from gitops.committing.committer import Committer, Result
+from gitops.committing.ports import Ports
+from gitops.committing.recording import record
+from gitops.gate.policyfile import Policy
+from gitops.git.configrepo import ConfigRepo
 from gitops.layout import Place
-from gitops.policyfile import Policy
-from gitops.ports import Ports
-from gitops.recording import record
 from pipeline.bus import Bus, connect
 from pipeline.events import (
     ConfigMoved,

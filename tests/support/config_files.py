@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
-from gitops.targets import Target
+from gitops.editing.targets import Target
 from pipeline.images import ImageRef
 
 FILE = "/apps/web.yaml"

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from gitops import adopt
-from gitops.adoption import checked, of_environment
+from gitops.editing import adopt
+from gitops.editing.adoption import checked, of_environment
 from pipeline.errors import Invalid, Refused
 
 DEPLOYMENT = (

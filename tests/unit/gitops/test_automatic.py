@@ -7,8 +7,8 @@ import datetime
 import pytest
 from msgspec.structs import replace
 
-from gitops.automatic import answer
-from gitops.freeze import stamp
+from gitops.rules.automatic import answer
+from gitops.rules.freeze import stamp
 from pipeline.promotions import AutomaticRollback
 from pipeline.records import Deployment, Target
 

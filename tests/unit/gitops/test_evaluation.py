@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from gitops.evaluation import Evaluation, Facts, Package, evaluate, packages
-from gitops.policyfile import ALWAYS, Override, Policy
+from gitops.gate.evaluation import Evaluation, Facts, Package, evaluate, packages
+from gitops.gate.policyfile import ALWAYS, Override, Policy
 
 DIGEST = "sha256:" + "a" * 64
 IMAGE = f"127.0.0.1:5000/shop/web@{DIGEST}"

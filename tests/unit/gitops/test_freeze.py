@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitops.freeze import DAYS, frozen, parse, stamp
+from gitops.rules.freeze import DAYS, frozen, parse, stamp
 from pipeline.errors import Invalid
 from pipeline.promotions import FreezeWindow
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gitops import gitcommit
-from gitops.edits import Draft, Edit
+from gitops.committing.edits import Draft, Edit
+from gitops.git import gitcommit
 
 TREE = "a" * 40
 MINE = Draft(Edit("shop"), "Deploy\n\nEnclii-Intent: one\n", "Évil <x@y>\n", "2026-01-01T00:00:00Z")

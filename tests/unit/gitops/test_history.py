@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from gitops import history
+from gitops.committing import history
+from gitops.committing.snapshot import Snapshot
 from gitops.hold import Hold
-from gitops.snapshot import Snapshot
 from pipeline.errors import Refused
 from pipeline.records import Deployment, Target
 

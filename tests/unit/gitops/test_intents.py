@@ -8,9 +8,10 @@ from email.utils import parseaddr
 import pytest
 from msgspec.structs import replace
 
-from gitops import intents, projectfile, trailers
+from gitops import projectfile, trailers
+from gitops.committing import intents
+from gitops.committing.intents import Cause, Situation
 from gitops.hold import Hold, parse
-from gitops.intents import Cause, Situation
 from pipeline.errors import Refused
 from pipeline.events import LinkRequested
 from pipeline.servicefile import ServiceSpec

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from gitops import pinning
-from gitops.targets import Target
+from gitops.editing import pinning
+from gitops.editing.targets import Target
 from pipeline.errors import Invalid, Refused
 from pipeline.images import ImageRef
 

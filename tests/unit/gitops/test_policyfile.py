@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from gitops.policyfile import ALWAYS, Policy, combined, parse
+from gitops.gate.policyfile import ALWAYS, Policy, combined, parse
 from pipeline import attest
 from pipeline.errors import Invalid
 

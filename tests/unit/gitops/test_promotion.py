@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from gitops import promotion
-from gitops.freeze import Frozen
-from gitops.promotion import Facts, Source, Standing
+from gitops.rules import promotion
+from gitops.rules.freeze import Frozen
+from gitops.rules.promotion import Facts, Source, Standing
 from pipeline.errors import Refused
 from pipeline.promotions import Approval, CheckState, Member, Promotion, PromotionRule
 from pipeline.records import Environment

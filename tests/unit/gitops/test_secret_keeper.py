@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from gitops.clusters import SecretStore, ServiceRef
-from gitops.secret_keeper import SecretKeeper, outdated
+from gitops.syncing.secret_keeper import SecretKeeper, outdated
 from pipeline.records import Deployment, SecretVersion, Target
 from pipeline.sealing import load_or_make, seal
 from pipeline.secret_requests import Reply, StoreSecret, context

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gitops import trailers
-from gitops.edits import Commit, Draft, Edit
-from gitops.intents import Cause
+from gitops.committing.edits import Commit, Draft, Edit
+from gitops.committing.intents import Cause
 from gitops.layout import Place
-from gitops.sets import expanded, joined, listed
+from gitops.rules.sets import expanded, joined, listed
 
 CAUSE = Cause("c-1", "promotion", "ada", "2026-11-23T12:00:00.000Z", "tested", "00-trace")
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from gitops import spans, yamlpath
-from gitops.splice import prove, splice
+from gitops.editing import spans, yamlpath
+from gitops.editing.splice import prove, splice
 from pipeline.errors import Invalid, Refused
 
 

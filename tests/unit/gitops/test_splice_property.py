@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from ruamel.yaml import YAML
 
-from gitops import pinning, spans
-from gitops.yamldiff import differences
+from gitops.editing import pinning, spans
+from gitops.editing.yamldiff import differences
 from pipeline.images import ImageRef
 from tests.support.config_files import FILE, HOST, PATH, Filled, files
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from gitops import targetfile
-from gitops.targetfile import TargetFile
-from gitops.targets import Target
+from gitops.editing import targetfile
+from gitops.editing.targetfile import TargetFile
+from gitops.editing.targets import Target
 from pipeline.errors import Invalid
 
 WHERE = "shop/production/web"

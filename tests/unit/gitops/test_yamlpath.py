@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from gitops import spans, yamlpath
+from gitops.editing import spans, yamlpath
 from pipeline.errors import Invalid
 
 

@@ -1,0 +1,46 @@
+"""One release into one environment: in order, verified, past a hold and a freeze, or waiting behind them."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from gitops.committing import derive, freezing, history, intents
+from gitops.committing.clearance import clear
+from gitops.committing.intents import Cause, Situation
+from gitops.committing.ports import Ports
+from gitops.committing.session import Session, Unit
+from gitops.committing.writing import commit_draft, ordered, release_decision
+from gitops.layout import Place
+from pipeline.errors import Refused
+from pipeline.records import Environment, Release
+
+
+async def deploy(
+    session: Session, here: Place, release: Release, environment: Environment, cause: Cause, ports: Ports
+) -> Unit:
+    """Deploy what was pushed, or let it wait. Raises Permanent when it may not go out."""
+    situation = await session.situation(here)
+    forced = await ordered(situation, release, environment, ports, force=False)
+    clearance = await clear(session, release, environment.branch, ports)
+    if situation.hold is not None and environment.name not in await ports.resumes(release):
+        return await _held(session, situation, release)
+    if (frozen := await freezing.stopped(session, environment)) is not None:
+        return await freezing.push_waits(session, here, release, cause.intent, frozen)
+    return await commit_draft(
+        session, here, intents.deploy(situation, release, cause=cause, clearance=clearance, forced=forced)
+    )
+
+
+async def _held(session: Session, here: Situation, release: Release) -> Unit:
+    """The release waits; the newest that waits is the one that a resume deploys."""
+    target = here.deployed()
+    unit = Unit()
+    message = f"v{release.number} waits: {here.place} is held"
+    if history.release_number(target.held_release) < release.number:
+        unit.changes.append(session.put(replace(target, held_release=release.id)))
+    held = derive.wish(release, here.place, "held", reason="held", message=message)
+    unit.changes.append(session.put(held))
+    why = Refused(message, reason="held")
+    identity = derive.decision_id(release.id, here.place)
+    unit.changes.append(session.put(release_decision(release, identity, why, "held", here.place)))
+    return unit

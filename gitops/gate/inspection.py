@@ -1,0 +1,72 @@
+"""The gate's questions asked again, for anyone: every check with its answer. Nothing is stored or let pass by it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from gitops.committing.sources import Sources
+from gitops.gate.evaluation import Check, Evaluation, Facts, evaluate
+from gitops.gate.policyfile import POLICY_FILE, Policy, combined
+from gitops.gate.signatures import facts_of
+from gitops.git.configrepo import ConfigRepo
+from pipeline import names
+from pipeline.errors import Refused
+from pipeline.evidence import Demand, Evidence
+from pipeline.images import ImageRef
+from pipeline.keys import PublicKey
+from pipeline.records import Release
+from pipeline.registry import Registry
+from pipeline.verify import gather_evidence, judge
+
+
+@dataclass(frozen=True)
+class Inspector:
+    """What an inspection needs; ``registry`` is asked anew each time."""
+
+    registry: Registry
+    repo: ConfigRepo
+    keys: tuple[PublicKey, ...]
+    builder_ids: frozenset[str]
+    sources: Sources
+
+    async def release(self, release: Release) -> Evaluation:
+        """What the gate asks before it lets ``release`` into git. Raises Unavailable, Invalid for a broken policy."""
+        evidence = await self._evidence(release.image)
+        demand = Demand(release.source_url, release.sha, self.builder_ids)
+        policy = await asyncio.to_thread(self._policy, release.project)
+        facts = facts_of(release.image, evidence)
+        if policy.reachable:
+            branch = names.branch(release.ref) or ""
+            facts = replace(facts, reachable=await self.sources.on_branch(release.repository, release.sha, branch))
+        return self._evaluated(evidence, facts, demand, policy)
+
+    async def image(self, image: str, project: str) -> Evaluation:
+        """The same for an image alone: whatever its source, it must be signed and fulfil the policy."""
+        evidence = await self._evidence(image)
+        policy = await asyncio.to_thread(self._policy, project)
+        return self._evaluated(evidence, facts_of(image, evidence), None, policy)
+
+    async def _evidence(self, image: str) -> Evidence:
+        return await gather_evidence(self.registry, ImageRef.parse(image), keys=self.keys)
+
+    def _evaluated(self, evidence: Evidence, facts: Facts, demand: Demand | None, policy: Policy) -> Evaluation:
+        told = evaluate(policy, facts, builders=self.builder_ids, at=datetime.now(UTC))
+        return Evaluation((_verified(evidence, facts.image, demand), *told.checks))
+
+    def _policy(self, project: str) -> Policy:
+        tip = self.repo.fetch()
+        own = f"{names.name(project)}/{POLICY_FILE}" if project else ""
+        if not tip:
+            return Policy()
+        return combined(self.repo.read(tip, POLICY_FILE), self.repo.read(tip, own) if own else None)
+
+
+def _verified(evidence: Evidence, image: str, demand: Demand | None) -> Check:
+    """Signature, provenance and SBOM by the digest, and with ``demand`` the source and the commit."""
+    try:
+        verdict = judge(evidence, ImageRef.parse(image), demand)
+    except Refused as error:
+        return Check("signature", passed=False, detail=error.message)
+    return Check("signature", passed=True, detail=f"{verdict.source_url} at {verdict.sha[:12]}, by its {verdict.via}")

@@ -1,0 +1,96 @@
+"""The gate before every config commit: no verdict, no deployment.
+
+A check that can't be made fails closed. A digest that passed before for the same commit keeps its stored verdict, so
+that a rollback works while the registry is down.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from gitops.gate.evaluation import Facts, packages
+from pipeline import attest
+from pipeline.evidence import Demand, Evidence
+from pipeline.images import ImageRef
+from pipeline.keys import PublicKey
+from pipeline.records import Release, Verdict
+from pipeline.registry import Registry
+from pipeline.store import Change, Step, Store
+from pipeline.verify import gather_evidence, judge
+
+KEPT = 64
+"""Images whose facts stay in memory, for the policy that is asked right after the signature."""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Verification with a memory."""
+
+    store: Store
+    registry: Registry
+    keys: Sequence[PublicKey]
+    builder_ids: frozenset[str]
+    _facts: OrderedDict[str, Facts] = field(default_factory=OrderedDict, init=False, repr=False)
+
+    async def release(self, release: Release) -> Verdict:
+        """The verdict for a release: signed, with provenance and SBOM, from its own repository and commit.
+
+        Raises Refused with the reason, Unavailable when a check could not be made.
+        """
+        known = await self.store.get(Verdict, release.image)
+        if known and known.record.source_url == release.source_url and release.sha in known.record.shas:
+            return known.record
+        demand = Demand(source_url=release.source_url, sha=release.sha, builder_ids=self.builder_ids)
+        return await self._verified(release.image, demand, release.sha)
+
+    async def image(self, image: str) -> Verdict:
+        """The verdict for a digest that came into git by another hand: whatever its source, it must be signed."""
+        known = await self.store.get(Verdict, image)
+        return known.record if known else await self._verified(image, None, "")
+
+    async def facts(self, image: str) -> Facts:
+        """What a policy may ask of an image. Raises Refused, Unavailable when it could not be read."""
+        if image not in self._facts:
+            self._keep(image, await self._evidence(image))
+        return self._facts[image]
+
+    async def _verified(self, image: str, demand: Demand | None, sha: str) -> Verdict:
+        evidence = await self._evidence(image)
+        found = judge(evidence, ImageRef.parse(image), demand)
+        self._keep(image, evidence)
+        known = await self.store.get(Verdict, image)
+        shas = {*(known.record.shas if known else ()), sha or found.sha}
+        verdict = Verdict(
+            image=image, source_url=found.source_url, shas=tuple(sorted(shas - {""})),
+            provenance=next(iter(found.predicates.get(attest.PROVENANCE, ())), ""), verified_at=found.checked_at,
+            summaries=known.record.summaries if known else {},
+        )  # fmt: skip
+        if known is None or msgspec.structs.replace(known.record, verified_at=found.checked_at) != verdict:
+            await self.store.commit(Step((Change(verdict, known.seq if known else 0),)))
+        return verdict
+
+    async def _evidence(self, image: str) -> Evidence:
+        return await gather_evidence(self.registry, ImageRef.parse(image), keys=self.keys)
+
+    def _keep(self, image: str, evidence: Evidence) -> None:
+        self._facts[image] = facts_of(image, evidence)
+        while len(self._facts) > KEPT:
+            self._facts.popitem(last=False)
+
+
+def facts_of(image: str, evidence: Evidence) -> Facts:
+    """What was proven of an image, as a policy asks for it."""
+    origins = evidence.origins()
+    sboms = evidence.of(attest.SBOM)
+    return Facts(
+        image=image,
+        predicates=frozenset(one.predicate_type for one in evidence.statements),
+        builder=origins[-1].builder_id if origins else "",
+        identities=frozenset(one.signer for one in evidence.of(attest.SIGNATURE)),
+        packages=packages(sboms[-1].predicate) if sboms else (),
+        attestations=tuple(sorted(one.manifest for one in evidence.statements)),
+    )

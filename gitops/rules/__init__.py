@@ -1,0 +1,1 @@
+"""Who may replace whom, when: order, promotion, freeze and automatic rollback as pure functions."""

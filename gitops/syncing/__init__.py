@@ -1,0 +1,1 @@
+"""The cluster is brought to what git says, and what runs becomes records."""
