@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 from uuid import uuid4
 
 from tests.support import argocd, kube
@@ -74,14 +75,17 @@ def is_ready(pod: dict[str, Any]) -> bool:
 
 
 def kube_page(address: str) -> str:
-    done = subprocess.run(["curl", "-sf", "-m", "5", f"http://{address}:8080/"], capture_output=True, check=False)
-    return done.stdout.decode()
+    try:
+        with urlopen(f"http://{address}:8080/", timeout=5) as answer:
+            return str(answer.read().decode())
+    except OSError:
+        return ""
 
 
 @contextlib.contextmanager
 def connected(folder: Path, sync: str) -> Iterator[Story]:
     """An installation that knows the kit's cluster, connected as the documentation says; ``sync`` own or argocd."""
-    needs("kubernetes", "kubectl", "curl")
+    needs("kubernetes", "kubectl")
     home, project = folder / "home", argocd.name() if sync == "argocd" else ""
     home.mkdir(parents=True)
     entry = {"kubeconfig": str(kube.kubeconfig()), "sync": sync}
