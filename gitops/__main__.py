@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import sys
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +14,12 @@ import msgspec
 
 from pipeline.errors import Invalid
 from pipeline.main import Process, in_background, main, room
-from pipeline.records import Deployment, Release
+from pipeline.records import Release
 
 if TYPE_CHECKING:
     from gitops.clusters import Cluster
     from gitops.clusters.configured import Entry
     from gitops.gate.signatures import Gate
-    from gitops.layout import Place
     from gitops.syncing.desired import Desired
     from gitops.syncing.placement import Clusters, Open
     from pipeline.registry import Registry
@@ -50,11 +49,6 @@ async def committer(process: Process) -> None:
     def login() -> tuple[str, str]:
         return USER, told.git_write_token.reveal()
 
-    async def history(place: Place) -> Sequence[Deployment]:
-        found = await process.store.all(Deployment)
-        here = [one for one in found if (one.project, one.environment, one.service) == tuple(place)]
-        return sorted(here, key=lambda one: one.created_at)
-
     async def resumes(release: Release) -> frozenset[str]:
         return frozenset(release.resumes)
 
@@ -73,7 +67,7 @@ async def committer(process: Process) -> None:
             instance=instances.named(told.instance, own),
         )  # fmt: skip
         known = frozenset({own, *told.config_instances})
-        writer = Committer(repo, process.store, ports=ports, history=history, instances=known)
+        writer = Committer(repo, process.store, ports=ports, instances=known)
         async with in_background(Waker(process.store).follow()):
             await commit_forever(writer, process.store, process.stopping)
 

@@ -203,6 +203,7 @@ class Target(Record, frozen=True, kw_only=True):
     orphaned: bool = False
     secrets: dict[str, SecretVersion] = msgspec.field(default_factory=dict)
     scaled: int | None = None  # the count that somebody scaled to
+    recent: tuple[str, ...] = ()  # ids of the newest deployments that git had or has here, newest last
 
     @property
     def key(self) -> tuple[str, ...]:

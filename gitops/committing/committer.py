@@ -21,7 +21,7 @@ from gitops.committing.promoting import settled
 from gitops.committing.recording import chunks, joined
 from gitops.committing.recovery import recovered
 from gitops.committing.requests import follow_up, fulfil
-from gitops.committing.session import History, Session
+from gitops.committing.session import Session
 from gitops.gate.verdicts import Gates
 from gitops.git.configrepo import ConfigRepo
 from pipeline.errors import Conflict, EncliiError, Permanent, Retryable, Unavailable
@@ -62,11 +62,9 @@ def _concerns(event: Event) -> bool:
 class Committer:
     """The only writer of the config branch."""
 
-    def __init__(
-        self, repo: ConfigRepo, store: Store, *, ports: Ports, history: History, instances: frozenset[str] = NOBODY
-    ) -> None:
+    def __init__(self, repo: ConfigRepo, store: Store, *, ports: Ports, instances: frozenset[str] = NOBODY) -> None:
         """``instances`` are the fingerprints of the Enclii whose commits are taken for its own; none: anybody's."""
-        self._repo, self._store, self._ports, self._history = repo, store, ports, history
+        self._repo, self._store, self._ports = repo, store, ports
         self._instances = instances
         self._turn = asyncio.Lock()
         self._patience = math.inf
@@ -120,7 +118,7 @@ class Committer:
             wrong = Unavailable(instances.message(other), reason="another_instance", delay=30.0)
             found = Result(None, Step((Change(instances.finding(other), None),)))
             return [found, *(Result(event, error=wrong) for event in events)]
-        session = Session(self._repo, self._store, self._history, tip=tip, stored=stored)
+        session = Session(self._repo, self._store, tip=tip, stored=stored)
         session.know(gates.releases)
         caught = await self._catch_up(session, ports)
         facts = caught if session.tip == tip else []

@@ -11,6 +11,7 @@ from typing import Literal
 
 from msgspec.structs import replace
 
+from gitops.committing import history
 from gitops.committing.edits import Commit
 from gitops.committing.snapshot import Snapshot
 from gitops.hold import Hold
@@ -166,7 +167,7 @@ def with_hold(target: Target, hold: Hold | None, *, by: Commit) -> Target:
 def gone(target: Target, commit: str) -> Target:
     """The target of a service whose directory is no more."""
     empty = _nothing(Place(target.project, target.environment, target.service))
-    return replace(empty, config_commit=commit)
+    return replace(empty, config_commit=commit, recent=target.recent)
 
 
 def decision_id(base: str, place: Place) -> str:
@@ -189,6 +190,7 @@ def _nothing(place: Place) -> Target:
 
 def _moved(target: Target, deployment: Deployment, tree: str) -> Target:
     waits = target.held_release if target.held and target.held_release != deployment.release else ""
+    earlier = (one for one in target.recent if one != deployment.id)
     return replace(
         target,
         deployment=deployment.id,
@@ -199,6 +201,7 @@ def _moved(target: Target, deployment: Deployment, tree: str) -> Target:
         tree=tree,
         held_release=waits,
         orphaned=False,
+        recent=(*earlier, deployment.id)[-history.RECENT :],
     )
 
 

@@ -13,6 +13,9 @@ from gitops.layout import HOLD_FILE
 from pipeline.errors import Refused
 from pipeline.records import Deployment, Target
 
+RECENT = 100
+"""How many deployments of one place are looked back on; the config repository has all of them."""
+
 Foreign = Literal["rollback", "resume", "held", "edit", "removal", "nothing"]
 
 
@@ -47,7 +50,10 @@ def rollback_target(deployments: Sequence[Deployment], *, current: Target, to: i
     for deployment in reversed(deployments):
         if deployment.config_commit and release_number(deployment.release) == to:
             return deployment
-    raise Refused(f"v{to} was never deployed here", reason="nothing_to_roll_back_to")
+    text = f"v{to} was never deployed here"
+    if len(deployments) >= RECENT:
+        text = f"v{to} is not among the last {RECENT} deployments here: git revert what came after it by hand"
+    raise Refused(text, reason="nothing_to_roll_back_to")
 
 
 def undone(deployments: Sequence[Deployment], *, target: Deployment, current: Target) -> tuple[Deployment, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from gitops.committing import history, intents
 from gitops.committing.clearance import clear
 from gitops.committing.deploying import deploy
+from gitops.committing.derive import wish_id
 from gitops.committing.edits import Draft, Edit
 from gitops.committing.intents import Cause, Situation
 from gitops.committing.ports import Ports
@@ -20,10 +21,12 @@ from gitops.trailers import one_line
 from pipeline import names
 from pipeline.errors import Invalid, NotFound, Permanent, Refused
 from pipeline.events import Command, RestartRequested, ScaleRequested, SecretChanged
-from pipeline.records import Release, SecretVersion
+from pipeline.records import Deployment, Release, SecretVersion, ServiceRecord
 
 KINDS = (SecretChanged, ScaleRequested, RestartRequested)
 MISSING = "secret_missing"
+LOOK_BACK = 20
+"""Releases since the deployed one among which one is looked for that waits for a secret."""
 
 
 async def fulfil(session: Session, here: Situation, event: Command, cause: Cause, ports: Ports) -> Unit:
@@ -99,18 +102,27 @@ def _with_secret(notes: Notes, event: SecretChanged, cause: Cause) -> dict[str, 
 
 async def _refused(session: Session, here: Situation, wanted: Situation) -> Release | None:
     """The newest release, when it was refused for a missing secret and now has all of them."""
-    known = await session.deployments(here.place)
-    last = max(known, key=lambda one: history.release_number(one.release), default=None)
-    if last is None or here.hold is not None or (last.status, last.reason) != ("failed", MISSING):
-        return None
-    release = await session.get(Release, last.release)
-    if release is None:
+    last = await _waiting(session, here)
+    release = await session.get(Release, last.release) if last else None
+    if last is None or release is None or here.hold is not None or (last.status, last.reason) != ("failed", MISSING):
         return None
     try:
         intents.rendered(wanted, release)
     except Refused:
         return None
     return release
+
+
+async def _waiting(session: Session, here: Situation) -> Deployment | None:
+    """The newest release's wish to be deployed here, of those since the one that is; other environments have theirs."""
+    counter = await session.get(ServiceRecord, here.place.project, here.place.service)
+    newest = counter.last_release if counter else 0
+    deployed = history.release_number(here.target.release) if here.target else 0
+    for number in range(newest, max(deployed, newest - LOOK_BACK), -1):
+        release = names.release_id(here.place.project, here.place.service, number)
+        if (found := await session.get(Deployment, wish_id(release, here.place))) is not None:
+            return found
+    return None
 
 
 async def _deployed_release(session: Session, here: Situation) -> Release:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
@@ -38,8 +38,6 @@ from pipeline.records import ConfigTip, Deployment, DeploymentStatus, Project, R
 from pipeline.store import Change, Step, Store, Stored, now
 
 R = TypeVar("R", bound=Record)
-History = Callable[[Place], Awaitable[Sequence[Deployment]]]
-"""Every deployment of one place, newest last."""
 
 
 @dataclass
@@ -84,8 +82,8 @@ class _Overlay:
 class Session:
     """What git and the store say together, as of ``tip``."""
 
-    def __init__(self, repo: ConfigRepo, store: Store, history: History, *, tip: str, stored: Stored[ConfigTip] | None):
-        self.repo, self._store, self._history = repo, store, history
+    def __init__(self, repo: ConfigRepo, store: Store, *, tip: str, stored: Stored[ConfigTip] | None):
+        self.repo, self._store = repo, store
         self.since = stored.record.commit if stored else ""
         self._seq = stored.seq if stored else 0
         self.done: set[tuple[str, Place | None]] = set()
@@ -159,12 +157,18 @@ class Session:
         return sorted((one for one in found if one and one.status in OPEN), key=lambda one: (one.created_at, one.id))
 
     async def deployments(self, place: Place) -> list[Deployment]:
-        """Every deployment of one place, newest last, with those of this session and their latest state."""
-        known = list(await self._history(place))
-        ids = {deployment.id for deployment in known}
-        known += [made for made in self._overlay.made.get(place, ()) if made.id not in ids]
-        latest = (self._overlay.records.get(one.subject) for one in known)
-        return [new if isinstance(new, Deployment) else old for new, old in zip(latest, known, strict=True)]
+        """The newest deployments that git had of one place, newest last, with those of this session."""
+        target = await self.target(place)
+        known = await asyncio.gather(*(self._seen(one) for one in (target.recent if target else ())))
+        return [one for one in known if one is not None]
+
+    async def _seen(self, deployment: str) -> Deployment | None:
+        """A deployment to look at: unlike with ``get``, that its health moves on is no conflict."""
+        known = self._overlay.records.get(Deployment.subject_of(deployment))
+        if isinstance(known, Deployment):
+            return known
+        stored = await self._store.get(Deployment, deployment)
+        return stored.record if stored else None
 
     async def situation(self, place: Place) -> Situation:
         """One directory at the tip, and what ``project.yaml`` says of its environment (nothing when it is broken)."""

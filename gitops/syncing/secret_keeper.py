@@ -5,6 +5,7 @@ A value is in memory here for the length of one call, and in no log, event, argu
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -109,7 +110,8 @@ async def tidy(store: Store, stores: Stores) -> None:
 
 
 async def _outdated_now(store: Store, ref: ServiceRef) -> list[int]:
-    key = (ref.project, ref.environment, ref.service)
-    now = await store.get(Target, *key)
-    known = [one for one in await store.all(Deployment) if (one.project, one.environment, one.service) == key]
-    return outdated(now.record, known) if now is not None else []
+    now = await store.get(Target, ref.project, ref.environment, ref.service)
+    if now is None:
+        return []
+    known = await asyncio.gather(*(store.get(Deployment, one) for one in now.record.recent))
+    return outdated(now.record, [one.record for one in known if one is not None])

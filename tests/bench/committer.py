@@ -28,7 +28,7 @@ from gitops.render import render
 from pipeline.bus import connect
 from pipeline.events import LinkRequested, ReleaseReady
 from pipeline.names import token
-from pipeline.records import ConfigTip, Deployment, Release, Target, Verdict
+from pipeline.records import ConfigTip, Release, Target, Verdict
 from pipeline.servicefile import ServiceSpec
 from pipeline.store import Change, Step, Store, now
 from tests.bench.figures import Bound, Family, Figure, median_of
@@ -126,7 +126,7 @@ class World:
         self._random = random.Random(size)  # noqa: S311 - which services; the same ones in each run
         ports = Ports(gate=verdict, permit=permitted, is_descendant=descends, resumes=nothing)
         repo = ConfigRepo(folder / "committer", url)
-        self._committer = Committer(repo, store, ports=ports, history=no_history)
+        self._committer = Committer(repo, store, ports=ports)
 
     async def seed(self, person: Person) -> None:
         """Every project linked by the committer; every service written to git, and recorded as the committer would."""
@@ -230,11 +230,6 @@ async def descends(_: str, new: str, old: str) -> bool | None:
 async def nothing(_: Release) -> frozenset[str]:
     """No commit lifts a hold."""
     return frozenset()
-
-
-async def no_history(_: Place) -> Sequence[Deployment]:
-    """Asked for by rollbacks only, and none is made here."""
-    return ()
 
 
 FAMILY = Family((VS_GIT, GROWTH), measure)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from pipeline.bus import Write
 from pipeline.errors import Unavailable
 from pipeline.events import (
     ConfigMoved,
@@ -14,7 +15,7 @@ from pipeline.events import (
     HoldRequested,
     ResumeRequested,
 )
-from pipeline.records import ConfigTip, Project, Release, Repository, Target
+from pipeline.records import ConfigTip, Deployment, Project, Release, Repository, Target
 from pipeline.store import Change, Step
 from tests.support.committer_world import WEB, World, image_of, rollback, sha_of, told
 
@@ -247,6 +248,32 @@ def test_a_rollback_with_nothing_to_go_back_to_is_refused(tmp_path: Path) -> Non
         await world.deployed(1)
         await world.do(rollback())
         assert (await world.decision("c-1")).reason == "nothing_to_roll_back_to"
+
+    told(tmp_path, story)
+
+
+def test_a_rollback_reads_the_deployments_of_no_other_service(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        await world.deployed(1)
+        await world.deployed(2)
+        await world.store.bus.commit(Write(Deployment.subject_of("another service's"), b"unreadable", 0, {}))
+
+        await world.do(rollback())
+
+        assert (await world.target()).image == image_of(1)
+
+    told(tmp_path, story)
+
+
+def test_only_the_newest_deployments_are_remembered_each_once(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        first, second = await world.deployed(1), await world.deployed(2)
+        assert (await world.target()).recent == (first.id, second.id)
+
+        await world.do(rollback())
+
+        target = await world.target()
+        assert target.recent == (first.id, second.id, target.deployment)
 
     told(tmp_path, story)
 

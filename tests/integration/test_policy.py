@@ -81,7 +81,7 @@ def _committer(world: World, registry: Registry) -> Committer:
 
     permit = Permit(world.store, registry, gate, VERIFIER, "https://verifier.example", on_branch)
     ports = Ports(gate=gate.release, permit=permit, is_descendant=world.is_descendant, resumes=world.resumes)
-    return Committer(ConfigRepo(world.tmp / "judging", world.url), world.store, ports=ports, history=world.history)
+    return Committer(ConfigRepo(world.tmp / "judging", world.url), world.store, ports=ports)
 
 
 def test_a_deployment_names_a_summary_that_cosign_verifies(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from pipeline.events import (
     RollbackRequested,
 )
 from pipeline.names import token
-from pipeline.records import Decision, Deployment, Release, Target, Verdict
+from pipeline.records import Decision, Deployment, Release, ServiceRecord, Target, Verdict
 from pipeline.servicefile import ServiceSpec
 from pipeline.store import Change, Step, Store, now
 from tests.support.config_git import Person, bare, git, served
@@ -68,7 +68,7 @@ class World:
         repo = ConfigRepo(self.tmp / mirror, url, instance=instance)
         ports = Ports(gate=self.gate, permit=self.permit, is_descendant=self.is_descendant, resumes=self.resumes)
         known = frozenset({self.instance} - {""})
-        return Committer(repo, self.store, ports=ports, history=self.history, instances=known)
+        return Committer(repo, self.store, ports=ports, instances=known)
 
     async def gate(self, release: Release) -> Verdict:
         self.asked += 1
@@ -90,12 +90,6 @@ class World:
     async def resumes(self, release: Release) -> frozenset[str]:
         return self.resuming.get(release.id, frozenset())
 
-    async def history(self, place: Place) -> list[Deployment]:
-        known = [
-            one for one in await self.store.all(Deployment) if (one.project, one.environment, one.service) == place
-        ]
-        return sorted(known, key=lambda one: one.created_at)
-
     async def release(self, number: int, service: str = "web", **spec: object) -> ReleaseReady:
         """Store a release and return the event that says it is ready."""
         stated = ServiceSpec(name=service, **{"port": 8080, "health": "/healthz", **spec})  # type: ignore[arg-type]
@@ -114,7 +108,8 @@ class World:
             run=f"r-{number}",
             spec=msgspec.Raw(msgspec.json.encode(stated)),
         )
-        await self.store.commit(Step((Change(release, None),)))
+        counter = ServiceRecord(project="shop", service=service, last_release=number)
+        await self.store.commit(Step((Change(release, None), Change(counter, None))))
         return ReleaseReady(
             id=f"r-{number}/{service}", release=release.id, run=release.run, project="shop", service=service
         )

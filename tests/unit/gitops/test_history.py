@@ -108,3 +108,10 @@ def test_a_hold_that_was_put_there_is_no_deployment() -> None:
 def test_a_directory_that_is_gone_is_a_removal() -> None:
     assert history.classify(target(1), Snapshot(), touched=FILE, known_images=KNOWN) == "removal"
     assert history.classify(None, Snapshot(), touched=set(), known_images=()) == "nothing"
+
+
+def test_a_release_beyond_what_is_looked_back_on_is_not_said_to_be_unknown() -> None:
+    line = [deployment(number) for number in range(2, history.RECENT + 2)]
+
+    with pytest.raises(Refused, match="not among the last 100"):
+        history.rollback_target(line, current=target(history.RECENT + 1), to=1)
