@@ -12,7 +12,7 @@ import base64
 import contextlib
 import json
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from pipeline.absent import absent
@@ -206,9 +206,10 @@ class Bus:
 
         When the server has forgotten the reader it is made again behind the last message seen, so nothing is missed.
         """
-        yield self._followed(subjects, after)
+        async with contextlib.aclosing(self._followed(subjects, after)) as messages:
+            yield messages
 
-    async def _followed(self, subjects: str, after: int) -> AsyncIterator[Message]:
+    async def _followed(self, subjects: str, after: int) -> AsyncGenerator[Message]:
         while True:
             try:
                 name = await self._ephemeral(subjects, after=after)

@@ -6,7 +6,10 @@ written is expected to be absent. So two processes that act on the same state ca
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import datetime
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -68,6 +71,16 @@ class Store:
         """Every record of a kind, oldest change first. Raises Unavailable."""
         entries = await self.bus.scan(f"st.{kind.kind}.*")
         return [msgspec.json.decode(entry.data, type=kind) for entry in entries]
+
+    async def first(self, kind: type[R], *key: str, such: Callable[[R], bool], limit: float) -> R | None:
+        """The record as soon as it is ``such``; None when it was not within ``limit`` seconds. Raises Unavailable."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit), self.bus.watch(kind.subject_of(*key)) as messages:
+                async for message in messages:
+                    record = msgspec.json.decode(message.data, type=kind)
+                    if such(record):
+                        return record
+        return None
 
     async def commit(self, step: Step) -> None:
         """Make the step true, whole or not at all. Raises Conflict when the state moved, Unavailable."""

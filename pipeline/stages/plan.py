@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 CHOSEN = frozenset({"deploy", "rebuild"})
 """Kinds of delivery that name their commit, which need not be the branch's head."""
 
+REGISTERING = 5.0
+"""Seconds in which the committer mostly has registered what is pushed for the first time."""
+
 _RESUME = re.compile(r"^Enclii-Resume:[ \t]*([a-z][a-z0-9-]{0,39})[ \t]*$", re.MULTILINE | re.IGNORECASE)
 
 
@@ -65,12 +68,19 @@ class Planner:
         delivery = _as_delivery(event)
         if delivery is None or await self._decided(delivery):
             return Step()
-        repository = await registered(self.store, delivery)
+        repository = await registered(self.store, delivery) or await self._being_registered(delivery)
         if repository is None:
             return self._unregistered(delivery)
         origin = await remembered(self.store, delivery)
         step = await self._known(replace(delivery, repository=repository.id), repository)
         return Step((*step.changes, *origin), step.events)
+
+    async def _being_registered(self, delivery: Delivery) -> Repository | None:
+        """The repository of a first push to our own git host, which asked the committer to register it."""
+        if delivery.forge != "local" or _ignored(delivery):
+            return None
+        wanted = delivery.repository
+        return await self.store.first(Repository, wanted, such=lambda one: bool(one.project), limit=REGISTERING)
 
     async def _known(self, delivery: Delivery, repository: Repository) -> Step:
         if reason := _ignored(delivery):
@@ -93,7 +103,7 @@ class Planner:
         if reason := _ignored(delivery):
             return self._decision(delivery, "skipped", *reason)
         if delivery.forge == "local":
-            raise Retryable("the repository is being registered", reason="repository_unknown", delay=0.15)
+            raise Retryable("the repository is being registered", reason="repository_unknown", delay=1.0)
         return self._decision(delivery, "refused", "repository_unknown", "no project has this repository: enclii link")
 
     async def _pushed(self, delivery: Delivery, repository: Repository) -> Step:
@@ -122,10 +132,10 @@ class Planner:
         return head
 
     async def _environments(self, project: str, ref: str) -> tuple[str, ...]:
-        found = await self.store.get(Project, project)
+        found = await self.store.first(Project, project, such=lambda _: True, limit=REGISTERING)
         if found is None:
-            raise Retryable(f"project {project} is being registered", reason="project_unknown", delay=0.15)
-        return tuple(one.name for one in found.record.environments if one.branch == names.branch(ref))
+            raise Retryable(f"project {project} is being registered", reason="project_unknown", delay=1.0)
+        return tuple(one.name for one in found.environments if one.branch == names.branch(ref))
 
     async def _plan(self, push: Push) -> Step:
         try:

@@ -10,6 +10,8 @@ import pytest
 
 from pipeline.bus import Bus, Write, connect
 from pipeline.errors import Conflict, Unavailable
+from pipeline.records import Route
+from pipeline.store import Change, Step, Store
 from tests.support.nats import running_nats
 
 
@@ -46,6 +48,23 @@ def test_a_batch_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
             await bus.commit(Write("st.b.1", b"x", 0), Write("ev.a.1", b"again", 0))
         assert await bus.get("st.b.1") is None
         assert [entry.data for entry in await bus.scan("ev.>")] == [b"y", b"z"]
+
+    with_bus(tmp_path, story)
+
+
+def test_a_record_is_waited_for_until_it_is_as_wished(tmp_path: Path) -> None:
+    async def story(bus: Bus) -> None:
+        store = Store(bus)
+        waiting = asyncio.create_task(store.first(Route, "a", such=lambda one: bool(one.upstreams), limit=20.0))
+        await store.commit(Step((Change(Route(host="a", upstreams=()), None),)))
+        await store.commit(Step((Change(Route(host="a", upstreams=("b:1",)), None),)))
+
+        found = await waiting
+
+        assert found is not None
+        assert found.upstreams == ("b:1",)
+        assert await store.first(Route, "a", such=lambda _: True, limit=20.0) == found
+        assert await store.first(Route, "never", such=lambda _: True, limit=0.2) is None
 
     with_bus(tmp_path, story)
 
