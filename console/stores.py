@@ -17,26 +17,27 @@ MAX_PAYLOAD: Final = 8 << 20
 
 _RELEASES = ("ev.release.ready.>", "st.release.>", "st.verdict.>")
 _DEPLOYMENTS = ("ev.deployment.>", "st.deployment.>", "st.target.>", "st.live.>", "st.route.>", "st.config.>")
+_RULES = ("st.project.>", "st.repository.>", "st.promotion.>")  # the config repository's word, as the committer read it
 _DELIVERIES = ("hooks.>",)
 _PLANS = ("ev.build.requested.>",)
 _IMAGES = ("ev.image.built.>",)
 _COMMANDS = (
     "ev.rollback.>", "ev.hold.>", "ev.resume.>", "ev.deploy.>", "ev.destroy.>", "ev.secret.>", "ev.scale.>",
-    "ev.restart.>", "rq.>",
+    "ev.restart.>", "ev.adopt.>", "ev.promotion.>", "ev.check.>", "ev.freeze.>", "ev.cancel.>", "rq.>",
 )  # fmt: skip
 _LINKS = ("ev.link.>",)
-_STATE = tuple(subject for subject in (*_RELEASES, *_DEPLOYMENTS) if subject.startswith("st."))
+_STATE = tuple(subject for subject in (*_RELEASES, *_DEPLOYMENTS, *_RULES) if subject.startswith("st."))
 _STREAMS = ("$JS.API.STREAM.DELETE.>", "$JS.API.STREAM.PURGE.>", "$JS.API.STREAM.MSG.DELETE.>")
 
 FORBIDDEN: Final[Mapping[str, tuple[str, ...]]] = {
-    "receiver": (*_RELEASES, *_DEPLOYMENTS, *_PLANS, *_IMAGES, *_COMMANDS, *_LINKS, *_STREAMS),
-    "githost": (*_RELEASES, *_DEPLOYMENTS, *_PLANS, *_IMAGES, *_COMMANDS, *_STREAMS),
-    "planner": (*_RELEASES, *_DEPLOYMENTS, *_COMMANDS, *_LINKS, *_STREAMS),
-    "builder": (*_RELEASES, *_DEPLOYMENTS, *_DELIVERIES, *_PLANS, *_COMMANDS, *_LINKS, *_STREAMS),
-    "signer": (*_DEPLOYMENTS, *_DELIVERIES, *_PLANS, *_IMAGES, *_COMMANDS, *_LINKS, *_STREAMS),
+    "receiver": (*_RELEASES, *_DEPLOYMENTS, *_RULES, *_PLANS, *_IMAGES, *_COMMANDS, *_LINKS, *_STREAMS),
+    "githost": (*_RELEASES, *_DEPLOYMENTS, *_RULES, *_PLANS, *_IMAGES, *_COMMANDS, *_STREAMS),
+    "planner": (*_RELEASES, *_DEPLOYMENTS, *_RULES, *_COMMANDS, *_LINKS, *_STREAMS),
+    "builder": (*_RELEASES, *_DEPLOYMENTS, *_RULES, *_DELIVERIES, *_PLANS, *_COMMANDS, *_LINKS, *_STREAMS),
+    "signer": (*_DEPLOYMENTS, *_RULES, *_DELIVERIES, *_PLANS, *_IMAGES, *_COMMANDS, *_LINKS, *_STREAMS),
     "committer": (*_DELIVERIES, *_IMAGES, "rq.>", *_STREAMS),
-    "syncer": (*_DELIVERIES, *_PLANS, *_IMAGES, *_RELEASES[:2], *_COMMANDS, *_LINKS, *_STREAMS),
-    "door": ("ev.>", "st.>", "hooks.>", "log.>", *_STREAMS),
+    "syncer": (*_RULES, *_DELIVERIES, *_PLANS, *_IMAGES, *_RELEASES[:2], *_COMMANDS, *_LINKS, *_STREAMS),
+    "door": ("ev.>", "st.>", "hooks.>", "log.>", "rq.>", *_STREAMS),
     "console": (*_STATE, *_STREAMS),
 }
 """What each process may not publish. ``PIPE`` carries state and events, so the subjects tell them apart.

@@ -1,0 +1,49 @@
+"""What each process may not publish."""
+
+from __future__ import annotations
+
+import pytest
+
+from console import stores
+from pipeline.events import (
+    TYPES,
+    BuildRequested,
+    ConfigMoved,
+    Delivery,
+    DeploymentCommitted,
+    DeploymentObserved,
+    ImageBuilt,
+    LinkRequested,
+    ReleaseReady,
+    WaitEnded,
+)
+
+NO_COMMANDS = {
+    kind.type
+    for kind in (
+        BuildRequested, ConfigMoved, Delivery, DeploymentCommitted, DeploymentObserved, ImageBuilt, LinkRequested,
+        ReleaseReady, WaitEnded,
+    )
+}  # fmt: skip
+
+
+def denied(process: str, subject: str) -> bool:
+    """As NATS reads a list: ``>`` stands for the rest."""
+    return any(subject.startswith(pattern.removesuffix(">")) for pattern in stores.FORBIDDEN[process])
+
+
+@pytest.mark.parametrize("process", ["receiver", "githost", "planner", "builder", "signer", "syncer", "door"])
+@pytest.mark.parametrize("kind", sorted(TYPES.keys() - NO_COMMANDS))
+def test_no_process_but_the_console_gives_commands(process: str, kind: str) -> None:
+    assert denied(process, f"ev.{kind}.x")
+
+
+@pytest.mark.parametrize("process", sorted(stores.FORBIDDEN.keys() - {"console"}))
+def test_only_the_console_asks_for_what_is_not_stored(process: str) -> None:
+    assert denied(process, "rq.secrets.store")
+
+
+@pytest.mark.parametrize("process", sorted(stores.FORBIDDEN.keys() - {"committer"}))
+@pytest.mark.parametrize("kind", ["project", "repository", "promotion"])
+def test_only_the_committer_says_what_the_config_repository_rules(process: str, kind: str) -> None:
+    assert denied(process, f"st.{kind}.x")
