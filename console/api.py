@@ -24,6 +24,7 @@ from console.bodies import accepted, read_body
 from console.configuration import configuration
 from console.domains import domains
 from console.forges import Forges
+from console.pointer import run_page
 from console.projection import Projection
 from console.secret_routes import SecretRoutes
 from console.why import why
@@ -138,6 +139,7 @@ class _Surface:
         return [Route(path, handler, methods=["GET"]) for path, handler in reads.items()] + [
             *acting,
             parked,
+            Route("/runs/{id}", run_page, methods=["GET"]),
             *SecretRoutes(self._db, self._store).routes(),
         ]
 

@@ -18,6 +18,8 @@ from console import problems
 
 ACTOR: Final = "enclii.actor"
 SHORTEST: Final = 16
+OPEN: Final = "/runs/"
+"""What answers without a token: what a push's ``remote:`` lines point to, which says nothing of what is here."""
 
 
 class Bearer:
@@ -36,6 +38,9 @@ class Bearer:
         found = self._actor(given[0]) if len(given) == 1 else None
         if found is not None:
             await self._app({**scope, ACTOR: found}, receive, send)
+            return
+        if scope["path"].startswith(OPEN):
+            await self._app(scope, receive, send)
             return
         reason = "wrong_token" if given else "no_token"
         answer = problems.problem(
