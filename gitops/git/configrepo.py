@@ -98,11 +98,11 @@ class ConfigRepo:
         self._objects.forget()
         talk = _Talk(self._login)
         try:
-            heads = {head.name: str(head.oid) for head in self._fresh_remote().list_heads(callbacks=talk)}
+            remote = self._fresh_remote()
+            heads = {head.name: str(head.oid) for head in remote.list_heads(callbacks=talk)}
             tip = heads.get(self.ref, "")
-            if tip and tip not in self._repo:
-                talk = _Talk(self._login)
-                self._fresh_remote().fetch([f"+{self.ref}:{REMOTE_TIP}"], callbacks=talk, message="fetch")
+            if tip and tip not in self._repo:  # by the connection that told the heads: rivals gain from each new one
+                remote.fetch([f"+{self.ref}:{REMOTE_TIP}"], callbacks=talk, message="fetch")
         except (pygit2.GitError, OSError) as error:
             raise self._away(error, talk) from error
         if tip and tip not in self._repo:
