@@ -33,6 +33,7 @@ from pipeline.events import (
     PromotionReviewed,
     RestartRequested,
     ResumeRequested,
+    RetentionRequested,
     RollbackRequested,
     ScaleRequested,
     SecretChanged,
@@ -60,6 +61,7 @@ OTHERS: Final[dict[str, type[Event]]] = {
     "reviews": PromotionReviewed,
     "checks": CheckReported,
     "freezes": FreezeRequested,
+    "retentions": RetentionRequested,
 }
 TYPES: Final[tuple[type[Event], ...]] = (*COMMANDS.values(), SecretChanged, *OTHERS.values())
 _ONE_SERVICE: Final = (RollbackRequested, ScaleRequested, DestroyRequested, AdoptRequested)

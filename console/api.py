@@ -26,6 +26,7 @@ from console.domains import domains
 from console.forges import Forges
 from console.pointer import run_page
 from console.projection import Projection
+from console.retention import RetentionView
 from console.secret_routes import SecretRoutes
 from console.why import why
 from gitops.clusters import ServiceRef
@@ -94,6 +95,7 @@ class _Surface:
     ) -> None:
         self._db = projection
         self._store = store
+        self._retention = RetentionView(store)
         self._logs = logs
         self._forges = forges
         self._doctor = doctor
@@ -126,6 +128,8 @@ class _Surface:
                 "/v1/why/{id:path}": self.why,
                 "/v1/parked": self.parked,
                 "/v1/promotions": self.promotions,
+                "/v1/retention": self._retention.answer,
+                "/v1/retention/storing": self._retention.storing,
                 "/v1/commands/{id}": self.command,
                 "/v1/webhooks/{repository:path}": self.webhook,
             }

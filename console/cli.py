@@ -59,6 +59,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "caddyfile": ("caddyfile", "Print a Caddyfile for your domains, before the front door."),
     "why": ("reading", "What was decided about a push, commit, release or command, and why."),
     "verify": ("verify", "Check a release or an image as the gate does."),
+    "retention": ("retention", "What the registry keeps and sheds; --apply frees its storage."),
     "doctor": ("doctor", "Check this installation."),
     "parked": ("acting", "Events that failed for good: show, retry or drop them."),
 }

@@ -62,6 +62,8 @@ def up(home: Path, *, environ: Mapping[str, str], enclii: Sequence[Program] | No
         at = _files(home)
         if supervise.alive(at):
             known = addresses(home)
+            for group in (supervise.STORES, supervise.ENCLII):  # who was killed while it had ended some, left them so
+                supervise.start_group(at, group)
             return Addresses(home, known.instance, known.ports, already_up=True)
         _await_orphans(home)
         found = prepare(home, environ=environ)
@@ -120,6 +122,15 @@ def foreground(home: Path, *, environ: Mapping[str, str], terminal: bool) -> int
 def status(home: Path) -> tuple[State, ...]:
     """How each process is. Raises Unavailable when nothing runs in the background."""
     return supervise.status(_files(home.absolute()))
+
+
+@contextlib.contextmanager
+def at_work(home: Path) -> Iterator[Files]:
+    """Supervisor's files, while no start or end is at work. Raises Unavailable when nothing runs in the background."""
+    with _locked(home):
+        at = _files(home)
+        supervise.status(at)
+        yield at
 
 
 def not_ready(home: Path, *, limit: float) -> tuple[str, ...]:

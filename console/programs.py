@@ -46,14 +46,19 @@ def processes(environments: Mapping[str, Mapping[str, str]]) -> tuple[Program, .
 async def stores(home: Path, *, search: str) -> tuple[Program, ...]:
     """NATS and the registry, looked for in ``search`` too. Raises Unavailable when one of them is missing."""
     server = await newest("nats-server", search=search)
-    everywhere = os.pathsep.join((search, process.SEARCH_PATH))
-    registry = shutil.which("docker-registry", path=everywhere) or shutil.which("registry", path=everywhere)
-    if registry is None:
-        raise Unavailable("docker-registry is not installed: make up installs it", reason="program_missing")
     return (
         Program("nats", (server, "-c", str(home / "nats.conf")), group=STORES, stop=DRAIN),
-        Program("registry", (registry, "serve", str(home / "registry.yml")), group=STORES),
+        Program("registry", (registry(search=search), "serve", str(home / "registry.yml")), group=STORES),
     )
+
+
+def registry(*, search: str) -> str:
+    """The registry's program, looked for in ``search`` too. Raises Unavailable when it is missing."""
+    everywhere = os.pathsep.join((search, process.SEARCH_PATH))
+    found = shutil.which("docker-registry", path=everywhere) or shutil.which("registry", path=everywhere)
+    if found is None:
+        raise Unavailable("docker-registry is not installed: make up installs it", reason="program_missing")
+    return found
 
 
 async def newest(name: str, *, search: str) -> str:

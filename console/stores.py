@@ -23,20 +23,22 @@ _PLANS = ("ev.build.requested.>",)
 _IMAGES = ("ev.image.built.>",)
 _COMMANDS = (
     "ev.rollback.>", "ev.hold.>", "ev.resume.>", "ev.deploy.>", "ev.destroy.>", "ev.secret.>", "ev.scale.>",
-    "ev.restart.>", "ev.adopt.>", "ev.promotion.>", "ev.check.>", "ev.freeze.>", "ev.cancel.>", "rq.>",
+    "ev.restart.>", "ev.adopt.>", "ev.promotion.>", "ev.check.>", "ev.freeze.>", "ev.cancel.>",
+    "ev.retention.>", "rq.>",
 )  # fmt: skip
 _LINKS = ("ev.link.>",)
+_SHED = ("st.shed.>",)
 _STATE = tuple(subject for subject in (*_RELEASES, *_DEPLOYMENTS, *_RULES) if subject.startswith("st."))
 _STREAMS = ("$JS.API.STREAM.DELETE.>", "$JS.API.STREAM.PURGE.>", "$JS.API.STREAM.MSG.DELETE.>")
 
 FORBIDDEN: Final[Mapping[str, tuple[str, ...]]] = {
-    "receiver": (*_RELEASES, *_DEPLOYMENTS, *_RULES, *_PLANS, *_IMAGES, *_COMMANDS, *_LINKS, *_STREAMS),
-    "githost": (*_RELEASES, *_DEPLOYMENTS, *_RULES, *_PLANS, *_IMAGES, *_COMMANDS, *_STREAMS),
+    "receiver": (*_RELEASES, *_DEPLOYMENTS, *_RULES, *_PLANS, *_IMAGES, *_COMMANDS, *_LINKS, *_SHED, *_STREAMS),
+    "githost": (*_RELEASES, *_DEPLOYMENTS, *_RULES, *_PLANS, *_IMAGES, *_COMMANDS, *_SHED, *_STREAMS),
     "planner": (*_RELEASES, *_DEPLOYMENTS, *_RULES, *_COMMANDS, *_LINKS, *_STREAMS),
-    "builder": (*_RELEASES, *_DEPLOYMENTS, *_RULES, *_DELIVERIES, *_PLANS, *_COMMANDS, *_LINKS, *_STREAMS),
-    "signer": (*_DEPLOYMENTS, *_RULES, *_DELIVERIES, *_PLANS, *_IMAGES, *_COMMANDS, *_LINKS, *_STREAMS),
+    "builder": (*_RELEASES, *_DEPLOYMENTS, *_RULES, *_DELIVERIES, *_PLANS, *_COMMANDS, *_LINKS, *_SHED, *_STREAMS),
+    "signer": (*_DEPLOYMENTS, *_RULES, *_DELIVERIES, *_PLANS, *_IMAGES, *_COMMANDS, *_LINKS, *_SHED, *_STREAMS),
     "committer": (*_DELIVERIES, *_IMAGES, "rq.>", *_STREAMS),
-    "syncer": (*_RULES, *_DELIVERIES, *_PLANS, *_IMAGES, *_RELEASES[:2], *_COMMANDS, *_LINKS, *_STREAMS),
+    "syncer": (*_SHED, *_RULES, *_DELIVERIES, *_PLANS, *_IMAGES, *_RELEASES[:2], *_COMMANDS, *_LINKS, *_STREAMS),
     "door": ("ev.>", "st.>", "hooks.>", "log.>", "rq.>", *_STREAMS),
     "console": (*_STATE, *_STREAMS),
 }

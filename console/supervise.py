@@ -31,6 +31,7 @@ RETRIES: Final = 1_000_000
 START_LIMIT: Final = 20.0
 POLL: Final = 0.05
 _CALL_LIMIT: Final = 10.0
+_ALIVE: Final = ("STARTING", "RUNNING", "BACKOFF")
 _SOCKET_PATH_LIMIT: Final = 90
 """A Unix socket's path holds 107 bytes, and supervisor appends a number of its own while it binds."""
 
@@ -174,6 +175,28 @@ def start_group(at: Files, group: str) -> None:
     """Start every program of a group that is not running; does not wait for it to be ready."""
     with _api(at) as api:
         api.startProcessGroup(group, False)
+
+
+def end(at: Files, names: Sequence[str], *, limit: float) -> tuple[str, ...]:
+    """End these programs until ``begin``; those that ran, by name. Raises Unavailable if one is still there then."""
+    with _api(at) as api:
+        found = {info["name"]: info for info in api.getAllProcessInfo() if info["name"] in names}
+        running = tuple(name for name, info in found.items() if info["statename"] in _ALIVE)
+        for name in running:
+            api.stopProcess(f"{found[name]['group']}:{name}", False)
+    if not _until(
+        lambda: not any(one.name in running and one.state in (*_ALIVE, "STOPPING") for one in status(at)), limit
+    ):
+        raise Unavailable(f"not ended within {limit:g} s: one of {', '.join(running)}", reason="still_up")
+    return running
+
+
+def begin(at: Files, names: Sequence[str]) -> None:
+    """Start these programs again; does not wait for them to be ready."""
+    with _api(at) as api:
+        for info in api.getAllProcessInfo():
+            if info["name"] in names and info["statename"] not in _ALIVE:
+                api.startProcess(f"{info['group']}:{info['name']}", False)
 
 
 def stop(at: Files, *, limit: float) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
+from collections.abc import AsyncIterator
 
-from pipeline.events import BuildRequested, CancelRequested, Delivery, DeployRequested, ImageBuilt
-from pipeline.main import Process, main, room
+from pipeline.events import BuildRequested, CancelRequested, Delivery, DeployRequested, ImageBuilt, RetentionRequested
+from pipeline.main import Process, in_background, main, room
 from pipeline.registry import Registry
 from pipeline.settings import Settings
 from pipeline.worker import Stage, work
@@ -24,10 +26,26 @@ async def planner(process: Process) -> None:
         deliveries = Stage("planner", (Delivery,), stage.handle, stage.failed, at_once=8)
         cancels = Stage("canceller", (CancelRequested,), Canceller(process.store).handle)
         commands = Stage("planner-deploys", (DeployRequested,), stage.handle, stage.failed)
-        async with asyncio.TaskGroup() as group:
+        async with retention(process, images), asyncio.TaskGroup() as group:
             group.create_task(work(deliveries, process.store, process.stopping))
             group.create_task(work(commands, process.store, process.stopping))
             group.create_task(work(cancels, process.store, process.stopping))
+
+
+@contextlib.asynccontextmanager
+async def retention(process: Process, images: Registry) -> AsyncIterator[None]:
+    """The registry's retention: plans for whoever asks, carried out on request, until the process shall end."""
+    from pipeline.retention import Limits
+    from pipeline.retention_plan import SUBJECT
+    from pipeline.stages.retain import Retainer
+
+    told = process.settings
+    limits = Limits(told.retention_grace, told.retention_cache)
+    stage = Retainer(process.store, images, told.retention_releases, limits)
+    requests = Stage("retention", (RetentionRequested,), stage.handle, stage.failed)
+    answers = process.store.bus.answer_many(SUBJECT, stage.answer)
+    async with in_background(answers, work(requests, process.store, process.stopping)):
+        yield
 
 
 async def builder(process: Process) -> None:

@@ -280,6 +280,15 @@ class CancelRequested(Event, frozen=True, kw_only=True):
     actor: str = ""
 
 
+class RetentionRequested(Event, frozen=True, kw_only=True):
+    """Shed from the registry what nothing needs. ``expected``: the token of the plan that a person saw."""
+
+    type: ClassVar[str] = "retention.requested"
+    expected: str = ""
+    actor: str = ""
+    why: str = ""
+
+
 class ConfigMoved(Event, frozen=True, kw_only=True):
     """The config branch has a new tip: a hint to whoever reads git."""
 

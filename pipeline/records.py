@@ -306,6 +306,19 @@ class Verdict(Record, frozen=True, kw_only=True):
         return (self.image,)
 
 
+class Shed(Record, frozen=True, kw_only=True):
+    """An image that the registry need not have any more; also, by its command's id, that shedding has begun."""
+
+    kind: ClassVar[str] = "shed"
+    image: str
+    at: str
+    by: str  # the command
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        return (self.image,)
+
+
 class ConfigTip(Record, frozen=True, kw_only=True):
     """The config commit up to which every record was derived."""
 

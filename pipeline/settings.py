@@ -214,6 +214,18 @@ class Settings:
         parsing.text, "", "folder with ca.pem, cert.pem, key.pem for a tcp:// daemon", to="builder"
     )
 
+    # Registry's retention
+    retention_releases: int = setting(
+        parsing.whole(1, 1000), "10", "releases of each environment whose images are kept", to="planner"
+    )
+    retention_grace: float = setting(
+        parsing.duration, "24h", "age below which nothing is shed from the registry", to="planner"
+    )
+    retention_cache: float = setting(
+        parsing.duration, "720h", "how long a build cache in the registry is kept that nothing was built with",
+        to="planner",
+    )  # fmt: skip
+
     # Signing
     signing_key: Path = setting(
         parsing.path, "keys/signing.key", "ECDSA P-256 private key; made at first start when absent", to="signer"

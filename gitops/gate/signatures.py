@@ -14,16 +14,20 @@ import msgspec
 
 from gitops.gate.evaluation import Facts, packages
 from pipeline import attest
+from pipeline.errors import Refused
 from pipeline.evidence import Demand, Evidence
 from pipeline.images import ImageRef
 from pipeline.keys import PublicKey
-from pipeline.records import Release, Verdict
+from pipeline.records import Release, Shed, Verdict
 from pipeline.registry import Registry
-from pipeline.store import Change, Step, Store
+from pipeline.store import Change, Step, Store, Stored
 from pipeline.verify import gather_evidence, judge
 
 KEPT = 64
 """Images whose facts stay in memory, for the policy that is asked right after the signature."""
+
+SECOND = len("2026-01-01T00:00:00")
+"""Times are compared to the second, the coarser of the two; what fell into the same one is verified again."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +46,15 @@ class Gate:
         Raises Refused with the reason, Unavailable when a check could not be made.
         """
         known = await self.store.get(Verdict, release.image)
-        if known and known.record.source_url == release.source_url and release.sha in known.record.shas:
+        shed = await self.store.get(Shed, release.image)
+        fits = known and known.record.source_url == release.source_url and release.sha in known.record.shas
+        if known and fits and (shed is None or shed.record.at[:SECOND] < known.record.verified_at[:SECOND]):
             return known.record
         demand = Demand(source_url=release.source_url, sha=release.sha, builder_ids=self.builder_ids)
-        return await self._verified(release.image, demand, release.sha)
+        try:
+            return await self._verified(release.image, demand, release.sha)
+        except Refused as error:
+            raise _explained(error, release, shed) from error
 
     async def image(self, image: str) -> Verdict:
         """The verdict for a digest that came into git by another hand: whatever its source, it must be signed."""
@@ -80,6 +89,14 @@ class Gate:
         self._facts[image] = facts_of(image, evidence)
         while len(self._facts) > KEPT:
             self._facts.popitem(last=False)
+
+
+def _explained(error: Refused, release: Release, shed: Stored[Shed] | None) -> Refused:
+    """Why nothing is found beside an image: the registry's retention has shed both."""
+    if shed is None:
+        return error
+    text = f"the image of v{release.number} was shed from the registry; build its commit again: enclii rebuild"
+    return Refused(f"{text} {release.sha[:12]}", reason="image_shed")
 
 
 def facts_of(image: str, evidence: Evidence) -> Facts:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -53,6 +53,16 @@ class Push:
     @property
     def run(self) -> str:
         return names.run_id(self.delivery.id, self.delivery.attempt)
+
+
+class Planned(NamedTuple):
+    """A job, what starts it, and the image that it takes again, written once more: who sheds images at this moment
+    and who takes one cannot both win.
+    """
+
+    job: Job
+    event: Event | None = None
+    taken: Change | None = None
 
 
 @dataclass(frozen=True)
@@ -141,13 +151,11 @@ class Planner:
         try:
             specs = await self._touched(push)
         except Permanent as error:
-            return self._run(push, "failed", (), (), ("refused", error.reason, error.message))
+            return self._run(push, "failed", (), ("refused", error.reason, error.message))
         if not specs:
-            return self._run(push, "skipped", (), (), ("skipped", "nothing_touched", "no service's path has changed"))
+            return self._run(push, "skipped", (), ("skipped", "nothing_touched", "no service's path has changed"))
         planned = [await self._job(push, spec) for spec in specs]
-        made = tuple(job for job, _ in planned)
-        events = tuple(event for _, event in planned if event is not None)
-        return self._run(push, "running", made, events, ("accepted", "planned", f"{len(specs)} service(s) to build"))
+        return self._run(push, "running", planned, ("accepted", "planned", f"{len(specs)} service(s) to build"))
 
     async def _touched(self, push: Push) -> list[ServiceSpec]:
         found = await asyncio.to_thread(services_of, push.mirror, push.head, push.repository.name)
@@ -166,7 +174,7 @@ class Planner:
                 return True
         return False
 
-    async def _job(self, push: Push, spec: ServiceSpec) -> tuple[Job, Event | None]:
+    async def _job(self, push: Push, spec: ServiceSpec) -> Planned:
         job = Job(
             run=push.run, project=push.repository.project, service=spec.name, created_at=now(),
             spec=msgspec.json.encode(spec).decode(),
@@ -179,12 +187,12 @@ class Planner:
             job = msgspec.structs.replace(job, tree=inputs.tree, build_key=key)
             known = await self.store.get(Image, key)
             if known is not None and known.record.provenance and push.delivery.kind != "rebuild":
-                return self._reused(push, job, known.record)
+                return self._reused(push, job, known)
             source = await asyncio.to_thread(archive, push.mirror, push.head, spec.path)
         except Permanent as error:
             status = msgspec.structs.replace(job, status="failed", reason=error.reason, message=error.message)
-            return msgspec.structs.replace(status, finished_at=now()), None
-        return job, await self._request(push, job, inputs, bases, source)
+            return Planned(msgspec.structs.replace(status, finished_at=now()))
+        return Planned(job, await self._request(push, job, inputs, bases, source))
 
     async def _request(
         self, push: Push, job: Job, inputs: Inputs, bases: dict[str, str], source: bytes
@@ -199,13 +207,14 @@ class Planner:
             builds=inputs.plan.kind, detected=inputs.plan.why,
         )  # fmt: skip
 
-    def _reused(self, push: Push, job: Job, known: Image) -> tuple[Job, Event]:
-        job = msgspec.structs.replace(job, status="signing", reused=True, image=known.image)
+    def _reused(self, push: Push, job: Job, known: Stored[Image]) -> Planned:
+        image = known.record
+        job = msgspec.structs.replace(job, status="signing", reused=True, image=image.image)
         built = ImageBuilt(
             id=f"{job.run}/{job.service}", at=now(), trace=push.delivery.trace, run=job.run, project=job.project,
-            service=job.service, image=known.image, sbom=known.sbom, build_key=job.build_key, reused=True,
+            service=job.service, image=image.image, sbom=image.sbom, build_key=job.build_key, reused=True,
         )  # fmt: skip
-        return job, built
+        return Planned(job, built, Change(image, known.seq))
 
     async def _bases(self, images: tuple[str, ...]) -> dict[str, str]:
         """The digests of the base images that the configured registry has; the others are resolved by the build."""
@@ -220,10 +229,9 @@ class Planner:
                 found[image] = image.rpartition("@")[2]
         return found
 
-    def _run(
-        self, push: Push, status: str, made: tuple[Job, ...], events: tuple[Event, ...], why: tuple[str, str, str]
-    ) -> Step:
+    def _run(self, push: Push, status: str, planned: Sequence[Planned], why: tuple[str, str, str]) -> Step:
         delivery, repository = push.delivery, push.repository
+        made = [one.job for one in planned]
         outcome, reason, message = why
         run = Run(
             id=push.run, project=repository.project, repository=repository.id, ref=delivery.ref, sha=push.head,
@@ -236,7 +244,9 @@ class Planner:
         decision = self._decision(delivery, outcome, reason, message, sha=push.head, run=run.id, project=run.project)
         ends = tuple(Change(jobs.decision(job, run), None) for job in made if job.status == "failed")
         moved = (Change(branch, push.branch.seq if push.branch else 0), Change(run, 0))
-        return Step((*moved, *(Change(job, 0) for job in made), *decision.changes, *ends), events)
+        taken = tuple(one.taken for one in planned if one.taken is not None)
+        events = tuple(one.event for one in planned if one.event is not None)
+        return Step((*moved, *(Change(job, 0) for job in made), *taken, *decision.changes, *ends), events)
 
     def _decision(self, delivery: Delivery, outcome: str, reason: str, message: str, **more: str) -> Step:
         sha = more.pop("sha", "") or delivery.after
