@@ -23,6 +23,7 @@ from console.bearer import Bearer, actor_of
 from console.bodies import accepted, read_body
 from console.configuration import configuration
 from console.domains import domains
+from console.exec_routes import ExecRoutes
 from console.forges import Forges
 from console.pointer import run_page
 from console.projection import Projection
@@ -30,6 +31,7 @@ from console.retention import RetentionView
 from console.secret_routes import SecretRoutes
 from console.why import why
 from gitops.clusters import ServiceRef
+from gitops.clusters.exec_relay import Commands
 from pipeline.errors import EncliiError, Invalid
 from pipeline.events import DeployRequested, Event, LinkRequested
 from pipeline.names import split_service_id
@@ -145,6 +147,7 @@ class _Surface:
             parked,
             Route("/runs/{id}", run_page, methods=["GET"]),
             *SecretRoutes(self._db, self._store).routes(),
+            *ExecRoutes(self._db, Commands(self._store.bus), self._stopping).routes(),
         ]
 
     def projects(self, _: Request) -> Response:

@@ -36,6 +36,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "diff": ("reading", "What an apply of what git says would change in the cluster."),
     "ps": ("reading", "The processes of your services."),
     "logs": ("logs", "The lines of a service, or of a build."),
+    "exec": ("exec", "Run a command in a running replica: enclii exec web -- sh."),
     "builds": ("builds", "What was built, from which cache, and what took long."),
     "releases": ("reading", "The releases of a service."),
     "rollback": ("rollback", "Go back to an earlier release, and hold there."),
@@ -75,7 +76,7 @@ class Verbs(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"console.commands.{COMMANDS[cmd_name][0]}")
-        command: click.Command = getattr(module, cmd_name)
+        command: click.Command = getattr(module, {"exec": "exec_"}.get(cmd_name, cmd_name))
         return command
 
     def resolve_command(

@@ -47,6 +47,10 @@ FORBIDDEN: Final[Mapping[str, tuple[str, ...]]] = {
 The console may send any event, because a parked one goes through again by its hand; it decides nothing by itself."""
 
 
+ANSWERS: Final = ("rq.>",)
+"""What the syncer alone may listen to: questions carry what people type, and whose answer comes first is believed."""
+
+
 def nats(*, store: Path, port: int, monitor: int, passwords: Mapping[str, str]) -> str:
     """The server's configuration: loopback only, every write fsynced, a user for each process."""
     users = "\n".join(_user(name, password) for name, password in passwords.items())
@@ -69,9 +73,10 @@ authorization {{
 
 def _user(name: str, password: str) -> str:
     deny = json.dumps(list(FORBIDDEN[name]))
+    deaf = json.dumps([] if name == "syncer" else list(ANSWERS))
     return (
         f"    {{user: {json.dumps(name)}, password: {json.dumps(password)},"
-        f" permissions: {{publish: {{deny: {deny}}}}}}}"
+        f" permissions: {{publish: {{deny: {deny}}}, subscribe: {{deny: {deaf}}}}}}}"
     )
 
 

@@ -74,6 +74,7 @@ async def committer(process: Process) -> None:
 
 async def syncer(process: Process) -> None:
     """Git becomes running containers, and what runs becomes records."""
+    from gitops.clusters.exec_relay import ExecRelay
     from gitops.clusters.relay import Relay
     from gitops.git.configrepo import ConfigRepo
     from gitops.syncing.desired import Desired
@@ -98,8 +99,9 @@ async def syncer(process: Process) -> None:
         worker = Syncer(process.store, clusters, desired, front, gate, told.deploy_timeout)
         bound = clusters.follow(process.store.bus)
         relay = Relay(process.store.bus, clusters, partial(difference, process.store, clusters, desired))
+        commands = ExecRelay(process.store, clusters)
         secrets = secret_work(process, clusters)
-        work = (bound, relay.run(), worker.follow(), worker.hints(), worker.heal(told.heal), *secrets)
+        work = (bound, relay.run(), commands.run(), worker.follow(), worker.hints(), worker.heal(told.heal), *secrets)
         async with in_background(*work):
             await process.stopping.wait()
         await clusters.close()

@@ -41,7 +41,9 @@ class Completed:
 
 
 @dataclass(frozen=True)
-class _Streams:
+class Streams:
+    """What a program's three streams are: files, or ends of pipes."""
+
     stdin: int | None = None
     stdout: IO[bytes] | int = asyncio.subprocess.PIPE
     stderr: IO[bytes] | int = asyncio.subprocess.PIPE
@@ -89,8 +91,8 @@ async def run(
     """
     # Files, not pipes: a daemon that the program leaves behind inherits them, and a pipe would never end.
     with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr, _piped(small) as pipe:
-        streams = _Streams(asyncio.subprocess.PIPE if stdin is not None else pipe, stdout, stderr)
-        async with _started(argv, cwd=cwd, env=env, streams=streams, grace=grace) as child:
+        streams = Streams(asyncio.subprocess.PIPE if stdin is not None else pipe, stdout, stderr)
+        async with started(argv, cwd=cwd, env=env, streams=streams, grace=grace) as child:
             try:
                 async with asyncio.timeout(timeout):
                     await child.communicate(stdin)
@@ -116,7 +118,7 @@ async def stream(
     A line beyond 1 MiB is handed over in pieces. Raises CommandTimeout at the deadline; whatever ``sink`` raises ends
     the program and comes through.
     """
-    async with _started(argv, cwd=cwd, env=env, streams=_Streams(), grace=grace) as child:
+    async with started(argv, cwd=cwd, env=env, streams=Streams(), grace=grace) as child:
         assert child.stdout is not None
         assert child.stderr is not None
         try:
@@ -172,9 +174,10 @@ async def _drain(pipe: asyncio.StreamReader, name: str, sink: Sink) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _started(
-    argv: Sequence[str], *, cwd: Path | None, env: Mapping[str, str] | None, streams: _Streams, grace: float
+async def started(
+    argv: Sequence[str], *, cwd: Path | None, env: Mapping[str, str] | None, streams: Streams, grace: float
 ) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A program that runs while the context is open. Raises CommandFailed when it cannot be started."""
     try:
         child = await asyncio.create_subprocess_exec(
             *argv,

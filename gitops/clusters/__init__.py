@@ -5,7 +5,7 @@ Everything that an adapter makes carries its instance's label, and an adapter ne
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
@@ -141,6 +141,32 @@ class Finding:
     fix: str = ""
 
 
+@dataclass(frozen=True)
+class Size:
+    """A terminal's size in characters."""
+
+    rows: int
+    columns: int
+
+
+@dataclass(frozen=True)
+class Printed:
+    """Some bytes that a command printed; on a terminal both streams are one."""
+
+    stream: Literal["stdout", "stderr"]
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Exited:
+    """How a command ended; 126 and 127 as in a shell: not to be run, not there."""
+
+    code: int
+
+
+Typed = bytes | Size
+"""What goes to a running command: bytes for its stdin, or its terminal's new size."""
+
 Told = Callable[[Health], Awaitable[None]]
 
 
@@ -228,6 +254,21 @@ class Cluster(Protocol):
         self, ref: ServiceRef, *, follow: bool = False, tail: int | None = None, since: datetime | None = None
     ) -> AsyncIterator[LogLine]:
         """The lines of all replicas, merged; following goes on through restarts and new replicas."""
+        ...
+
+    def execute(
+        self,
+        ref: ServiceRef,
+        command: Sequence[str],
+        typed: AsyncIterator[Typed],
+        *,
+        replica: str = "",
+        terminal: Size | None = None,
+    ) -> AsyncIterator[Printed | Exited]:
+        """Run a command in a replica that runs (by name, or any): what it prints, and last how it exited.
+
+        The end of ``typed`` is the end of its input. Raises NotFound, Refused, Unavailable.
+        """
         ...
 
     def events(self) -> AsyncIterator[Hint]:

@@ -6,8 +6,9 @@ Answers stay bytes: whoever asked decodes only the fields that it needs, so a th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -17,6 +18,7 @@ from pipeline.errors import EncliiError, Unavailable
 REQUEST_LIMIT = 30.0
 CONNECT_LIMIT = 10.0
 RELOGIN_AFTER = 2.0
+HEARTBEAT = 20.0
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 
@@ -96,6 +98,44 @@ class Api:
         finally:
             if answer is not None:
                 _cut(answer.response)
+
+    @contextlib.asynccontextmanager
+    async def websocket(
+        self, path: str, query: Sequence[tuple[str, str]], *, protocols: Sequence[str], doing: str
+    ) -> AsyncGenerator[Any, None]:
+        """A connection that carries both ways; one that hangs is noticed by its missing heartbeat."""
+        socket = None
+        try:
+            async with asyncio.timeout(REQUEST_LIMIT):
+                socket = await self._upgraded(f"{path}?{urlencode(query)}", protocols)
+            yield socket
+        except (EncliiError, GeneratorExit):
+            raise
+        except Exception as error:
+            status = int(getattr(error, "status", 0) or 0)  # a refused upgrade has a status, and no body to be read
+            raise kube_errors.refusal(status, b"", doing) if status >= 400 else kube_errors.away(doing, error) from None
+        finally:
+            if socket is not None:
+                await socket.close()
+
+    async def _upgraded(self, target: str, protocols: Sequence[str]) -> Any:
+        client = await self._connected()
+        try:
+            return await self._upgrade(client, target, protocols)
+        except Exception as error:
+            if getattr(error, "status", 0) != 401:
+                raise
+        return await self._upgrade(await self._connected(instead_of=client), target, protocols)
+
+    async def _upgrade(self, client: Any, target: str, protocols: Sequence[str]) -> Any:
+        self.requests += 1
+        _, url, headers, _, _ = await client.param_serialize("GET", target, auth_settings=["BearerToken"])
+        rest = client.rest_client
+        if rest.pool_manager is None:
+            rest.pool_manager = rest._create_pool_manager()
+        return await rest.pool_manager.ws_connect(
+            "ws" + url.removeprefix("http"), protocols=protocols, headers=headers, heartbeat=HEARTBEAT, proxy=rest.proxy
+        )
 
     async def _send(
         self,

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 from gitops.clusters import Health, Replica, ServiceRef, State
 from gitops.clusters.kube_objects import PREFIX, ContainerStatus, Deployment, Pod, condition
+from pipeline.errors import NotFound
 
 IMAGE_REASONS = frozenset({"ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull"})
 MISSING_IMAGE = ("not found", "manifest unknown", "name unknown", "does not exist")
@@ -170,6 +171,25 @@ def main_container(deployment: Deployment, image: str) -> str:
     containers = deployment.spec.template.spec.containers
     found = [one.name for one in containers if one.image == image] or [one.name for one in containers]
     return found[0] if found else ""
+
+
+def chosen(found: Mapping[str, Seen], ref: ServiceRef, replica: str, image: str) -> tuple[Pod, str]:
+    """The pod that is meant and its main container: by name, else one that is ready, the current rollout's first.
+
+    Raises NotFound.
+    """
+    groups = [found[name] for name in sorted(found)]
+    running = [(one, pod) for one in groups for pod in one.pods if _runs(pod) and replica in ("", pod.metadata.name)]
+    if not running:
+        what = f"replica {replica!r}" if replica else "replica"
+        raise NotFound(f"no {what} of {ref} runs: enclii ps shows those that do", reason="no_replica")
+    seen, pod = next((pair for pair in running if ready(pair[1])), running[0])
+    return pod, main_container(seen.deployment, image)
+
+
+def _runs(pod: Pod) -> bool:
+    alive = any(status.state.running is not None for status in pod.status.container_statuses)
+    return alive and not pod.metadata.deletion_timestamp
 
 
 def judge(seen: Seen, replicas: Sequence[Replica], digest: str, *, now: datetime) -> Health:

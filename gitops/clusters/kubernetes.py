@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -19,15 +19,19 @@ import msgspec
 from gitops.clusters import (
     AWAY,
     DeadLog,
+    Exited,
     Finding,
     Health,
     Hint,
     LogLine,
     Observation,
+    Printed,
     Replica,
     SecretStore,
     ServiceRef,
+    Size,
     Told,
+    Typed,
     Wanted,
     Workload,
     kube_plan,
@@ -35,17 +39,17 @@ from gitops.clusters import (
 from gitops.clusters import kube_rollout as rollout
 from gitops.clusters.kube_api import Api, Login
 from gitops.clusters.kube_apply import Applier
+from gitops.clusters.kube_exec import execute
+from gitops.clusters.kube_jobs import ReleaseJobs
 from gitops.clusters.kube_kinds import Kinds
 from gitops.clusters.kube_logs import Follower, Reader
-from gitops.clusters.kube_objects import PREFIX, Deployment, Job, Pod, condition
-from gitops.clusters.kube_plan import Item
+from gitops.clusters.kube_objects import PREFIX, Deployment, Pod
 from gitops.clusters.kube_secrets import KubeSecrets
 from gitops.clusters.kube_view import View
 from pipeline.errors import EncliiError, Permanent, Unavailable
 
 LAST_LINES = 200
 TOLD_LINES = 20
-JOB_LIMIT = 1_800.0
 RECHECK = 5.0
 GONE_LIMIT = 40.0
 DEAD = frozenset({"crash_loop", "oom", "pod_failed"})
@@ -106,7 +110,8 @@ class Kubernetes:
         self._wanted: dict[ServiceRef, Wanted] = {}
         self._applier = Applier(
             self.api, Kinds(self.api), instance=instance, pod_security=pod_security, look=self._view.look,
-            inventory=self._view.inventory, wrote=self._view.wrote, jobs=self._finished,
+            inventory=self._view.inventory, wrote=self._view.wrote,
+            jobs=ReleaseJobs(self.api, self._view, self._drain).finished,
         )  # fmt: skip
 
     async def close(self) -> None:
@@ -258,6 +263,18 @@ class Kubernetes:
                 async for line in lines:
                     yield line
 
+    async def execute(
+        self, ref: ServiceRef, command: Sequence[str], typed: AsyncIterator[Typed], *, replica: str = "",
+        terminal: Size | None = None,
+    ) -> AsyncIterator[Printed | Exited]:  # fmt: skip
+        await self._view.ready()
+        image = self._wanted[ref].image if ref in self._wanted else ""
+        pod, container = rollout.chosen(self._view.seen(ref), ref, replica, image)
+        running = execute(self.api, pod, container, command, typed, terminal=terminal)
+        async with contextlib.aclosing(running) as printed:
+            async for one in printed:
+                yield one
+
     async def events(self) -> AsyncIterator[Hint]:
         while True:
             try:
@@ -361,36 +378,3 @@ class Kubernetes:
         deployment = self._view.deployment(ref)
         known = self._id_of(deployment) if deployment else ""
         return DeadLog(ref, known, pod.metadata.name, release, code, tuple(lines))
-
-    # -- release jobs
-
-    async def _finished(self, wanted: Wanted, item: Item) -> None:
-        """Return once the job has done its work. Raises Permanent with its last lines when it failed."""
-        path = item.kind.object(kube_plan.namespace_of(wanted), item.name)
-        with contextlib.suppress(TimeoutError):
-            await self._job_done(wanted, item, path)
-            return
-        raise Permanent(f"the release job {item.name} does not end", reason="release_timeout")
-
-    async def _job_done(self, wanted: Wanted, item: Item, path: str) -> None:
-        async with asyncio.timeout(JOB_LIMIT):
-            while True:
-                moved = self._view.moved(wanted.ref)
-                data = await self.api.get(path, doing=f"look at {item}")
-                job = msgspec.json.decode(data, type=Job)
-                done = condition(job.status.conditions, "Complete")
-                if done is not None and done.status == "True":
-                    return
-                if (failed := condition(job.status.conditions, "Failed")) and failed.status == "True":
-                    late = failed.reason == "DeadlineExceeded"
-                    raise await self._job_failed(wanted, item, "release_timeout" if late else "release_failed")
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(RECHECK):
-                        await moved.wait()
-
-    async def _job_failed(self, wanted: Wanted, item: Item, reason: str) -> Permanent:
-        pods = [pod for pod in self._view.pods(wanted.ref) if pod.metadata.owner == item.name]
-        logs = await asyncio.gather(*(self._drain(wanted.ref, pod) for pod in pods))
-        lines = sorted((line for log in logs for line in log.lines), key=lambda line: line.time)[-TOLD_LINES:]
-        said = "".join(f"\n  {line.text.decode('utf-8', 'replace')[:300]}" for line in lines)
-        return Permanent(f"the release job {item.name} failed, so nothing was rolled out{said}", reason=reason)

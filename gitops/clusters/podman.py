@@ -17,16 +17,21 @@ from typing import Any
 
 from gitops.clusters import (
     DeadLog,
+    Exited,
     Finding,
     Health,
     Hint,
     LogLine,
     Observation,
+    Printed,
     Replica,
     SecretStore,
     ServiceRef,
+    Size,
     Told,
+    Typed,
     Wanted,
+    podman_exec,
     podman_host,
     podman_release,
     probe,
@@ -35,7 +40,7 @@ from gitops.clusters import (
 from gitops.clusters import Workload as Shape
 from gitops.clusters import podman_commands as commands
 from gitops.clusters import podman_observe as seen
-from gitops.clusters.podman_calls import PLAY, QUICK, Calls, parsed
+from gitops.clusters.podman_calls import PLAY, QUICK, Calls, all_or_first_error, parsed
 from gitops.clusters.podman_logs import Follower, Reader
 from gitops.clusters.podman_secrets import PodmanSecrets
 from gitops.clusters.subset import Workload
@@ -94,16 +99,16 @@ class Podman:
 
     async def start(self, wanted: Wanted) -> None:
         workload = subset.translate(wanted)
-        async with _all_or_first_error() as group:
+        async with all_or_first_error() as group:
             listed = group.create_task(self._list(wanted.ref))
             group.create_task(self._pull(wanted.image))
             group.create_task(self._ensure_network(wanted.ref))
             group.create_task(self._check_secrets(wanted, workload))
         limits = await self._limits_work() if workload.resources else False
-        there = {self._number(item): item for item in listed.result() if self._is(item, wanted)}
+        there = {int(self._label(item, "replica") or 0): item for item in listed.result() if self._is(item, wanted)}
         if workload.job is not None and not there:
             await podman_release.run_once(self._calls, self._instance, wanted, workload.job, limits=limits)
-        async with _all_or_first_error() as group:
+        async with all_or_first_error() as group:
             for number in range(workload.replicas):
                 group.create_task(self._ensure_replica(wanted, workload, number, there.get(number), limits=limits))
 
@@ -191,6 +196,13 @@ class Podman:
             async with contextlib.aclosing(follower.follow()) as lines:
                 async for line in lines:
                     yield line
+
+    def execute(
+        self, ref: ServiceRef, command: Sequence[str], typed: AsyncIterator[Typed], *, replica: str = "",
+        terminal: Size | None = None,
+    ) -> AsyncIterator[Printed | Exited]:  # fmt: skip
+        room = podman_exec.Room(self._list, ref, replica)
+        return podman_exec.execute(room, command, typed, env=self._env, terminal=terminal)
 
     async def events(self) -> AsyncIterator[Hint]:
         queue: asyncio.Queue[Hint] = asyncio.Queue(maxsize=1_000)
@@ -382,17 +394,5 @@ class Podman:
     def _label(item: Mapping[str, Any], key: str) -> str:
         return str((item.get("Labels") or {}).get(commands.PREFIX + key, ""))
 
-    def _number(self, item: Mapping[str, Any]) -> int:
-        return int(self._label(item, "replica") or 0)
-
     def _is(self, item: Mapping[str, Any], wanted: Wanted) -> bool:
         return self._label(item, "deployment") == wanted.deployment
-
-
-@contextlib.asynccontextmanager
-async def _all_or_first_error() -> AsyncIterator[asyncio.TaskGroup]:
-    try:
-        async with asyncio.TaskGroup() as group:
-            yield group
-    except BaseExceptionGroup as several:
-        raise several.exceptions[0] from None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,3 +55,13 @@ def parsed(text: bytes, doing: str) -> Any:
         return json.loads(text or b"[]") or []
     except ValueError as error:
         raise Unavailable(f"podman gave an unreadable answer ({doing})", reason="podman_failed") from error
+
+
+@contextlib.asynccontextmanager
+async def all_or_first_error() -> AsyncIterator[asyncio.TaskGroup]:
+    """A group of calls of which the first failure is raised as itself."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            yield group
+    except BaseExceptionGroup as several:
+        raise several.exceptions[0] from None

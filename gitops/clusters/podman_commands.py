@@ -126,6 +126,10 @@ def containers(instance: str, ref: ServiceRef | None = None) -> Argv:
     return ("podman", "ps", "-a", "--format", "json", *_filters(instance, ref))
 
 
+def execute(container: str, command: Sequence[str], *, terminal: bool) -> Argv:
+    return ("podman", "exec", "--interactive", *(("--tty",) if terminal else ()), container, *command)
+
+
 def pods(instance: str, ref: ServiceRef | None = None) -> Argv:
     return ("podman", "pod", "ps", "--format", "json", *_filters(instance, ref))
 

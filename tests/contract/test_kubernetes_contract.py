@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.contract.cluster_contract import *  # noqa: F403 - the contract's tests are collected here
+from tests.contract.exec_contract import *  # noqa: F403
 from tests.support import kube
 from tests.support.kube import KubernetesWorld
 

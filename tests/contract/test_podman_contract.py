@@ -22,6 +22,7 @@ from gitops.clusters.podman import Podman
 from pipeline.errors import Permanent
 from tests.contract.cluster_contract import *  # noqa: F403 - the contract's tests are collected here
 from tests.contract.cluster_contract import LIMIT, World, a_service, only, with_image
+from tests.contract.exec_contract import *  # noqa: F403
 from tests.support.components import needs
 from tests.support.images import push_sample
 from tests.support.registry import running_registry

@@ -14,7 +14,7 @@ from uuid import uuid4
 import pytest
 from ruamel.yaml import YAML
 
-from gitops.clusters import Wanted
+from gitops.clusters import Exited, Printed, Typed, Wanted
 from gitops.clusters.kubernetes import Access, Kubernetes, login
 from pipeline.errors import Refused
 from tests.contract.cluster_contract import LIMIT, a_service, until
@@ -128,6 +128,11 @@ async def _well(cluster: Kubernetes) -> bool:
     return [one.level for one in await cluster.check()] == ["ok"]
 
 
+async def nothing() -> AsyncIterator[Typed]:
+    for one in ():
+        yield one
+
+
 @contextlib.contextmanager
 def shipped_rights() -> Iterator[str]:
     """The token of a service account with what ``manifests/rbac`` gives, under names of its own."""
@@ -150,6 +155,8 @@ def test_the_shipped_rights_suffice_and_read_no_secret(world: KubernetesWorld, t
             await cluster.start(wanted)
             await cluster.wait_healthy(wanted, timeout=LIMIT)
             assert [line.text async for line in cluster.logs(service.ref)] == [b"here"]
+            told = [one async for one in cluster.execute(service.ref, ["/bin/echo", "well"], nothing())]
+            assert told == [Printed("stdout", b"well\n"), Exited(0)]
             await cluster.remove(service.ref, grace=0)
             secrets = f"/api/v1/namespaces/{service.ref.project}-production/secrets"
             for path in (secrets, f"{secrets}/any", "/api/v1/secrets"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import os
 import secrets
@@ -229,6 +230,34 @@ def test_nats_lets_the_builder_claim_no_release(home: Path) -> None:
     asyncio.run(attempt("signer", "st.release.a"))
     with pytest.raises((EncliiError, TimeoutError)):
         asyncio.run(attempt("builder", "st.release.b"))
+
+
+def test_nats_lets_the_syncer_alone_answer_what_people_ask_of_the_clusters(home: Path) -> None:
+    found = _up(home)
+
+    async def opened(name: str) -> bus.Bus:
+        told = {k: v for k, v in platform.environment(home, name, environ={}).items() if k.startswith("ENCLII_")}
+        password = Settings.from_env(told, process=name).nats_password.reveal()
+        return await bus.connect(found.nats, name=name, user=name, password=password)
+
+    async def well(question: bytes) -> bytes:
+        return b"answered " + question
+
+    async def asked_beside(name: str) -> bytes:
+        answering, asking = await opened(name), await opened("console")
+        task = asyncio.create_task(answering.answer("rq.exec.typed", well))
+        try:
+            async with asyncio.timeout(5):
+                while True:
+                    with contextlib.suppress(EncliiError):  # not subscribed yet
+                        return await asking.ask("rq.exec.typed", b"this", timeout=1)
+        finally:
+            task.cancel()
+            await asyncio.gather(task, answering.close(), asking.close(), return_exceptions=True)
+
+    assert asyncio.run(asked_beside("syncer")) == b"answered this"
+    with pytest.raises(TimeoutError):
+        asyncio.run(asked_beside("builder"))
 
 
 def test_the_purge_of_nothing_is_nothing(tmp_path: Path) -> None:
