@@ -15,7 +15,9 @@ HOLD_FILE = "hold.yaml"
 SECRETS_FILE = "secrets.yaml"
 SCALE_FILE = "scale.yaml"
 TARGETS_FILE = "enclii-targets.yaml"
-NOTES = frozenset({HOLD_FILE, SECRETS_FILE, SCALE_FILE, TARGETS_FILE})
+NOTES = frozenset({HOLD_FILE, SECRETS_FILE, SCALE_FILE})
+"""What commands said of a service; each commit of Enclii's writes them anew."""
+APART = NOTES | {TARGETS_FILE}
 """Enclii's own files beside the manifests; no cluster is ever given them."""
 ACCOUNT_FILE = "serviceaccount.yaml"
 AUTOSCALER_FILE = "autoscaler.yaml"
@@ -71,4 +73,4 @@ def project_file(project: str) -> str:
 
 def is_manifest(filename: str) -> bool:
     """True for the files of a service's directory that are applied to a cluster."""
-    return filename.endswith((".yaml", ".yml")) and filename not in NOTES and not filename.startswith(".")
+    return filename.endswith((".yaml", ".yml")) and filename not in APART and not filename.startswith(".")

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from gitops.binding import namespace_of
-from gitops.layout import HOLD_FILE
+from gitops.layout import APART
 from gitops.wiring import Document, Source, Unit, pod_security_labels
 
 GROUP = "argoproj.io/v1alpha1"
 PATHS = "argocd.argoproj.io/manifest-generate-paths"
 FINALIZER = "resources-finalizer.argocd.argoproj.io/foreground"
-EXCLUDED = f"{{{HOLD_FILE},.*}}"
+EXCLUDED = f"{{{','.join(sorted(APART))},.*}}"
 FENCED = ("kube-*", "argocd", "enclii")
 IN_CLUSTER = "https://kubernetes.default.svc"
 

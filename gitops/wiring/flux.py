@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gitops.layout import HOLD_FILE, PROJECT_FILE
+from gitops.gate.policyfile import POLICY_FILE
+from gitops.layout import APART, PROJECT_FILE
 from gitops.wiring import Document, Source, Unit
 
 SOURCE = "source.toolkit.fluxcd.io/v1"
@@ -35,7 +36,7 @@ def git_repository(site: Site, source: Source) -> Document:
         "timeout": "30s",
         "url": source.url,
         "ref": {"branch": source.branch},
-        "ignore": f"{HOLD_FILE}\n{PROJECT_FILE}\n.*\n/clusters/\n",
+        "ignore": "\n".join([*sorted(APART), PROJECT_FILE, POLICY_FILE, ".*", "/clusters/", ""]),
     }
     if site.credentials:
         spec["secretRef"] = {"name": site.credentials}

@@ -36,7 +36,8 @@ def test_an_application_syncs_heals_prunes_and_reads_no_hold() -> None:
     made = spec(argocd.application(WEB, argocd.Site(), SOURCE))
 
     assert made["syncPolicy"]["automated"] == {"prune": True, "selfHeal": True}
-    assert made["source"]["directory"] == {"exclude": "{hold.yaml,.*}"}
+    excluded = made["source"]["directory"]["exclude"].strip("{}").split(",")
+    assert set(excluded) == {"hold.yaml", "secrets.yaml", "scale.yaml", "enclii-targets.yaml", ".*"}
     assert made["destination"] == {"server": "https://kubernetes.default.svc", "namespace": "shop-production"}
 
 
@@ -110,7 +111,7 @@ def test_the_schemas_do_refuse() -> None:
 def test_flux_keeps_out_of_the_cluster_what_is_no_manifest() -> None:
     ignored = spec(flux.git_repository(flux.Site(), SOURCE))["ignore"].split()
 
-    assert {"hold.yaml", "project.yaml", "/clusters/"} <= set(ignored)
+    assert {"hold.yaml", "secrets.yaml", "project.yaml", "policy.yaml", "/clusters/"} <= set(ignored)
 
 
 def test_a_namespace_refuses_pods_that_are_not_restricted() -> None:
