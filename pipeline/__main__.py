@@ -19,6 +19,7 @@ async def planner(process: Process) -> None:
     from pipeline.mirrors import Mirrors
     from pipeline.stages.cancel import Canceller
     from pipeline.stages.plan import Planner
+    from pipeline.stages.rebase import Rebase, asker
 
     mirrors = Mirrors(process.settings, room(process.settings, "mirrors"))
     async with registry(process.settings) as images:
@@ -26,7 +27,9 @@ async def planner(process: Process) -> None:
         deliveries = Stage("planner", (Delivery,), stage.handle, stage.failed, at_once=8)
         cancels = Stage("canceller", (CancelRequested,), Canceller(process.store).handle)
         commands = Stage("planner-deploys", (DeployRequested,), stage.handle, stage.failed)
+        rebase = Rebase(process.store, stage.handle, asker(images))
         async with retention(process, images), asyncio.TaskGroup() as group:
+            group.create_task(rebase.on_schedule(process.settings.rebuild, process.stopping))
             group.create_task(work(deliveries, process.store, process.stopping))
             group.create_task(work(commands, process.store, process.stopping))
             group.create_task(work(cancels, process.store, process.stopping))

@@ -94,6 +94,7 @@ class Image(Record, frozen=True, kw_only=True):
     run: str
     provenance: str = ""  # digest of the provenance's manifest, once signed
     user: str = ""  # as the image's configuration names it
+    bases: dict[str, str] = msgspec.field(default_factory=dict)  # base image → the digest that it was built from
     built_at: str = ""
 
     @property

@@ -17,6 +17,7 @@ from typing import Any, Self
 from pipeline import parsing
 from pipeline.errors import Invalid
 from pipeline.parsing import Secret
+from pipeline.schedule import schedule
 from pipeline.setting import ALIASES, CONFIG, FILE, MAY_LOSE, PREFIX, PROCESSES, env_of, given_to, setting, value_of
 
 __all__ = [
@@ -212,6 +213,13 @@ class Settings:
     )
     buildkit_tls: str = setting(
         parsing.text, "", "folder with ca.pem, cert.pem, key.pem for a tcp:// daemon", to="builder"
+    )
+
+    rebuild: str = setting(
+        schedule,
+        "off",
+        "when what stands on a base image that moved is built again: off, HH:MM (UTC) or an interval",
+        to="planner",
     )
 
     # Registry's retention

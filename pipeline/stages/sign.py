@@ -91,7 +91,7 @@ class Signer:
         return Image(
             build_key=event.build_key, image=event.image, sbom=event.sbom, source_url=repository.url, sha=run.sha,
             run=run.id, provenance=signed.provenance, built_at=event.finished_at,
-            user=await image_user(self.registry, image),
+            bases=event.bases, user=await image_user(self.registry, image),
         )  # fmt: skip
 
     async def _release(
