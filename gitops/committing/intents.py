@@ -147,7 +147,7 @@ def roll_back(
     if (people := here.adopted()) is not None:
         changes = restores(people, former.people, to.image, tag)
         write = {**former.owned, **write}
-        edit = Edit(here.place.path, write=write, remove=(here.owned | NOTES) - set(write))
+        edit = Edit(here.place.path, write=write, remove=(here.owned | NOTES) - {TARGETS_FILE, *write})
     reverts = " ".join(deployment.config_commit for deployment in undone) or current.config_commit
     extra = {"Release": to.release, "Image": to.image, "Commit": to.sha, "Run": to.run, "Reverts": reverts}
     extra |= {"Automatic": automatic, "Left": current.release if automatic else ""}
