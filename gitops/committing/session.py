@@ -71,12 +71,10 @@ class _Overlay:
     tip: str
     records: dict[str, Record | None] = field(default_factory=dict)
     seqs: dict[str, int] = field(default_factory=dict)
-    made: dict[Place, list[Deployment]] = field(default_factory=dict)
     proposals: dict[str, str] = field(default_factory=dict)
 
     def copy(self) -> _Overlay:
-        made = {place: list(some) for place, some in self.made.items()}
-        return _Overlay(self.tip, dict(self.records), dict(self.seqs), made, dict(self.proposals))
+        return _Overlay(self.tip, dict(self.records), dict(self.seqs), dict(self.proposals))
 
 
 class Session:
@@ -244,12 +242,10 @@ class Session:
         derived = await asyncio.to_thread(self._with_notes, derived)
         waited = await self.target(place)
         if (new := derived.deployment) is not None and (fresh or await self.get(Deployment, new.id) is None):
-            if not fresh and (passed := self._overlay.made.get(place)):
-                unit.add(await self._ended(passed[-1].id, "replaced"))
+            unit.add(await self._overtaken(waited.deployment if waited else ""))
             unit.changes.append(Change(new, 0))
             self._overlay.records[new.subject] = new
             self._overlay.seqs.pop(new.subject, None)
-            self._overlay.made.setdefault(place, []).append(new)
             if derived.event is not None:
                 unit.events.append(derived.event)
         for one in derived.undone:
@@ -262,6 +258,12 @@ class Session:
         if derived.decision is not None:
             unit.changes.append(self.put(derived.decision))
         return unit
+
+    async def _overtaken(self, deployment: str) -> Unit:
+        """The end of a deployment that was not live yet when the next one came."""
+        found = await self._seen(deployment) if deployment else None
+        waits = found is not None and found.status in ("pending", "progressing")
+        return await self._ended(deployment, "replaced") if waits else Unit()
 
     async def unwished(self, release: str, place: Place) -> Unit:
         """The end of a release's waiting deployment, which git has now."""

@@ -212,8 +212,16 @@ class Syncer:
 
     async def _record(self, now_live: Live, live: Stored[Live] | None) -> Stored[Live]:
         if not same(live.record if live else None, now_live):
-            await self.store.commit(Step((Change(now_live, live.seq if live else 0),)))
+            passed = await self._passed(live.record.deployment, now_live.deployment) if live else ()
+            await self.store.commit(Step((Change(now_live, live.seq if live else 0), *passed)))
         return Stored(now_live, 0)
+
+    async def _passed(self, before: str, after: str) -> tuple[Change, ...]:
+        """The end of what was live, in the same step in which another deployment becomes so."""
+        found = await self.store.get(Deployment, before) if before not in ("", after) else None
+        if found is None or found.record.status not in ("running", "degraded"):
+            return ()
+        return (Change(msgspec.structs.replace(found.record, status="replaced", finished_at=now()), found.seq),)
 
     async def _keep(self, ref: ServiceRef, failed: Stored[Deployment], live: Stored[Live] | None) -> None:
         """The wanted deployment failed: what ran before keeps running, and is healed.

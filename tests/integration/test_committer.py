@@ -252,6 +252,20 @@ def test_a_rollback_with_nothing_to_go_back_to_is_refused(tmp_path: Path) -> Non
     told(tmp_path, story)
 
 
+def test_a_deployment_that_never_came_to_run_ends_when_the_next_one_is_committed(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        running = await world.deployed(1)
+        await world.do(await world.release(2), await world.release(3))
+        await world.do(await world.release(4))
+
+        states = [await world.status(one) for one in (await world.target()).recent]
+
+        assert (await world.target()).recent[0] == running.id
+        assert states == ["running", "replaced", "replaced", "pending"]
+
+    told(tmp_path, story)
+
+
 def test_a_rollback_reads_the_deployments_of_no_other_service(tmp_path: Path) -> None:
     async def story(world: World) -> None:
         await world.deployed(1)
