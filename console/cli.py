@@ -96,8 +96,13 @@ class Verbs(click.Group):
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="enclii", message="enclii %(version)s")
-def enclii() -> None:
+@click.option("--no-color", is_flag=True, help="Print no colours, as with NO_COLOR=1.")
+@click.option("--server", default="", metavar="URL", help="The API; else ENCLII_SERVER, else the state folder's.")
+@click.pass_obj
+def enclii(session: Session, *, no_color: bool, server: str) -> None:
     """A push becomes a signed, running, revertible release."""
+    given = {"NO_COLOR": "1" if no_color else "", "ENCLII_SERVER": server}
+    session.env = {**session.env, **{name: value for name, value in given.items() if value}}
 
 
 def run(arguments: Sequence[str], env: Mapping[str, str], cwd: Path) -> int:
@@ -124,8 +129,9 @@ def run(arguments: Sequence[str], env: Mapping[str, str], cwd: Path) -> int:
 
 
 def explain(failure: Failure) -> str:
-    """What failed, why as a code, and what to do next."""
+    """What failed, why as a code, what is live now where that is known, and what to do next."""
     lines = [f"error: {failure.message}", f"  reason: {failure.reason}"]
+    lines += [f"  live: {failure.live}"] if failure.live else []
     return "\n".join(lines + ([f"  next: {failure.advice}"] if failure.advice else []))
 
 
@@ -139,6 +145,7 @@ def problem(failure: Failure) -> str:
         "detail": failure.message,
         "reason_code": failure.reason,
         "exit_code": failure.exit_code,
+        "live": failure.live,
         "next": failure.advice,
     }
     return json.dumps(told, ensure_ascii=False)

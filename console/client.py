@@ -32,13 +32,14 @@ Query = Mapping[str, Any]  # strings, whole numbers, booleans; what is empty is 
 
 
 class Failure(Exception):
-    """What failed, why as a code, what to do next, and the exit code that says the same to a program."""
+    """What failed, why as a code, what is live, what to do next, and the exit code that says the same to a program."""
 
-    def __init__(self, message: str, *, reason: str, exit_code: int = FAILED, advice: str = "") -> None:
+    def __init__(self, message: str, *, reason: str, exit_code: int = FAILED, live: str = "", advice: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.reason = reason
         self.exit_code = exit_code
+        self.live = live
         self.advice = advice
 
 

@@ -222,7 +222,7 @@ def releases(db: Projection, project: str, service: str, environment: str, limit
 
 
 def _release(db: Projection, release: Release, lives: Sequence[Live], targets: Sequence[Target]) -> Value:
-    places = {live.environment for live in lives if live.release == release.id}
+    places = {live.environment for live in lives if live.release == release.id and live.deployment}
     environments = {target.environment for target in targets}
     tries = [d for d in db.find(Deployment, release=release.id, newest_first=True) if d.environment in environments]
     held = any(target.held and target.held_release == release.id for target in targets)

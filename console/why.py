@@ -31,7 +31,10 @@ def why(db: Projection, wanted: str) -> dict[str, Any]:
     named = list(_named(db, wanted))
     found = {record.subject: record for record in (*named, *_story(db, named))}
     if not found:
-        raise NotFound(f"nothing is known of {wanted[:80]!r}", reason="nothing_known")
+        hint = (
+            "; of commits that are pushed together the last one is built: ask for that one" if _is_sha(wanted) else ""
+        )
+        raise NotFound(f"nothing is known of {wanted[:80]!r}{hint}", reason="nothing_known")
     groups = {name: [one for one in found.values() if isinstance(one, kind)] for name, kind in _KINDS.items()}
     answer: dict[str, list[dict[str, Any]]] = {
         name: [plain(one) for one in sorted(group, key=_time)] for name, group in groups.items()
@@ -43,6 +46,10 @@ def why(db: Projection, wanted: str) -> dict[str, Any]:
         assert isinstance(job, Job)
         told["build"] = view(db, job)
     return {"query": wanted, **answer}
+
+
+def _is_sha(wanted: str) -> bool:
+    return len(wanted) >= SHORTEST_SHA and not set(wanted) - set("0123456789abcdef")
 
 
 def _time(record: Record) -> str:
@@ -60,7 +67,7 @@ def _named(db: Projection, wanted: str) -> Iterator[Record]:
     # A command for a whole environment is decided service by service.
     services = {target.service for target in db.find(Target)}
     yield from filter(None, (db.get(Decision, f"{wanted}/{service}") for service in sorted(services)))
-    if len(wanted) >= SHORTEST_SHA and not set(wanted) - set("0123456789abcdef"):
+    if _is_sha(wanted):
         for column in ("sha", "commit"):
             for kind in (Decision, Run, Release, Deployment):
                 yield from db.starting(kind, column, wanted)

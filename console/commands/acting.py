@@ -93,8 +93,10 @@ def destroy(session: Session, *, scope: Scope, output: str, yes: bool, reason: s
 def _confirm(session: Session, question: str) -> None:
     """Ask on a terminal; elsewhere nobody would answer, and that must not hang."""
     if not session.terminal:
-        raise Failure(question, reason="confirmation_needed", exit_code=USAGE, advice="add --yes")
-    click.confirm(question, abort=True, err=True)
+        message = f"nobody is here to be asked: {question}"
+        raise Failure(message, reason="confirmation_needed", exit_code=USAGE, advice="add --yes")
+    if not click.confirm(question, err=True):
+        raise Failure("nothing was changed", reason="declined")
 
 
 @click.command()

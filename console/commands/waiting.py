@@ -33,7 +33,7 @@ def decided(session: Session, command: str, limit: float) -> list[dict[str, Any]
     while (left := deadline - time.monotonic()) > 0:
         answer = session.api.get(path("commands", command), {"wait": min(ONE_WAIT, max(1, int(left)))})
         if answer["status"] != "pending":
-            return [_accepted(decision, command) for decision in answer["decisions"]]
+            return [_accepted(session, decision, command) for decision in answer["decisions"]]
     raise Failure(
         f"not decided within {limit:g} s; the command still stands",
         reason="timeout",
@@ -42,16 +42,30 @@ def decided(session: Session, command: str, limit: float) -> list[dict[str, Any]
     )
 
 
-def _accepted(decision: dict[str, Any], command: str) -> dict[str, Any]:
+def _accepted(session: Session, decision: dict[str, Any], command: str) -> dict[str, Any]:
     code = ENDED.get(decision["outcome"])
     if code is not None:
         raise Failure(
             decision["message"] or decision["outcome"],
             reason=decision["reason"],
             exit_code=code,
+            live=_live(session, decision),
             advice=f"enclii why {command}",
         )
     return decision
+
+
+def _live(session: Session, decision: dict[str, Any]) -> str:
+    """What runs now where something was refused; "" when that cannot be said."""
+    place = {name: decision.get(name) or "" for name in ("project", "environment", "service")}
+    if not all(place.values()):
+        return ""
+    try:
+        state: dict[str, Any] = next(iter(session.api.get("/v1/status", place)["services"]), {})
+    except Failure:
+        return ""
+    live = state.get("live")
+    return f"{live['version'] or live['image']} {live['status']}, {live['health']}" if live else "nothing"
 
 
 def until(

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from msgspec.structs import replace
 
 from console.client import Client, Failure
 from gitops.clusters import LogLine
@@ -57,6 +58,18 @@ def test_the_address_that_a_push_prints_says_how_to_follow_without_a_token_and_n
         assert "enclii status --watch --run r-1" in text
         assert unknown == (status, kind, text.replace("r-1", "r-2"))
         assert odd == 404
+
+    with_console(tmp_path, story)
+
+
+def test_a_release_that_was_removed_is_live_nowhere(tmp_path: Path) -> None:
+    async def story(console: Console) -> None:
+        gone = replace(data.live(2, data.IMAGE2, data.AT2), deployment="", status="removed")
+        await console.put(*data.shop(), gone)
+
+        found = await console.get("/v1/services/shop.web/releases")
+
+        assert [one["live"] for one in found["releases"]] == [[], []]
 
     with_console(tmp_path, story)
 

@@ -48,8 +48,8 @@ async def next_event(console: Console, kind: str) -> bytes:
         return (await anext(messages)).data
 
 
-async def decide(console: Console, wanted: str, outcome: Outcome, reason: str) -> None:
-    await console.put(Decision(id=wanted, about="command", outcome=outcome, reason=reason, message="because"))
+async def decide(console: Console, wanted: str, outcome: Outcome, reason: str, **place: str) -> None:
+    await console.put(Decision(id=wanted, about="command", outcome=outcome, reason=reason, message="because", **place))
 
 
 def test_ps_finds_the_only_project_and_lists_its_processes(tmp_path: Path) -> None:
@@ -125,12 +125,13 @@ def test_a_refused_command_is_exit_six_with_its_reason(tmp_path: Path) -> None:
         running = asyncio.create_task(enclii(console, tmp_path, "hold", *PLACE))
         event = decode("hold.requested", await next_event(console, "hold.requested"))
         assert isinstance(event, HoldRequested)
-        await decide(console, event.id, "refused", "already_held")
+        here = {"project": "shop", "environment": "production", "service": "web"}
+        await decide(console, event.id, "refused", "already_held", **here)
 
         ended = await running
 
         assert ended.code == 6
-        assert "reason: already_held" in ended.err
+        assert "  reason: already_held\n  live: v2 running, healthy\n  next: enclii why " in ended.err
 
     with_console(tmp_path, story)
 

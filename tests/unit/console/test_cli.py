@@ -50,6 +50,14 @@ def test_a_server_that_does_not_answer_is_told(tmp_path: Path, capsys: pytest.Ca
     assert "reason: api_away" in capsys.readouterr().err
 
 
+def test_the_server_can_be_named_before_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        assert cli.run(["--no-color", "--server", address, "ps"], {"ENCLII_TOKEN": "t"}, tmp_path) == 1
+    assert f"the API at {address} does not answer" in capsys.readouterr().err
+
+
 def test_no_token_is_exit_four(tmp_path: Path) -> None:
     assert cli.run(["ps"], {"ENCLII_SERVER": "http://127.0.0.1:1"}, tmp_path) == 4
 
