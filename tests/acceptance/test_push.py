@@ -31,6 +31,9 @@ def test_a_push_runs_a_second_replaces_it_and_a_rollback_brings_it_back(tmp_path
         eventually(lambda: runs(line, "v2"), what="v2 runs")
         assert line.page("web.shop.localhost") == "two\n"
 
+        first = line.api("/v1/releases/shop.web.v1/deployments")["deployments"]
+        assert [one["status"] for one in first] == ["replaced"]
+
         judged = line.api("/v1/verify?release=shop.web.v1")
         assert judged["passed"], judged
         line.api("/v1/rollbacks", {"project": "shop", "environment": "production", "service": "web"})
