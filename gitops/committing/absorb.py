@@ -12,7 +12,7 @@ from functools import partial
 from typing import Literal
 
 from gitops import projectfile
-from gitops.committing import derive, history, snapshot
+from gitops.committing import decisions, derive, history, snapshot
 from gitops.committing.derive import Derived
 from gitops.committing.edits import Commit
 from gitops.committing.promoting import found_done
@@ -25,7 +25,7 @@ from gitops.layout import HOLD_FILE, PROJECT_FILE, Place, place_of, project_file
 from gitops.projectfile import ProjectFile
 from gitops.rules import sets
 from pipeline.errors import Invalid
-from pipeline.records import Decision, Release, Target
+from pipeline.records import Release, Target
 
 NONE: frozenset[str] = frozenset()
 
@@ -80,7 +80,7 @@ async def _commit(session: Session, found: Absorbed, commit: Commit, before: str
     named = {} if commit.ours else await asyncio.to_thread(elsewhere.touched, session.repo, before, commit.id)
     for path, new in changed:
         if path.endswith("/" + PROJECT_FILE):
-            found.units.append(await _project(session, commit, path.partition("/")[0]))
+            found.units.append(await _project(session, commit, path.partition("/")[0], by_hand=not commit.ours))
         elif not commit.ours and (other := place_of(path)) is not None:
             await _foreign(session, found, commit, other, new, named.pop(other, NONE))
     await _elsewhere(session, found, commit, named)
@@ -130,7 +130,7 @@ async def _leap(session: Session, found: Absorbed, tip: str, since: str) -> None
                 await _foreign(session, found, commit, place, new, named.pop(place, NONE))
     await _elsewhere(session, found, commit, named)
     if not await asyncio.to_thread(session.repo.reaches, tip, since):
-        found.units.append(Unit([session.put(_rewritten(commit, since))]))
+        found.units.append(Unit([session.put(decisions.rewritten(commit, since))]))
 
 
 async def _all_at(session: Session, tip: str) -> dict[str, str]:
@@ -172,7 +172,7 @@ async def _foreign(
     try:
         after = await asyncio.to_thread(_read, session, commit.id, place, tree, before)
     except Invalid as error:
-        decision = derive.unreadable(commit, place, f"{place.path}: {error.message}", error.reason)
+        decision = decisions.unreadable(commit, place, error)
         found.units.append(Unit([session.put(decision)]))
         return
     after = await _checked(session, place, after)
@@ -237,33 +237,14 @@ def _touched(session: Session, old: str, new: str) -> set[str]:
     return {name for name in {*before, *after} if before.get(name) != after.get(name)}
 
 
-async def _project(session: Session, commit: Commit, slug: str) -> Unit:
+async def _project(session: Session, commit: Commit, slug: str, *, by_hand: bool = False) -> Unit:
     data = await asyncio.to_thread(session.repo.read, commit.id, f"{slug}/{PROJECT_FILE}")
     try:
         project_file(slug)
         parsed = projectfile.parse(data, project=slug) if data is not None else ProjectFile()
-        return await session.project_unit(slug, parsed, at=commit.at)
+        unit = await session.project_unit(slug, parsed, at=commit.at)
     except Invalid as error:
-        decision = Decision(
-            id=f"{commit.id}/{slug[:60]}",
-            about="commit",
-            outcome="failed",
-            reason=error.reason,
-            message=error.message,
-            project=slug[:60],
-            actor=commit.author,
-            at=commit.at,
-        )
-        return Unit([session.put(decision)])
-
-
-def _rewritten(commit: Commit, since: str) -> Decision:
-    return Decision(
-        id=f"{commit.id}/rewritten",
-        about="commit",
-        outcome="accepted",
-        reason="config_rewritten",
-        message=f"the config branch was rewritten by force: {since[:12]} is no longer part of it",
-        actor=commit.author,
-        at=commit.at,
-    )
+        return Unit([session.put(decisions.broken_project(commit, slug, error))])
+    if by_hand:
+        unit.changes.append(session.put(decisions.of_project(commit, slug)))
+    return unit

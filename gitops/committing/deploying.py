@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from gitops.committing import derive, freezing, history, intents
+from gitops.committing import decisions, derive, freezing, history, intents
 from gitops.committing.clearance import clear
 from gitops.committing.intents import Cause, Situation
 from gitops.committing.ports import Ports
 from gitops.committing.session import Session, Unit
-from gitops.committing.writing import commit_draft, ordered, release_decision
+from gitops.committing.writing import commit_draft, ordered
 from gitops.layout import Place
 from pipeline.errors import Refused
 from pipeline.records import Environment, Release
@@ -41,6 +41,6 @@ async def _held(session: Session, here: Situation, release: Release) -> Unit:
     held = derive.wish(release, here.place, "held", reason="held", message=message)
     unit.changes.append(session.put(held))
     why = Refused(message, reason="held")
-    identity = derive.decision_id(release.id, here.place)
-    unit.changes.append(session.put(release_decision(release, identity, why, "held", here.place)))
+    identity = decisions.identity(release.id, here.place)
+    unit.changes.append(session.put(decisions.of_release(release, identity, why, "held", here.place)))
     return unit

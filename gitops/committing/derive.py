@@ -11,14 +11,14 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from gitops.committing import history
+from gitops.committing import decisions, history
 from gitops.committing.edits import Commit
 from gitops.committing.snapshot import Snapshot
 from gitops.hold import Hold
 from gitops.layout import Place
 from pipeline.events import DeploymentCommitted
 from pipeline.names import deployment_id, token
-from pipeline.records import Decision, Deployment, Outcome, Release, Target, Via
+from pipeline.records import Decision, Deployment, Release, Target, Via
 
 _VIAS: Mapping[str, Via] = {
     "push": "push",
@@ -29,19 +29,6 @@ _VIAS: Mapping[str, Via] = {
     "secret": "secret",
     "scale": "scale",
     "restart": "restart",
-}
-_SAYS = {
-    "promotion": "promoted",
-    "secret": "secret_changed",
-    "scale": "scaled",
-    "restart": "restarted",
-    "rollback": "rolled_back",
-    "hold": "held",
-    "resume": "resumed",
-    "destroy": "destroyed",
-    "adopt": "adopted",
-    "hold-by-hand": "held_after_revert",
-    "link": "linked",
 }
 
 
@@ -88,14 +75,14 @@ def of_own(commit: Commit, place: Place, *, before: Target | None, tree: str, ho
         deployment=deployment,
         undone=tuple(deployment_id(reverted, *place) for reverted in said.get("Reverts", "").split()),
         removed=base.deployment if not tree else "",
-        decision=_own_decision(commit, place),
+        decision=decisions.of_own(commit, place),
     )
 
 
 def of_foreign(commit: Commit, place: Place, *, kind: str, before: Target | None, after: Snapshot) -> Derived:
     """From a commit by another hand, once history.classify said what it is."""
     base = before or _nothing(place)
-    decision = _foreign_decision(commit, place, kind, after)
+    decision = decisions.of_foreign(commit, place, kind, after)
     if kind == "removal":
         return Derived(gone(base, commit.id), removed=base.deployment, decision=decision)
     target = replace(with_hold(base, after.hold, by=commit), tree=after.tree)
@@ -117,13 +104,6 @@ def of_foreign(commit: Commit, place: Place, *, kind: str, before: Target | None
         reverts=base.config_commit if kind == "rollback" else "",
     )
     return Derived(_moved(target, deployment, after.tree), deployment, decision=decision)
-
-
-def unreadable(commit: Commit, place: Place, message: str, reason: str) -> Decision:
-    """A directory that a person broke: it alone fails, with its reason."""
-    return replace(
-        _foreign_decision(commit, place, "edit", Snapshot()), outcome="failed", reason=reason, message=message
-    )
 
 
 def wish(release: Release, place: Place, status: Literal["held", "failed"], *, reason: str, message: str) -> Deployment:
@@ -168,11 +148,6 @@ def gone(target: Target, commit: str) -> Target:
     """The target of a service whose directory is no more."""
     empty = _nothing(Place(target.project, target.environment, target.service))
     return replace(empty, config_commit=commit, recent=target.recent)
-
-
-def decision_id(base: str, place: Place) -> str:
-    """The decision on a release differs by environment, and by that alone."""
-    return f"{base}/{place.environment}"
 
 
 def _nothing(place: Place) -> Target:
@@ -223,57 +198,4 @@ def _own_deployment(commit: Commit, place: Place) -> Deployment:
         reverts=said.get("Reverts", ""),
         set=said.get("Set", "") if said.get("Via") == "promotion" else "",
         created_at=commit.at,
-    )
-
-
-def spoken(said: Mapping[str, str]) -> str:
-    """What a commit of Enclii's own did, as a decision's reason."""
-    return "rolled_back_automatically" if "Automatic" in said else _SAYS.get(said.get("Via", ""), "deployed")
-
-
-def summary(commit: Commit) -> str:
-    """What a commit of Enclii's own did, for people, with what made it an exception."""
-    said = commit.trailers
-    notes = [f"automatically: {said['Automatic']}"] if "Automatic" in said else []
-    notes += [f"the freeze was overridden: {said['Override']}"] if "Override" in said else []
-    return "; ".join([commit.subject, *notes])
-
-
-def _own_decision(commit: Commit, place: Place) -> Decision:
-    said = commit.trailers
-    via = said.get("Via", "")
-    pushed = via == "push"
-    outcome: Outcome = "forced" if "Forced" in said else "accepted"
-    return Decision(
-        id=decision_id(said.get("Release", ""), place) if pushed else said["Intent"],
-        about="release" if pushed else "commit" if via == "hold-by-hand" else "command",
-        outcome=outcome,
-        reason="diverged" if outcome == "forced" else spoken(said),
-        message=summary(commit),
-        project=place.project,
-        environment=place.environment,
-        service=place.service,
-        sha=said.get("Commit", ""),
-        run=said.get("Run", ""),
-        release=said.get("Left") or said.get("Release", ""),
-        actor=commit.author,
-        at=commit.at,
-    )
-
-
-def _foreign_decision(commit: Commit, place: Place, kind: str, after: Snapshot) -> Decision:
-    reasons = {"rollback": "rolled_back_by_hand", "resume": "resumed_by_hand", "removal": "removed_by_hand"}
-    return Decision(
-        id=f"{commit.id}/{place.path}",
-        about="commit",
-        outcome="accepted",
-        reason=reasons.get(kind, "held_by_hand" if kind == "held" else "edited_by_hand"),
-        message=commit.subject,
-        project=place.project,
-        environment=place.environment,
-        service=place.service,
-        sha=after.sha,
-        release=after.release,
-        actor=commit.author,
-        at=commit.at,
     )

@@ -9,11 +9,10 @@ from msgspec.structs import replace
 
 from gitops import hold as holds
 from gitops import trailers
-from gitops.committing import derive
+from gitops.committing import decisions, derive
 from gitops.committing.edits import Draft, Edit
 from gitops.committing.intents import Cause
 from gitops.committing.session import Session, Unit
-from gitops.committing.writing import release_decision
 from gitops.hold import Hold
 from gitops.layout import Place
 from gitops.rules.freeze import Frozen, frozen, stamp
@@ -62,12 +61,12 @@ async def wake(session: Session, why: str) -> Unit:
 async def push_waits(session: Session, here: Place, release: Release, intent: str, held: Frozen) -> Unit:
     """A pushed release waits for the end of a freeze; the newest that waits is the one that goes out."""
     version = f"v{release.number}"
-    identity = derive.decision_id(release.id, here)
+    identity = decisions.identity(release.id, here)
     unit = Unit()
     for other in await _others(session, here, promotion_id(identity)):
         if _number(other) > release.number:
             newer = f"{version} waits no more: a newer one does; {here.environment} is {held}"
-            said = release_decision(release, identity, Refused(newer, reason="older_than_waiting"), "skipped", here)
+            said = decisions.of_release(release, identity, Refused(newer, reason="older_than_waiting"), "skipped", here)
             return Unit([session.put(said)])
         unit.add(superseded(session, other, promotion_id(identity)))
     why = Refused(f"{version} waits: {here.environment} is {held}", reason="frozen")
@@ -76,7 +75,7 @@ async def push_waits(session: Session, here: Place, release: Release, intent: st
     unit.changes += [
         session.put(replace(waiting, wake_at=later(waiting.wake_at, known.wake_at if known else ""))),
         session.put(derive.wish(release, here, "held", reason="frozen", message=why.message)),
-        session.put(release_decision(release, identity, why, "waiting", here)),
+        session.put(decisions.of_release(release, identity, why, "waiting", here)),
     ]
     return unit
 
@@ -156,7 +155,7 @@ def _decided(event: FreezeRequested, error: Permanent | None) -> Decision:
 def _waiting(release: Release, here: Place, intent: str, why: Refused, held: Frozen) -> Promotion:
     member = Member(service=here.service, release=release.id, image=release.image, sha=release.sha)
     return Promotion(
-        id=promotion_id(derive.decision_id(release.id, here)),
+        id=promotion_id(decisions.identity(release.id, here)),
         command=intent,
         project=here.project,
         environment=here.environment,

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
-from gitops.committing import derive, freezing, intents, writing
+from gitops.committing import decisions, freezing, intents, writing
 from gitops.committing.clearance import clear
 from gitops.committing.deploying import deploy
 from gitops.committing.edits import Commit, Draft
@@ -46,7 +46,7 @@ async def request(session: Session, event: PromotionRequested, ports: Ports) -> 
         return unit
     except Permanent as error:
         session.rewind(mark)
-        return Unit([session.put(writing.refused_command(event, event.id, error))])
+        return Unit([session.put(decisions.refused(event, event.id, error))])
 
 
 async def review(session: Session, event: PromotionReviewed, ports: Ports) -> Unit:
@@ -130,7 +130,7 @@ async def found_done(session: Session, commit: Commit) -> Unit:
         environment=said.get("Environment", ""), members=members, status="waiting", actor=commit.author,
         created_at=commit.at,
     )  # fmt: skip
-    return await _done(session, one, commit.id, "promoted", derive.summary(commit))
+    return await _done(session, one, commit.id, "promoted", decisions.summary(commit))
 
 
 async def _asked(session: Session, event: PromotionRequested) -> Promotion:
@@ -195,7 +195,7 @@ async def _pushed(session: Session, one: Promotion, ports: Ports) -> Unit:
         unit = Unit()
     else:
         unit = await deploy(session, here, release, environment, _cause(one), ports)
-    stands = await session.get(Decision, derive.decision_id(release.id, here))
+    stands = await session.get(Decision, decisions.identity(release.id, here))
     if stands is None or stands.outcome == "waiting":
         return unit
     unit.add(await session.unwished(release.id, here) if stands.outcome != "held" else Unit())
@@ -282,7 +282,7 @@ def _joined(one: Promotion, drafts: dict[Place, Draft]) -> Draft:
 
 async def _written(session: Session, one: Promotion, drafts: dict[Place, Draft]) -> Unit:
     commit, unit = await writing.commit_set(session, _joined(one, drafts))
-    unit.add(await _done(session, one, commit.id, "promoted", derive.summary(commit)))
+    unit.add(await _done(session, one, commit.id, "promoted", decisions.summary(commit)))
     return unit
 
 

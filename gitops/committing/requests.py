@@ -11,7 +11,7 @@ from collections.abc import Awaitable
 from msgspec.structs import replace
 
 from gitops import projectfile
-from gitops.committing import derive, freezing, going_back, intents, promoting, reconfigure
+from gitops.committing import decisions, derive, freezing, going_back, intents, promoting, reconfigure
 from gitops.committing.absorb import FollowUp
 from gitops.committing.clearance import clear
 from gitops.committing.deploying import deploy
@@ -20,11 +20,7 @@ from gitops.committing.ports import Ports
 from gitops.committing.session import Session, Unit
 from gitops.committing.writing import (
     commit_draft,
-    done_without_commit,
-    linked,
     ordered,
-    refused_command,
-    release_decision,
 )
 from gitops.editing import adoption
 from gitops.layout import Place, place, place_of, project_file
@@ -107,10 +103,10 @@ async def _release_ready(session: Session, event: ReleaseReady, ports: Ports) ->
     try:
         fed = (await session.project(release.project)).fed_by(names.branch(release.ref) or "")
     except Invalid as error:
-        return Unit([session.put(release_decision(release, release.id, error, "refused"))])
+        return Unit([session.put(decisions.of_release(release, release.id, error, "refused"))])
     if not fed:
         why = Refused(f"no environment of {release.project} is fed by {release.ref}", reason="no_environment")
-        return Unit([session.put(release_decision(release, release.id, why, "skipped"))])
+        return Unit([session.put(decisions.of_release(release, release.id, why, "skipped"))])
     unit = Unit()
     for environment in fed:
         unit.add(await _release_to(session, event, release, environment, ports))
@@ -121,7 +117,7 @@ async def _release_to(
     session: Session, event: ReleaseReady, release: Release, environment: Environment, ports: Ports
 ) -> Unit:
     here = place(release.project, environment.name, release.service)
-    decision = derive.decision_id(release.id, here)
+    decision = decisions.identity(release.id, here)
     if (event.id, here) in session.done or await session.get(Decision, decision) is not None:
         return Unit()
     cause = Cause(event.id, "push", release.actor, now(), trace=event.trace)
@@ -131,7 +127,7 @@ async def _release_to(
     except Permanent as error:
         session.rewind(mark)
         skipped = error.reason in ("older_than_deployed", "already_deployed")
-        said = release_decision(release, decision, error, "skipped" if skipped else "refused", here)
+        said = decisions.of_release(release, decision, error, "skipped" if skipped else "refused", here)
         unit = Unit([session.put(said)])
         if not skipped:
             failed = derive.wish(release, here, "failed", reason=error.reason, message=error.message)
@@ -149,7 +145,7 @@ async def _command(session: Session, event: Command, ports: Ports) -> Unit:
     found = [here for name in services if (here := place_of(f"{folder}/{name}")) is not None]
     if not found:
         nothing = NotFound(f"{event.project} has nothing in {event.environment}", reason="nothing_deployed")
-        return Unit([session.put(refused_command(event, event.id, nothing))])
+        return Unit([session.put(decisions.refused(event, event.id, nothing))])
     for here in found:
         identity = f"{event.id}/{here.service}"
         doing = _single(session, event, identity, here.service, ports)
@@ -165,7 +161,7 @@ async def _decided(
         return await doing
     except Permanent as error:
         session.rewind(mark)
-        return Unit([session.put(refused_command(event, identity or event.id, error, service))])
+        return Unit([session.put(decisions.refused(event, identity or event.id, error, service))])
 
 
 async def _single(session: Session, event: Command, identity: str, service: str, ports: Ports) -> Unit:
@@ -249,7 +245,7 @@ async def _resume(session: Session, here: Place, cause: Cause, ports: Ports) -> 
             note = f"; {waiting} was not deployed: {error.message}"
     if situation.hold is None:
         cleared = replace(situation.deployed(), held_release="")
-        said = done_without_commit(here, cause, reason="resumed", message=f"{here} is not held any more{note}")
+        said = decisions.without_commit(here, cause, reason="resumed", message=f"{here} is not held any more{note}")
         return Unit([session.put(cleared), session.put(said)])
     unit = await commit_draft(session, here, intents.resume(situation, cause=cause))
     return _noted(session, unit, here, note)
@@ -300,7 +296,7 @@ async def _link(session: Session, event: LinkRequested) -> Unit:
     data = await asyncio.to_thread(session.repo.read, session.tip, path) if session.tip else None
     cause = Cause(event.id, "link", event.actor, now(), trace=event.trace)
     draft = intents.link(event, data, cause=cause)
-    said = linked(event)
+    said = decisions.linked(event)
     if draft is None:
         return Unit([session.put(said)])
     commit, *_ = await session.write(draft)

@@ -6,15 +6,12 @@ import asyncio
 
 from gitops.committing import derive, history
 from gitops.committing.edits import Commit, Draft
-from gitops.committing.intents import Cause, Situation
+from gitops.committing.intents import Situation
 from gitops.committing.ports import Ports
 from gitops.committing.session import Session, Unit
 from gitops.layout import Place, place_of
 from gitops.rules import order, sets
-from pipeline.errors import Permanent
-from pipeline.events import Command, LinkRequested
-from pipeline.records import Decision, Environment, Outcome, Release
-from pipeline.store import now
+from pipeline.records import Environment, Release
 
 
 async def ordered(here: Situation, release: Release, environment: Environment, ports: Ports, *, force: bool) -> bool:
@@ -48,61 +45,3 @@ async def commit_set(session: Session, draft: Draft) -> tuple[Commit, Unit]:
 
 def _places(draft: Draft) -> list[Place]:
     return [here for edit in (draft.edit, *draft.others) if (here := place_of(edit.path)) is not None]
-
-
-def release_decision(
-    release: Release, identity: str, error: Permanent, outcome: Outcome, here: Place | None = None
-) -> Decision:
-    """How a release ended in an environment, or altogether."""
-    return Decision(
-        id=identity,
-        about="release",
-        outcome=outcome,
-        reason=error.reason,
-        message=error.message,
-        project=release.project,
-        environment=here.environment if here else "",
-        service=release.service,
-        repository=release.repository,
-        ref=release.ref,
-        sha=release.sha,
-        run=release.run,
-        release=release.id,
-        actor=release.actor,
-        at=now(),
-    )
-
-
-def refused_command(event: Command | LinkRequested, identity: str, error: Permanent, service: str = "") -> Decision:
-    """That a command was refused, and why; one that was obeyed is told by the commit that it made."""
-    command = event if isinstance(event, Command) else None
-    return Decision(
-        id=identity,
-        about="command",
-        outcome="refused",
-        reason=error.reason,
-        message=error.message,
-        project=event.project,
-        environment=command.environment if command else "",
-        service=service or (command.service if command else ""),
-        repository=event.repository if isinstance(event, LinkRequested) else "",
-        actor=event.actor,
-        at=now(),
-    )
-
-
-def linked(event: LinkRequested) -> Decision:
-    """That a repository belongs to its project, by a commit of now or of before."""
-    return Decision(
-        id=event.id, about="command", outcome="accepted", reason="linked",
-        message=f"{event.name} is linked to {event.project}", project=event.project, repository=event.repository,
-        actor=event.actor, at=now(),
-    )  # fmt: skip
-
-
-def done_without_commit(here: Place, cause: Cause, *, reason: str, message: str) -> Decision:
-    """That what was asked for is so, though git had nothing to change."""
-    return Decision(
-        id=cause.intent, about="command", outcome="accepted", reason=reason, message=message, project=here.project,
-        environment=here.environment, service=here.service, actor=cause.actor, at=now(),
-    )  # fmt: skip

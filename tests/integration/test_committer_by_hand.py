@@ -63,6 +63,24 @@ def test_a_hold_that_is_deleted_by_hand_ends_and_what_waited_is_deployed(tmp_pat
     told(tmp_path, story)
 
 
+def test_rules_that_are_edited_by_hand_are_in_force_and_decided(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        await world.deployed(1)
+        person = world.person()
+        rules = person.clone / "shop/project.yaml"
+        rules.write_text(rules.read_text().replace("branch: main", "branch: main\n    protected: true"))
+        edit = person.push("Protect production")
+        await world.moved()
+
+        project = await world.store.get(Project, "shop")
+
+        assert project is not None
+        assert [one.protected for one in project.record.environments] == [True]
+        assert (await world.decision(f"{edit}/shop")).reason == "edited_by_hand"
+
+    told(tmp_path, story)
+
+
 def test_a_revert_of_the_first_deployment_removes_the_service(tmp_path: Path) -> None:
     async def story(world: World) -> None:
         first = await world.deployed(1)
