@@ -40,7 +40,7 @@ async def services(*, instance: str, home: Path) -> tuple[ServiceRef, ...]:
 
 
 async def forget(*, instance: str, home: Path, registry: str) -> None:
-    """Remove what outlives a service: its environment's network, and images pulled from ``registry``."""
+    """Remove what outlives a service: its environment's network and secrets, and images pulled from ``registry``."""
     if shutil.which("podman", path=process.SEARCH_PATH) is None:
         return
     env = podman_host.environment(podman_host.write_configuration(home / "podman"), None)
@@ -48,6 +48,10 @@ async def forget(*, instance: str, home: Path, registry: str) -> None:
     networks = await _lines(("podman", "network", "ls", "--quiet", "--filter", label), env)
     images = await _lines(("podman", "images", "--format", "{{.Id}} {{.Repository}}"), env)
     ours = {line.split()[0] for line in images if line.split()[1:2] and line.split()[1].startswith(f"{registry}/")}
+    mark = commands.secret_mark(instance)
+    secrets = [name for name in await _lines(commands.secret_list(), env) if name.startswith(mark)]
+    if secrets:
+        await process.run(commands.secret_remove(secrets), timeout=LIMIT, env=env)
     if networks:
         await process.run(("podman", "network", "rm", *networks), timeout=LIMIT, env=env)
     if ours:

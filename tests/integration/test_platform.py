@@ -7,8 +7,10 @@ import contextlib
 import http.client
 import os
 import secrets
+import shutil
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +22,7 @@ from console import installation, platform, ports
 from console.supervise import Program
 from gitops.clusters import ServiceRef, Wanted, podman_host
 from gitops.clusters.podman import Podman
+from gitops.clusters.podman_commands import secret_mark, service_prefix
 from pipeline import bus, process
 from pipeline.bus import Write
 from pipeline.errors import EncliiError, Invalid, Unavailable
@@ -27,6 +30,7 @@ from pipeline.settings import PROCESSES, Settings
 from tests.support.components import needs
 from tests.support.images import push_sample
 
+ROOT = Path(__file__).parents[2]
 WAITS = "import signal; signal.signal(signal.SIGTERM, lambda *_: exit(0)); signal.pause()"
 ENVIRON = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
 
@@ -314,6 +318,51 @@ def test_down_removes_the_services_and_a_purge_what_they_pulled(home: Path) -> N
     platform.down(home, purge=True)
     assert not asyncio.run(_holds(image))
     assert not home.exists()
+
+
+def test_make_down_with_purge_leaves_nothing(home: Path, tmp_path: Path) -> None:
+    needs("podman", "buildah", "make")
+    found = _up(home)
+    image = f"{found.registry}/shop/web@{push_sample(found.registry, 'shop/web', page='hello')}"
+    cluster = Podman(instance=found.instance, containers_conf=podman_host.write_configuration(home / "podman"))
+    asyncio.run(cluster.start(_wanted(ServiceRef("shop", "production", "web"), image)))
+    asyncio.run(cluster.secrets("").add(ServiceRef("shop", "production", "web"), "KEY", b"value", after=0))
+    pids = [state.pid for state in platform.status(home)]
+    assert all(_left(found.instance, kind) for kind in ("ps --all", "pod ps", "network ls", "secret ls"))
+
+    checkout = _checkout(tmp_path / "checkout")
+    env = {**ENVIRON, "ENCLII_HOME": str(home)}
+    subprocess.run(["make", "-C", str(checkout), "down", "PURGE=1"], env=env, check=True, timeout=120)
+
+    assert not [pid for pid in pids if _lives(pid)]
+    kinds = ("ps --all --external", "pod ps", "network ls", "volume ls", "secret ls")
+    assert {kind: _left(found.instance, kind) for kind in kinds} == dict.fromkeys(kinds, "")
+    assert not asyncio.run(_holds(image))
+    assert not home.exists()
+    assert not (checkout / ".venv").exists()
+
+
+def _checkout(folder: Path) -> Path:
+    """A clone as far as ``make down`` looks at it, with a virtual environment of its own to remove."""
+    program = folder / ".venv/bin/enclii"
+    program.parent.mkdir(parents=True)
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m console.cli "$@"\n')
+    program.chmod(0o755)
+    (folder / ".ci").mkdir()
+    shutil.copy(ROOT / "Makefile", folder)
+    shutil.copy(ROOT / ".ci/down", folder / ".ci")
+    return folder
+
+
+def _left(instance: str, kind: str) -> str:
+    """What podman still has of an installation, by its label; of secrets and volumes, which have none, by the name."""
+    argv = ["podman", *kind.split(), "--format", "{{.Name}}" if kind.startswith(("net", "vol", "sec")) else "{{.ID}}"]
+    if kind.startswith(("sec", "vol")):
+        names = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60).stdout.split()
+        ours = (secret_mark(instance), service_prefix(instance, ServiceRef("shop", "production", "web")))
+        return " ".join(name for name in names if name.startswith(ours))
+    argv += ["--filter", f"label=enclii.dev/instance={instance}"]
+    return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
 
 
 def _wanted(ref: ServiceRef, image: str) -> Wanted:
