@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal, cast
 
+from gitops.fields import PROJECT
 from pipeline import names
-from pipeline.errors import EncliiError, Invalid
+from pipeline.errors import EncliiError
 
 KEYS = frozenset({"cluster", "namespace", "drift"})
 Drift = Literal["heal", "keep"]
@@ -21,19 +22,15 @@ def read(fields: Mapping[str, Any], where: str) -> tuple[str, str, Drift]:
         if cluster != "":
             names.name(cluster, what="cluster")
     except (EncliiError, TypeError):
-        raise _wrong(f"{where}.cluster", "must be the name of a cluster: enclii cluster list") from None
+        raise PROJECT.wrong(f"{where}.cluster", "must be the name of a cluster: enclii cluster list") from None
     if namespace != "" and not (isinstance(namespace, str) and _NAMESPACE.fullmatch(namespace)):
-        raise _wrong(f"{where}.namespace", "must be 1 to 63 of a-z, 0-9 and inner hyphens")
+        raise PROJECT.wrong(f"{where}.namespace", "must be 1 to 63 of a-z, 0-9 and inner hyphens")
     drift = fields.get("drift", "heal")
     if drift not in ("heal", "keep"):
-        raise _wrong(f"{where}.drift", "must be heal or keep")
+        raise PROJECT.wrong(f"{where}.drift", "must be heal or keep")
     return cluster, namespace, cast("Drift", drift)
 
 
 def namespace_of(project: str, environment: str, named: str = "") -> str:
     """The namespace of an environment: the named one, else after project and environment."""
     return named or f"{project}-{environment}"
-
-
-def _wrong(where: str, what: str) -> Invalid:
-    return Invalid(f"project.yaml: {where} {what}", reason="bad_project_file")

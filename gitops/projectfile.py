@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from gitops import binding, domains, emit, environment_rules
+from gitops.fields import PROJECT
 from pipeline import names
 from pipeline.errors import EncliiError, Invalid
 from pipeline.events import LinkRequested
@@ -51,13 +52,13 @@ def parse(data: bytes, *, project: str) -> ProjectFile:
 
 @lru_cache(maxsize=1_024)
 def _parsed(data: bytes, project: str) -> ProjectFile:
-    found = _fields(_load(data), "the file", _TOP)
+    found = PROJECT.mapping(_load(data), "the file", _TOP)
     repositories = found.get("repositories") or []
     if not isinstance(repositories, list):
-        raise _wrong("repositories", "must be a list")
+        raise PROJECT.wrong("repositories", "must be a list")
     environments = found.get("environments") or {}
     if not isinstance(environments, dict):
-        raise _wrong("environments", "must be a mapping")
+        raise PROJECT.wrong("environments", "must be a mapping")
     return ProjectFile(
         tuple(_repository(index, item, project) for index, item in enumerate(repositories)),
         _checked(tuple(_environment(str(key), item) for key, item in environments.items())),
@@ -71,9 +72,9 @@ def _checked(environments: tuple[Environment, ...]) -> tuple[Environment, ...]:
     for one in environments:
         source = one.promotion.source if one.promotion else ""
         if source and (source not in known or source == one.name):
-            raise _wrong(f"environments.{one.name}.promotion.from", "must name another environment")
+            raise PROJECT.wrong(f"environments.{one.name}.promotion.from", "must name another environment")
         if not one.branch and not source:
-            raise _wrong(f"environments.{one.name}", "needs a branch, or promotion with from")
+            raise PROJECT.wrong(f"environments.{one.name}", "needs a branch, or promotion with from")
     return environments
 
 
@@ -148,27 +149,25 @@ def _load(data: bytes, *, round_trip: bool = False) -> Any:
 
 def _repository(index: int, item: object, project: str) -> Repository:
     where = f"repositories[{index}]"
-    fields = _fields(item, where, frozenset(_REPOSITORY))
-    values = {key: _text(fields.get(key, ""), f"{where}.{key}") for key in _REPOSITORY}
+    fields = PROJECT.mapping(item, where, frozenset(_REPOSITORY))
+    values = {key: PROJECT.text(fields.get(key, ""), f"{where}.{key}") for key in _REPOSITORY}
     for key in ("id", "name", "forge", "url"):
         if not values[key]:
-            raise _wrong(f"{where}.{key}", "is missing")
+            raise PROJECT.wrong(f"{where}.{key}", "is missing")
     return Repository(project=project, **values)
 
 
 def _environment(key: str, item: object) -> Environment:
     where = f"environments.{key}"
-    fields = _fields(item, where, _ENVIRONMENT)
-    branch = _text(fields.get("branch", ""), f"{where}.branch")
-    protected = fields.get("protected", False)
-    if not isinstance(protected, bool):
-        raise _wrong(f"{where}.protected", "must be true or false")
+    fields = PROJECT.mapping(item, where, _ENVIRONMENT)
+    branch = PROJECT.text(fields.get("branch", ""), f"{where}.branch")
+    protected = PROJECT.switch(fields.get("protected", False), f"{where}.protected")
     try:
         names.name(key, what="environment")
         if branch or "branch" in fields:
             names.ref(names.BRANCH_PREFIX + branch)
     except EncliiError as error:
-        raise _wrong(where, error.message) from None
+        raise PROJECT.wrong(where, error.message) from None
     cluster, namespace, drift = binding.read(fields, where)
     return Environment(
         name=key,
@@ -182,24 +181,3 @@ def _environment(key: str, item: object) -> Environment:
         rollback=environment_rules.rollback(fields.get("rollback"), f"{where}.rollback"),
         domains=domains.read(fields, where),
     )
-
-
-def _fields(value: object, where: str, allowed: frozenset[str]) -> dict[str, Any]:
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise _wrong(where, "must be a mapping")
-    for key in value:
-        if key not in allowed:
-            raise _wrong(where, f"has an unknown key {str(key)[:60]!r}")
-    return value
-
-
-def _text(value: object, where: str) -> str:
-    if not isinstance(value, str) or "\n" in value or len(value) > 1_000:
-        raise _wrong(where, "must be a text on one line")
-    return value
-
-
-def _wrong(where: str, what: str) -> Invalid:
-    return Invalid(f"project.yaml: {where} {what}", reason="bad_project_file")

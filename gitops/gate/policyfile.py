@@ -16,10 +16,12 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from gitops.fields import File
 from pipeline import attest
 from pipeline.errors import Invalid
 
 POLICY_FILE = "policy.yaml"
+POLICY = File(POLICY_FILE, "bad_policy")
 LIMIT = 256 << 10
 PREDICATES: Mapping[str, str] = {
     "signature": attest.SIGNATURE,
@@ -60,20 +62,18 @@ class Policy:
 
 def parse(data: bytes) -> Policy:
     """Read one file. Raises Invalid whose text names the field."""
-    found = _fields(_load(data), "the file", _TOP)
-    deny = _fields(found.get("deny"), "deny", frozenset({"licenses", "packages"}))
-    reachable = found.get("reachable", False)
-    if not isinstance(reachable, bool):
-        raise _wrong("reachable", "must be true or false")
+    found = POLICY.mapping(_load(data), "the file", _TOP)
+    deny = POLICY.mapping(found.get("deny"), "deny", frozenset({"licenses", "packages"}))
+    reachable = POLICY.switch(found.get("reachable", False), "reachable")
     return Policy(
-        predicates=ALWAYS | {_predicate(one) for one in _texts(found.get("require"), "require")},
-        builders=frozenset(_texts(found.get("builders"), "builders")),
-        identities=frozenset(_texts(found.get("identities"), "identities")),
+        predicates=ALWAYS | {_predicate(one) for one in POLICY.names(found.get("require"), "require")},
+        builders=frozenset(POLICY.names(found.get("builders"), "builders")),
+        identities=frozenset(POLICY.names(found.get("identities"), "identities")),
         reachable=reachable,
-        licenses=_texts(deny.get("licenses"), "deny.licenses"),
-        packages=_texts(deny.get("packages"), "deny.packages"),
+        licenses=POLICY.names(deny.get("licenses"), "deny.licenses"),
+        packages=POLICY.names(deny.get("packages"), "deny.packages"),
         overrides=tuple(
-            _override(index, item) for index, item in enumerate(_list(found.get("overrides"), "overrides"))
+            _override(index, item) for index, item in enumerate(POLICY.items(found.get("overrides"), "overrides"))
         ),
         digest="sha256:" + hashlib.sha256(data).hexdigest(),
     )
@@ -87,7 +87,9 @@ def combined(everywhere: bytes | None, project: bytes | None) -> Policy:
         return general
     own = parse(project)
     if own.overrides:
-        raise _wrong("overrides", f"of a project are not heard: they belong into the {POLICY_FILE} for all projects")
+        raise POLICY.wrong(
+            "overrides", f"of a project are not heard: they belong into the {POLICY_FILE} for all projects"
+        )
     return Policy(
         predicates=general.predicates | own.predicates,
         builders=_narrowed(general.builders, own.builders, "builders"),
@@ -104,7 +106,7 @@ def _narrowed(general: frozenset[str], own: frozenset[str], what: str) -> frozen
     if not general or not own:
         return general or own
     if not general & own:
-        raise _wrong(what, "of the project allows nothing that the policy for all projects allows")
+        raise POLICY.wrong(what, "of the project allows nothing that the policy for all projects allows")
     return general & own
 
 
@@ -112,19 +114,19 @@ def _predicate(name: str) -> str:
     if name in PREDICATES:
         return PREDICATES[name]
     if "://" not in name:
-        raise _wrong("require", f"{name!r} is neither a predicate type's URI nor one of {', '.join(PREDICATES)}")
+        raise POLICY.wrong("require", f"{name!r} is neither a predicate type's URI nor one of {', '.join(PREDICATES)}")
     return name
 
 
 def _override(index: int, item: object) -> Override:
     where = f"overrides[{index}]"
-    fields = _fields(item, where, frozenset(_OVERRIDE))
+    fields = POLICY.mapping(item, where, frozenset(_OVERRIDE))
     for key in ("image", "by", "reason"):
         if not isinstance(fields.get(key), str) or not fields[key].strip():
-            raise _wrong(f"{where}.{key}", "is missing: an override names its image, its author and its reason")
-    rules = frozenset(_texts(fields.get("rules"), f"{where}.rules"))
+            raise POLICY.wrong(f"{where}.{key}", "is missing: an override names its image, its author and its reason")
+    rules = frozenset(POLICY.names(fields.get("rules"), f"{where}.rules"))
     if not rules or not rules <= RULES - {"predicates"}:
-        raise _wrong(f"{where}.rules", f"must name some of {', '.join(sorted(RULES - {'predicates'}))}")
+        raise POLICY.wrong(f"{where}.rules", f"must name some of {', '.join(sorted(RULES - {'predicates'}))}")
     return Override(fields["image"], rules, fields["by"], fields["reason"], _until(fields.get("until"), where))
 
 
@@ -134,34 +136,8 @@ def _until(value: object, where: str) -> datetime | None:
     try:
         moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
     except ValueError:
-        raise _wrong(f"{where}.until", "must be a date, or a date and time with its zone") from None
+        raise POLICY.wrong(f"{where}.until", "must be a date, or a date and time with its zone") from None
     return moment if moment.tzinfo else moment.astimezone()
-
-
-def _texts(value: object, where: str) -> tuple[str, ...]:
-    found = _list(value, where)
-    if not all(isinstance(one, str) and one for one in found):
-        raise _wrong(where, "must be a list of names")
-    return tuple(found)
-
-
-def _list(value: object, where: str) -> list[Any]:
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        raise _wrong(where, "must be a list")
-    return value
-
-
-def _fields(value: object, where: str, known: frozenset[str]) -> dict[str, Any]:
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise _wrong(where, "must be a mapping")
-    for key in value:
-        if key not in known:
-            raise _wrong(where, f"has the unknown key {key!r}; known are {', '.join(sorted(known))}")
-    return value
 
 
 def _load(data: bytes) -> Any:
@@ -173,7 +149,3 @@ def _load(data: bytes) -> Any:
         mark = getattr(error, "problem_mark", None)
         where = f":{mark.line + 1}" if mark is not None else ""
         raise Invalid(f"{POLICY_FILE}{where} is not valid YAML", reason="bad_policy") from None
-
-
-def _wrong(field: str, why: str) -> Invalid:
-    return Invalid(f"{POLICY_FILE}: {field} {why}", reason="bad_policy")

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pipeline.errors import Invalid
+from gitops.fields import PROJECT
 from pipeline.promotions import FreezeWindow
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -38,13 +38,12 @@ class Frozen:
 def parse(item: object, where: str) -> FreezeWindow:
     """One entry of ``freeze:``. Raises Invalid, which names the field."""
     if not isinstance(item, Mapping):
-        raise _wrong(where, "must be a mapping with from and until")
-    if unknown := [key for key in item if key not in _KEYS]:
-        raise _wrong(where, f"has an unknown key {str(unknown[0])[:60]!r}")
+        raise PROJECT.wrong(where, "must be a mapping with from and until")
+    item = PROJECT.mapping(item, where, _KEYS)
     start, end = (_text(item.get(key), f"{where}.{key}") for key in ("from", "until"))
     zone, reason = item.get("zone", "UTC"), item.get("reason", "")
     if not isinstance(reason, str) or "\n" in reason or len(reason) > 200:
-        raise _wrong(f"{where}.reason", "must be a text on one line")
+        raise PROJECT.wrong(f"{where}.reason", "must be a text on one line")
     window = FreezeWindow(start=start, end=end, zone=_zone(zone, f"{where}.zone"), reason=reason)
     _check(window, where)
     return window
@@ -118,18 +117,18 @@ def _weekly(text: str) -> int | None:
 def _check(window: FreezeWindow, where: str) -> None:
     start, end = _weekly(window.start), _weekly(window.end)
     if (start is None) != (end is None):
-        raise _wrong(where, "must have two times of the week, or two moments")
+        raise PROJECT.wrong(where, "must have two times of the week, or two moments")
     if start is not None:
         if start == end:
-            raise _wrong(where, "begins when it ends; for a freeze without an end use `enclii freeze`")
+            raise PROJECT.wrong(where, "begins when it ends; for a freeze without an end use `enclii freeze`")
         return
     zone = ZoneInfo(window.zone)
     try:
         ordered = _moment(window.start, zone) < _moment(window.end, zone)
     except (ValueError, OverflowError):
-        raise _wrong(where, "must have times such as 2026-12-20, 2026-12-20T18:00 or fri 16:00") from None
+        raise PROJECT.wrong(where, "must have times such as 2026-12-20, 2026-12-20T18:00 or fri 16:00") from None
     if not ordered:
-        raise _wrong(where, "ends before it begins")
+        raise PROJECT.wrong(where, "ends before it begins")
 
 
 def _text(value: object, where: str) -> str:
@@ -137,7 +136,7 @@ def _text(value: object, where: str) -> str:
     if isinstance(value, datetime.date):
         return value.isoformat()
     if not isinstance(value, str) or not value or len(value) > 60:
-        raise _wrong(where, "must be a time such as 2026-12-20, 2026-12-20T18:00 or fri 16:00")
+        raise PROJECT.wrong(where, "must be a time such as 2026-12-20, 2026-12-20T18:00 or fri 16:00")
     return value.strip().lower() if _WEEKLY.fullmatch(value.strip().lower()) else value.strip()
 
 
@@ -145,8 +144,4 @@ def _zone(value: object, where: str) -> str:
     try:
         return ZoneInfo(str(value)).key
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise _wrong(where, "must be a time zone such as Europe/Berlin") from None
-
-
-def _wrong(where: str, what: str) -> Invalid:
-    return Invalid(f"project.yaml: {where} {what}", reason="bad_project_file")
+        raise PROJECT.wrong(where, "must be a time zone such as Europe/Berlin") from None
