@@ -82,6 +82,8 @@ class Turns:
                 return
             granted = self._waiting[share][0]
             self._forget(share, granted)
+            if granted.cancelled():  # whoever waited has gone, and is not yet out of the queue
+                continue
             self._free -= 1
             self._running[share] += 1
             granted.set_result(None)

@@ -105,6 +105,25 @@ def test_a_cancelled_wait_takes_no_turn() -> None:
     asyncio.run(story())
 
 
+def test_a_turn_that_is_given_back_passes_over_who_was_cancelled_in_the_same_moment() -> None:
+    async def story() -> bool:
+        turns = Turns(1, cap=1)
+
+        async def build(begun: asyncio.Event) -> None:
+            async with turns.turn("a"):
+                begun.set()
+
+        third = asyncio.Event()
+        async with turns.turn("a"):
+            cancelled, waits = asyncio.create_task(build(asyncio.Event())), asyncio.create_task(build(third))
+            await asyncio.sleep(0)
+            cancelled.cancel()
+        await asyncio.wait_for(waits, 5)
+        return third.is_set()
+
+    assert asyncio.run(story())
+
+
 def test_no_more_run_at_once_than_there_are_slots() -> None:
     async def story() -> int:
         turns, running, most = Turns(2, cap=2), 0, 0
