@@ -66,7 +66,7 @@ OTHERS: Final[dict[str, type[Event]]] = {
 TYPES: Final[tuple[type[Event], ...]] = (*COMMANDS.values(), SecretChanged, *OTHERS.values())
 _ONE_SERVICE: Final = (RollbackRequested, ScaleRequested, DestroyRequested, AdoptRequested)
 _KEY_LIMIT: Final = 128
-_OWN: Final = frozenset({"id", "at", "trace", "actor", "hook"})  # never taken from a body
+_OWN: Final = frozenset({"id", "at", "trace", "actor", "hook", "manifest"})  # never taken from a body
 _RESENT_HEADERS: Final = ("ce-", "traceparent", "enclii-")
 
 

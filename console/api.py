@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from console import actions, builds, overview, problems, promotions, queries, streams
+from console import actions, adoptions, builds, overview, problems, promotions, queries, streams
 from console.bearer import Bearer, actor_of
 from console.bodies import accepted, read_body
 from console.configuration import configuration
@@ -33,7 +33,7 @@ from console.why import why
 from gitops.clusters import ServiceRef
 from gitops.clusters.exec_relay import Commands
 from pipeline.errors import EncliiError, Invalid
-from pipeline.events import DeployRequested, Event, LinkRequested
+from pipeline.events import AdoptRequested, DeployRequested, Event, LinkRequested
 from pipeline.names import split_service_id
 from pipeline.records import Repository
 from pipeline.store import Store
@@ -292,6 +292,8 @@ class _Surface:
             body = await read_body(request)
             key = request.headers.get("idempotency-key", "")
             event = actions.read_command(kind, body, key=key, actor=actor_of(request))
+            if isinstance(event, AdoptRequested) and event.running:
+                event = await adoptions.read(self._store.bus, event)
             if isinstance(event, LinkRequested):
                 event = actions.link(self._forges, event)
             if isinstance(event, DeployRequested):

@@ -193,6 +193,7 @@ class DestroyRequested(Command, frozen=True, kw_only=True):
 class AdoptRequested(Command, frozen=True, kw_only=True):
     """Take files in the config repository that belong to people under management, by adding one file of Enclii's own.
 
+    With ``running`` the file is first written: ``manifest``, what runs under that name, as the API read it.
     ``expected`` is the token of the plan that a person saw: when the files are others now, nothing is written.
     """
 
@@ -201,6 +202,9 @@ class AdoptRequested(Command, frozen=True, kw_only=True):
     targets: tuple[str, ...] = ()  # which of several, as the plan spells them
     plan: bool = False  # say what would be edited, write nothing
     expected: str = ""
+    running: str = ""  # NAMESPACE/DEPLOYMENT on ``cluster``, in place of a path
+    cluster: str = ""
+    manifest: str = ""
 
 
 class PromotionRequested(Command, frozen=True, kw_only=True):

@@ -13,7 +13,11 @@ from console.texts import printable
 
 
 @click.command()
-@click.argument("path")
+@click.argument("path", required=False, default="")
+@click.option(
+    "--from-cluster", "running", default="", metavar="NAMESPACE/DEPLOYMENT", help="What runs, in place of PATH."
+)
+@click.option("--cluster", default="", metavar="NAME", help="Where that runs (see: enclii cluster list).")
 @click.option(
     "--target", "targets", multiple=True, metavar="[FILE:]KIND:PLACE", help="Which of several, as they are listed."
 )
@@ -24,14 +28,18 @@ from console.texts import printable
 @formatted
 @click.pass_obj
 def adopt(
-    session: Session, *, path: str, targets: tuple[str, ...], dry_run: bool, yes: bool, reason: str, scope: Scope,
-    output: str,
+    session: Session, *, path: str, running: str, cluster: str, targets: tuple[str, ...], dry_run: bool, yes: bool,
+    reason: str, scope: Scope, output: str,
 ) -> None:  # fmt: skip
     """Take PATH, manifests, a kustomization or Helm values in the config repository, under management.
 
-    No byte of it changes now; each release will change the image where it stands, and nothing else.
+    No byte of it changes now; each release will change the image where it stands, and nothing else. With
+    --from-cluster the manifest is written first, from a Deployment that runs: nothing of it restarts.
     """
-    body = {**_scope(session, path, scope), "path": path, "targets": list(targets), "why": reason}
+    if bool(path) == bool(running) or bool(running) != bool(cluster):
+        raise click.UsageError("say PATH, or --from-cluster NAMESPACE/DEPLOYMENT with --cluster NAME")
+    what = {"running": running, "cluster": cluster} if running else {"path": path}
+    body = {**_scope(session, path, scope), **what, "targets": list(targets), "why": reason}
     (planned,) = waiting.decided(session, waiting.ask(session, "/v1/adoptions", {**body, "plan": True}), DECISION_LIMIT)
     if dry_run:
         show(planned, output, lambda one: "\n".join(map(printable, one["message"].split("\n"))))

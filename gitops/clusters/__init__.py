@@ -45,6 +45,8 @@ class Wanted:
     namespace: str = ""
     """Where a cluster that has namespaces puts it; empty: after project and environment."""
     drift: DriftPolicy = "heal"
+    adopted: bool = False
+    """Its files are a person's: objects of their names that are there already, and nobody's, are taken over."""
     revision: str = ""
     """The commit of the config repository that it is read from."""
 

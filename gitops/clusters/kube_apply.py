@@ -209,7 +209,7 @@ class Applier:
         if (theirs and theirs != self._instance) or (theirs and other and other != wanted.ref):
             owner = f"{other} of the installation {theirs!r}"
             raise Refused(f"{item} in {seen.metadata.namespace} belongs to {owner}", reason="not_ours")
-        if not theirs and PREFIX + "service" not in found:
+        if not theirs and PREFIX + "service" not in found and not wanted.adopted:
             raise Refused(
                 f"{item} in {seen.metadata.namespace} is there already and not Enclii's (last written by"
                 f" {seen.metadata.changed_by or 'somebody'}): take it over with `enclii adopt`, or rename it",

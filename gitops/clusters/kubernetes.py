@@ -34,6 +34,7 @@ from gitops.clusters import (
     Typed,
     Wanted,
     Workload,
+    kube_export,
     kube_plan,
 )
 from gitops.clusters import kube_rollout as rollout
@@ -41,12 +42,12 @@ from gitops.clusters.kube_api import Api, Login
 from gitops.clusters.kube_apply import Applier
 from gitops.clusters.kube_exec import execute
 from gitops.clusters.kube_jobs import ReleaseJobs
-from gitops.clusters.kube_kinds import Kinds
+from gitops.clusters.kube_kinds import KNOWN, Kinds
 from gitops.clusters.kube_logs import Follower, Reader
 from gitops.clusters.kube_objects import PREFIX, Deployment, Pod
 from gitops.clusters.kube_secrets import KubeSecrets
 from gitops.clusters.kube_view import View
-from pipeline.errors import EncliiError, Permanent, Unavailable
+from pipeline.errors import EncliiError, Permanent, Refused, Unavailable
 
 LAST_LINES = 200
 TOLD_LINES = 20
@@ -146,6 +147,15 @@ class Kubernetes:
         if inventory is None or inventory.deployment != wanted.deployment:
             return ()
         return tuple(str(one) for one in await self._applier.drift(inventory))
+
+    async def manifest(self, namespace: str, name: str) -> dict[str, Any]:
+        """A Deployment that runs, as it would be written by hand. Raises NotFound, Refused, Unavailable."""
+        path = KNOWN["apps/v1", "Deployment"].object(namespace, name)
+        found = msgspec.json.decode(await self.api.get(path, doing=f"look at {namespace}/{name}"))
+        labels = (found.get("metadata") or {}).get("labels") or {}
+        if PREFIX + "instance" in labels:
+            raise Refused(f"{namespace}/{name} is Enclii's already", reason="already_managed")
+        return kube_export.manifest(found)
 
     async def difference(self, wanted: Wanted) -> tuple[str, ...]:
         """What an apply would change, by the server's own dry run."""

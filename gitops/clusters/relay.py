@@ -11,14 +11,15 @@ import contextlib
 import datetime
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 from uuid import uuid4
 
 import msgspec
 
+from gitops import emit
 from gitops.clusters import Cluster, Finding, LogLine, ServiceRef
 from pipeline.bus import Bus
-from pipeline.errors import EncliiError, Permanent, Unavailable
+from pipeline.errors import EncliiError, Permanent, Refused, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,7 @@ OPEN: Final = "rq.clusters.logs"
 CHECK: Final = "rq.clusters.check"
 LINES: Final = "rq.clusters.lines"
 DIFF: Final = "rq.clusters.diff"
+MANIFEST: Final = "rq.clusters.manifest"
 BATCH, BATCH_BYTES, AHEAD = 500, 256 << 10, 2_000
 WAIT: Final = 1.0
 IDLE_LIMIT: Final = 30.0
@@ -66,12 +68,25 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     message: str = ""
 
 
+class AskManifest(msgspec.Struct, frozen=True, kw_only=True):
+    """Which running Deployment is wanted as a manifest, for which service."""
+
+    project: str
+    environment: str
+    service: str
+    cluster: str
+    namespace: str
+    name: str
+
+
 class Clusters(Protocol):
     """What the relay needs of the syncer's clusters."""
 
     async def of(self, ref: ServiceRef) -> Cluster: ...
 
     async def check(self) -> list[Finding]: ...
+
+    async def running(self, ref: ServiceRef, cluster: str, namespace: str, name: str) -> dict[str, Any]: ...
 
 
 Differ = Callable[[ServiceRef], Awaitable[tuple[str, ...]]]
@@ -94,6 +109,7 @@ class Relay:
                 group.create_task(self._bus.answer_many(LINES, self._next))
                 group.create_task(self._bus.answer_many(CHECK, self._check))
                 group.create_task(self._bus.answer_many(DIFF, self._diff))
+                group.create_task(self._bus.answer_many(MANIFEST, self._manifest))
         finally:
             for reader in list(self._readers.values()):
                 reader.end()
@@ -126,6 +142,16 @@ class Relay:
             )
         except (EncliiError, msgspec.MsgspecError) as error:
             return _failed(error)
+
+    async def _manifest(self, question: bytes) -> bytes:
+        try:
+            asked = msgspec.msgpack.decode(question, type=AskManifest)
+            ref = ServiceRef(asked.project, asked.environment, asked.service)
+            found = await self._clusters.running(ref, asked.cluster, asked.namespace, asked.name)
+            text = emit.document(found).decode()
+        except (EncliiError, msgspec.MsgspecError) as error:
+            return _failed(error)
+        return msgspec.msgpack.encode(Difference(lines=(text,)))
 
 
 class _Reader:
@@ -212,6 +238,14 @@ class Relayed:
         if found.reason:
             raise Permanent(found.message, reason=found.reason)
         return found.lines
+
+    async def manifest(self, asked: AskManifest) -> str:
+        """A running Deployment as YAML. Raises Refused, Unavailable."""
+        answer = await self._bus.ask(MANIFEST, msgspec.msgpack.encode(asked), timeout=4 * ASK_LIMIT)
+        found = msgspec.msgpack.decode(answer, type=Difference)
+        if found.reason:
+            raise Refused(found.message, reason=found.reason)
+        return found.lines[0]
 
 
 def _asked(

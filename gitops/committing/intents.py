@@ -172,10 +172,13 @@ def resume(here: Situation, *, cause: Cause) -> Draft:
     return draft(here.place, Edit(here.place.path, remove=frozenset({HOLD_FILE})), subject, cause, {"Resumes": "yes"})
 
 
-def adopt(here: Situation, targets: bytes, *, cause: Cause) -> Draft:
-    """The commit that declares which values of a person's files Enclii edits, and changes nothing else."""
+def adopt(here: Situation, targets: bytes, manifests: Mapping[str, bytes] | None = None, *, cause: Cause) -> Draft:
+    """The commit that declares which values of a person's files Enclii edits, and changes nothing else.
+
+    ``manifests``: files that are to become a person's here, since what they describe runs already.
+    """
     subject = f"Adopt {here.place.project}/{here.place.service} in {here.place.environment}"
-    return draft(here.place, Edit(here.place.path, write={TARGETS_FILE: targets}), subject, cause)
+    return draft(here.place, Edit(here.place.path, write={**(manifests or {}), TARGETS_FILE: targets}), subject, cause)
 
 
 def destroy(here: Situation, *, cause: Cause) -> Draft:

@@ -16,7 +16,7 @@ from gitops.committing.writing import commit_draft
 from gitops.editing import adopt, targetfile
 from gitops.editing.adopt import Candidate, Found
 from gitops.editing.targetfile import TargetFile
-from gitops.layout import TARGETS_FILE, Place, place
+from gitops.layout import DEPLOYMENT_FILE, TARGETS_FILE, Place, place
 from pipeline import names
 from pipeline.errors import Invalid, NotFound, Refused
 from pipeline.events import AdoptRequested
@@ -34,20 +34,34 @@ async def fulfil(session: Session, event: AdoptRequested) -> Unit:
         return Unit()
     situation = await session.situation(here)
     await _free(session, situation)
-    folder = checked(event.path)
-    files = await asyncio.to_thread(session.repo.blobs, session.tip, folder) if session.tip else {}
-    if not files:
-        raise NotFound(f"the config repository has no files in {folder or 'its root'}", reason="no_such_path")
+    files = await _files(session, event, situation)
     found = adopt.look(of_environment(files, here.environment))
     chosen = adopt.choose(found, service=here.service, wanted=event.targets)
     said = plan(here, chosen, found)
+    if event.manifest:  # what runs may change between the plan and the yes
+        said += f"\n{here.path}/{DEPLOYMENT_FILE} is written as {event.running} runs now ({token(event.manifest)})"
     if event.plan:
         return Unit([session.put(_planned(event, said))])
     if event.expected not in ("", token(said)):
         raise Refused("the files are others than those that were shown; look again", reason="moved_meanwhile")
     written = targetfile.render(TargetFile(tuple(one.target for one in chosen), chosen[0].image), here.path)
+    fresh = {DEPLOYMENT_FILE: event.manifest.encode()} if event.manifest else {}
     cause = Cause(event.id, "adopt", event.actor, now(), event.why, event.trace)
-    return await commit_draft(session, here, intents.adopt(situation, written, cause=cause))
+    return await commit_draft(session, here, intents.adopt(situation, written, fresh, cause=cause))
+
+
+async def _files(session: Session, event: AdoptRequested, here: Situation) -> dict[str, bytes]:
+    """What may name the image: the files at the path, or the one that is to be written. Raises NotFound, Refused."""
+    if event.manifest:
+        if DEPLOYMENT_FILE in here.names:
+            raise Refused(f"{here.place.path}/{DEPLOYMENT_FILE} is there already: adopt {here.place.path} instead",
+                          reason="file_exists")  # fmt: skip
+        return {f"{here.place.path}/{DEPLOYMENT_FILE}": event.manifest.encode()}
+    folder = checked(event.path)
+    files = await asyncio.to_thread(session.repo.blobs, session.tip, folder) if session.tip else {}
+    if not files:
+        raise NotFound(f"the config repository has no files in {folder or 'its root'}", reason="no_such_path")
+    return files
 
 
 async def _free(session: Session, here: Situation) -> None:

@@ -73,7 +73,10 @@ def wanted_from(deployment: Deployment, files: Mapping[str, bytes]) -> Wanted:
     )
     ref = ServiceRef(deployment.project, deployment.environment, deployment.service)
     version = deployment.release.rpartition(".")[2] or "none"
-    return Wanted(ref, deployment.id, version, deployment.image, documents, revision=deployment.config_commit)
+    return Wanted(
+        ref, deployment.id, version, deployment.image, documents, adopted=layout.TARGETS_FILE in files,
+        revision=deployment.config_commit,
+    )  # fmt: skip
 
 
 def _documents(name: str, data: bytes) -> list[dict[str, Any]]:

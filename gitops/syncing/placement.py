@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
@@ -18,6 +19,15 @@ from pipeline.store import Store
 HINTS = 10_000
 
 Open = Callable[[], Cluster]
+
+
+@runtime_checkable
+class Exporting(Protocol):
+    """A cluster whose objects can be read back as manifests."""
+
+    async def manifest(self, namespace: str, name: str) -> dict[str, Any]:
+        """One Deployment."""
+        ...
 
 
 @dataclass
@@ -67,6 +77,22 @@ class Clusters:
     async def secrets(self, ref: ServiceRef) -> SecretStore:
         """Where the values of the service's secrets go. Raises Refused as ``of`` does."""
         return (await self.of(ref)).secrets(self._bound(ref).namespace)
+
+    async def running(self, ref: ServiceRef, cluster: str, namespace: str, name: str) -> dict[str, Any]:
+        """The manifest of a Deployment that runs where the service's environment is. Raises Refused, NotFound."""
+        bound = self._bound(ref)
+        here = (bound.cluster or self.default, bound.namespace or f"{ref.project}-{ref.environment}")
+        if (cluster, namespace) != here:
+            raise Refused(
+                f"{ref.environment} of {ref.project} is on {here[0]} in the namespace {here[1]!r}, so a release would"
+                f" not replace {namespace}/{name} there: write `cluster: {cluster}` and `namespace: {namespace}` under"
+                f" environments.{ref.environment} in {ref.project}/project.yaml first",
+                reason="another_place",
+            )
+        found = await self.of(ref)
+        if not isinstance(found, Exporting):
+            raise Refused(f"{cluster} has no Deployments to adopt", reason="no_deployments")
+        return await found.manifest(namespace, name)
 
     def placed(self, wanted: Wanted) -> Wanted:
         """The wish with the namespace and the policy of its environment."""

@@ -309,3 +309,55 @@ def test_a_manifest_from_which_somebody_took_the_header_is_spliced_from_then_on(
         assert (await world.target()).release == "shop.web.v2"
 
     told(tmp_path, story)
+
+
+RUNNING = """\
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: web
+spec:
+  selector:
+    matchLabels:
+      app: web
+  template:
+    metadata:
+      labels:
+        app: web
+    spec:
+      containers:
+        - name: web
+          image: "ghcr.io/acme/web:v1.2.3"
+"""
+
+
+async def seen(world: World) -> str:
+    """The plan of adopting what runs."""
+    await world.do(adopt("", "c-plan", running="shop/web", cluster="office", manifest=RUNNING, plan=True))
+    return (await world.decision("c-plan")).message
+
+
+def test_what_runs_already_becomes_a_persons_file_that_a_release_edits(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        planned = await seen(world)
+        assert "deployment.yaml is written as shop/web runs now" in planned
+        await world.do(adopt("", running="shop/web", cluster="office", manifest=RUNNING, expected=token(planned)))
+
+        manifest = "shop/production/web/deployment.yaml"
+        assert raw(world, manifest) == RUNNING
+        assert world.person().git("diff", "--name-only", "HEAD^", "HEAD").splitlines() == [manifest, TARGETS]
+        await world.deployed(1)
+        assert raw(world, manifest) == RUNNING.replace(f'"{OLD}:v1.2.3"', f'"{image_of(1)}"')
+
+    told(tmp_path, story)
+
+
+def test_what_runs_otherwise_than_was_shown_is_not_adopted(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        planned = await seen(world)
+        later = RUNNING + "      restartPolicy: Always\n"
+        await world.do(adopt("", running="shop/web", cluster="office", manifest=later, expected=token(planned)))
+
+        assert (await world.decision("c-adopt")).reason == "moved_meanwhile"
+
+    told(tmp_path, story)
