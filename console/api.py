@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -62,9 +62,10 @@ def create_api(
     actor: str = "deployer",
     people: Path | None = None,
     stopping: asyncio.Event | None = None,
+    more: Sequence[Route] = (),
 ) -> Starlette:
     """The application. ``actor`` is who the token's holder is, ``people`` the folder of others' tokens; ``stopping``
-    ends open streams.
+    ends open streams; ``more`` are further addresses behind the same door.
     """
     if not token:
         raise ValueError("the API needs a token")
@@ -75,7 +76,7 @@ def create_api(
         Exception: problems.on_surprise,
     }
     return Starlette(
-        routes=surface.routes(),
+        routes=[*surface.routes(), *more],
         middleware=[Middleware(Bearer, token=token, actor=actor, people=people)],
         exception_handlers=handlers,
     )
@@ -243,8 +244,7 @@ class _Surface:
             kept = await asyncio.to_thread(queries.dead_lines, self._db, project, environment, service)
             return streams.response(streams.kept_lines(kept), self._stopping)
         last_id = _last_id(request)
-        seen, _ = streams.two_numbers(last_id)
-        resumed = datetime.datetime.fromtimestamp(seen // streams.NANO, datetime.UTC) if seen else None
+        resumed = streams.moment_of(last_id)
         lines = self._logs.logs(
             ServiceRef(project, environment, service),
             tail=None if resumed else _whole(request, "tail", 100, TAIL_LIMIT),

@@ -23,15 +23,20 @@ async def read_body(request: Request) -> dict[str, Any]:
     """The JSON object in the body. Raises Invalid, HTTPException."""
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         raise HTTPException(415, "application/json is what is understood here")
-    found = bytearray()
-    async for chunk in request.stream():
-        found += chunk
-        if len(found) > BODY_LIMIT:
-            raise HTTPException(413, "the body is larger than 64 KiB")
     try:
-        body = json.loads(bytes(found))
+        body = json.loads(await read_bytes(request))
     except (ValueError, RecursionError) as error:
         raise Invalid("the body is not JSON", reason="bad_json") from error
     if not isinstance(body, dict):
         raise Invalid("the body is not a JSON object", reason="bad_json")
     return body
+
+
+async def read_bytes(request: Request) -> bytes:
+    """The whole body. Raises HTTPException when it is too large."""
+    found = bytearray()
+    async for chunk in request.stream():
+        found += chunk
+        if len(found) > BODY_LIMIT:
+            raise HTTPException(413, "the body is larger than 64 KiB")
+    return bytes(found)

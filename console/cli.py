@@ -28,6 +28,7 @@ TITLES: Final = {
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "up": ("platform", "Start Enclii on this machine (-d: in the background)."),
     "down": ("platform", "Stop what up started; --purge leaves nothing."),
+    "open": ("opening", "Print an address that logs a browser in, once."),
     "cluster": ("cluster", "The clusters that services run on: add, list, remove."),
     "bootstrap": ("bootstrap", "Write what Argo CD or Flux needs to sync the config repository."),
     "link": ("link", "Register a repository and its branches."),
@@ -76,7 +77,7 @@ class Verbs(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"console.commands.{COMMANDS[cmd_name][0]}")
-        command: click.Command = getattr(module, {"exec": "exec_"}.get(cmd_name, cmd_name))
+        command: click.Command = getattr(module, {"exec": "exec_", "open": "open_"}.get(cmd_name, cmd_name))
         return command
 
     def resolve_command(

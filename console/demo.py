@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from console import installation, platform
+from console.client import Client, Failure
 from pipeline.errors import EncliiError, Unavailable
 from pipeline.process import SEARCH_PATH
 
@@ -139,6 +140,14 @@ def story(at: installation.Addresses, folder: Path) -> None:
     _say("\n".join(f"  {line}" for line in demo.history().splitlines()))
 
 
+def login(at: installation.Addresses) -> str:
+    """An address that logs a browser in; the console's own, when it gives none."""
+    try:
+        return str(Client(at.console, installation.token(at.home, "ENCLII_API_TOKEN")).post("/v1/logins")["address"])
+    except Failure:
+        return at.console
+
+
 def main() -> int:
     """Run the story; 0 only when every step was seen to hold."""
     home = installation.home_of(os.environ, Path.cwd())
@@ -156,6 +165,7 @@ def main() -> int:
     places = {"API": at.console, "git host": at.githost, "registry": at.registry, "webhooks": at.receiver}
     for what, where in places.items():
         _say(f"  {what:11} {where}")
+    _say(f"\nOpen in a browser; it logs you in, once (another: enclii open):\n  {login(at)}\n")
     _say("Look around: .venv/bin/enclii ps\nStop: make down      Leave nothing: make down PURGE=1")
     return 0
 

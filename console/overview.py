@@ -20,6 +20,16 @@ def status(db: Projection, project: str, environment: str, service: str) -> Valu
     return {"seq": db.position(), "services": found, "last_run": recent, "failed_jobs": failed}
 
 
+def page(db: Projection, wanted: str, offset: int, limit: int) -> tuple[list[Value], int]:
+    """Some entries of all whose ``project/environment/service`` contains ``wanted``, and how many there are."""
+    targets = {t.key: t for t in db.find(Target)}
+    lives = {v.key: v for v in db.find(Live)}
+    keys = sorted(targets.keys() | {key for key, live in lives.items() if live.replicas})
+    found = [key for key in keys if wanted in "/".join(key)]
+    shown = found[offset : offset + limit]
+    return [_entry(db, key, targets.get(key), lives.get(key)) for key in shown], len(found)
+
+
 def _entry(db: Projection, key: tuple[str, ...], target: Target | None, live: Live | None) -> Value:
     project, environment, service = key
     wanted = db.get(Deployment, target.deployment) if target and target.deployment else None

@@ -53,9 +53,14 @@ async def on_error(_: Request, error: Exception) -> Response:
     """The answer to an error of ours."""
     if not isinstance(error, EncliiError):
         return await on_surprise(_, error)
-    status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 500)
+    status = status_of(error)
     headers = {"Retry-After": "1"} if status == 503 else None
     return problem(status, error.message, reason=error.reason, headers=headers)
+
+
+def status_of(error: EncliiError) -> int:
+    """The status that says what the error is."""
+    return next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 500)
 
 
 async def on_http_error(_: Request, error: Exception) -> Response:

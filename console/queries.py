@@ -275,12 +275,17 @@ def rollback_plan(db: Projection, project: str, service: str, environment: str, 
 
 
 def _changes(db: Projection, current: Target, back: Deployment) -> list[Value]:
-    """What the containers have otherwise after going back, as ``{"field", "from", "to"}``; None where it is absent."""
-    before = _configuration(db, current.release, current.environment) | {"image": current.image}
-    after = _configuration(db, back.release, back.environment) | {"image": back.image}
+    """What the containers have otherwise after going back."""
+    return differences(db, current.environment, (current.release, current.image), (back.release, back.image))
+
+
+def differences(db: Projection, environment: str, old: tuple[str, str], new: tuple[str, str]) -> list[Value]:
+    """What differs between two (release, image), as ``{"field", "from", "to"}``; None where it is absent."""
+    before = _configuration(db, old[0], environment) | {"image": old[1]}
+    after = _configuration(db, new[0], environment) | {"image": new[1]}
     names = sorted(before.keys() | after.keys())
     pairs = ((name, before.get(name), after.get(name)) for name in names)
-    return [{"field": name, "from": old, "to": new} for name, old, new in pairs if old != new]
+    return [{"field": name, "from": first, "to": second} for name, first, second in pairs if first != second]
 
 
 def _configuration(db: Projection, release: str, environment: str) -> Value:

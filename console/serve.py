@@ -1,4 +1,4 @@
-"""The console's process: the API over its projection, with the cluster's logs behind it."""
+"""The console's process: the API and the pages over its projection, with the cluster's logs behind it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from console.difference import DifferenceView
 from console.forges import Forges
 from console.projection import Projection
 from console.verification import Verification
+from console.web.app import Front, create_web
+from console.web.login import Login
+from console.web.sessions import Sessions
 from gitops.clusters.relay import Relayed
 from pipeline.main import Process, in_background, room
 from pipeline.registry import Registry
@@ -33,6 +36,9 @@ async def serve_api(process: Process) -> None:
             await asyncio.to_thread(lambda: [*builds.builders(projection), *writers.checks(projection)])
         )
 
+    sessions = Sessions(process.store.bus, lifetime=told.session_lifetime)
+    login = Login(sessions, console_url=told.console_url)
+
     async with Registry(told.registry, plain_http=told.registry_plain_http) as images:
         api = create_api(
             projection=projection,
@@ -45,7 +51,12 @@ async def serve_api(process: Process) -> None:
             verify=Verification(projection, process, images).answer,
             diff=DifferenceView(projection, cluster.diff).answer,
             stopping=process.stopping,
+            more=login.api_routes(),
         )
+        web = create_web(
+            projection=projection, store=process.store, logs=cluster, sessions=sessions, login=login,
+            console_url=told.console_url, doctor=doctor, stopping=process.stopping,
+        )  # fmt: skip
         async with in_background(projection.follow(process.store.bus)):
-            await serve(process, api)
+            await serve(process, Front(api=api, web=web))
     projection.close()

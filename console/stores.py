@@ -28,18 +28,63 @@ _COMMANDS = (
 )  # fmt: skip
 _LINKS = ("ev.link.>",)
 _SHED = ("st.shed.>",)
+_LOGINS = ("web.>",)
 _STATE = tuple(subject for subject in (*_RELEASES, *_DEPLOYMENTS, *_RULES) if subject.startswith("st."))
 _STREAMS = ("$JS.API.STREAM.DELETE.>", "$JS.API.STREAM.PURGE.>", "$JS.API.STREAM.MSG.DELETE.>")
 
 FORBIDDEN: Final[Mapping[str, tuple[str, ...]]] = {
-    "receiver": (*_RELEASES, *_DEPLOYMENTS, *_RULES, *_PLANS, *_IMAGES, *_COMMANDS, *_LINKS, *_SHED, *_STREAMS),
-    "githost": (*_RELEASES, *_DEPLOYMENTS, *_RULES, *_PLANS, *_IMAGES, *_COMMANDS, *_SHED, *_STREAMS),
-    "planner": (*_RELEASES, *_DEPLOYMENTS, *_RULES, *_COMMANDS, *_LINKS, *_STREAMS),
-    "builder": (*_RELEASES, *_DEPLOYMENTS, *_RULES, *_DELIVERIES, *_PLANS, *_COMMANDS, *_LINKS, *_SHED, *_STREAMS),
-    "signer": (*_DEPLOYMENTS, *_RULES, *_DELIVERIES, *_PLANS, *_IMAGES, *_COMMANDS, *_LINKS, *_SHED, *_STREAMS),
-    "committer": (*_DELIVERIES, *_IMAGES, "rq.>", *_STREAMS),
-    "syncer": (*_SHED, *_RULES, *_DELIVERIES, *_PLANS, *_IMAGES, *_RELEASES[:2], *_COMMANDS, *_LINKS, *_STREAMS),
-    "door": ("ev.>", "st.>", "hooks.>", "log.>", "rq.>", *_STREAMS),
+    "receiver": (
+        *_RELEASES,
+        *_DEPLOYMENTS,
+        *_RULES,
+        *_PLANS,
+        *_IMAGES,
+        *_COMMANDS,
+        *_LINKS,
+        *_SHED,
+        *_LOGINS,
+        *_STREAMS,
+    ),
+    "githost": (*_RELEASES, *_DEPLOYMENTS, *_RULES, *_PLANS, *_IMAGES, *_COMMANDS, *_SHED, *_LOGINS, *_STREAMS),
+    "planner": (*_RELEASES, *_DEPLOYMENTS, *_RULES, *_COMMANDS, *_LINKS, *_LOGINS, *_STREAMS),
+    "builder": (
+        *_RELEASES,
+        *_DEPLOYMENTS,
+        *_RULES,
+        *_DELIVERIES,
+        *_PLANS,
+        *_COMMANDS,
+        *_LINKS,
+        *_SHED,
+        *_LOGINS,
+        *_STREAMS,
+    ),
+    "signer": (
+        *_DEPLOYMENTS,
+        *_RULES,
+        *_DELIVERIES,
+        *_PLANS,
+        *_IMAGES,
+        *_COMMANDS,
+        *_LINKS,
+        *_SHED,
+        *_LOGINS,
+        *_STREAMS,
+    ),
+    "committer": (*_DELIVERIES, *_IMAGES, "rq.>", *_LOGINS, *_STREAMS),
+    "syncer": (
+        *_SHED,
+        *_RULES,
+        *_DELIVERIES,
+        *_PLANS,
+        *_IMAGES,
+        *_RELEASES[:2],
+        *_COMMANDS,
+        *_LINKS,
+        *_LOGINS,
+        *_STREAMS,
+    ),
+    "door": ("ev.>", "st.>", "hooks.>", "log.>", "rq.>", *_LOGINS, *_STREAMS),
     "console": (*_STATE, *_STREAMS),
 }
 """What each process may not publish. ``PIPE`` carries state and events, so the subjects tell them apart.

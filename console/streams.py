@@ -92,6 +92,12 @@ def two_numbers(last_id: str) -> tuple[int, int]:
     return int(first), int(second)
 
 
+def moment_of(last_id: str) -> datetime.datetime | None:
+    """The time of the line that a service's id names; None for no id. Raises Invalid."""
+    seen, _ = two_numbers(last_id)
+    return datetime.datetime.fromtimestamp(seen // NANO, datetime.UTC) if seen else None
+
+
 async def service_lines(lines: AsyncIterator[LogLine], last_id: str) -> AsyncIterator[ServerSentEvent]:
     """A service's lines behind ``last_id``. An id is a line's time and how many lines had that time."""
     seen_time, seen_count = two_numbers(last_id)

@@ -38,6 +38,7 @@ STREAMS: dict[str, dict[str, Any]] = {
     "HOOKS": {"subjects": ["hooks.>"], "discard": "new", "max_bytes": 2 << 30, "max_age": 30 * 86_400 * NANO},
     "PIPE": {"subjects": ["ev.>", "st.>"], "discard": "old", "allow_atomic": True},
     "LOGS": {"subjects": ["log.>"], "discard": "old", "max_bytes": 4 << 30, "max_msgs_per_subject": -1},
+    "WEB": {"subjects": ["web.>"], "discard": "old", "max_bytes": 64 << 20, "max_age": 31 * 86_400 * NANO},
 }
 
 
@@ -357,7 +358,7 @@ async def _quiet(_: Exception) -> None:
 
 def _stream_of(subject: str) -> str:
     root = subject.split(".", 1)[0]
-    return {"hooks": "HOOKS", "ev": "PIPE", "st": "PIPE", "log": "LOGS"}[root]
+    return {"hooks": "HOOKS", "ev": "PIPE", "st": "PIPE", "log": "LOGS", "web": "WEB"}[root]
 
 
 def _checked(answer: bytes) -> dict[str, Any]:

@@ -151,6 +151,9 @@ class Settings:
         parsing.path, "secrets/people", "folder of people's own tokens: one file each, named after the person",
         to="console",
     )  # fmt: skip
+    session_lifetime: float = setting(
+        parsing.duration, "12h", "how long a login in the browser lasts; at most 31 days", to="console"
+    )
 
     # Builds
     build_isolation: str = setting(

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from console.client import Failure
+from console.client import Client, Failure
 from console.commands.options import tell
 from console.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 READY_LIMIT: Final = 60.0
 _OWN: Final = ("PROJECT", "SERVICE", "ENVIRONMENT", "SERVER", "TOKEN")
@@ -34,6 +36,7 @@ def up(session: Session, *, detach: bool) -> int:
 
     try:
         if not detach:
+            tell("once it is up, enclii open prints an address to log in with a browser")
             return platform.foreground(session.home, environ=_environ(session), terminal=sys.stderr.isatty())
         found = platform.up(session.home, environ=_environ(session))
         late = platform.not_ready(session.home, limit=READY_LIMIT)
@@ -48,7 +51,19 @@ def up(session: Session, *, detach: bool) -> int:
     if late:
         logs = session.home / "logs"
         raise Failure(f"not ready yet: {', '.join(late)}", reason="not_ready", advice=f"enclii doctor, or see {logs}")
+    address = invite(session.home, found.console)
+    click.echo(f"{'page':<9} {address or found.console}")
+    tell("the page's address logs in once; another: enclii open" if address else "a login address: enclii open")
     return 0
+
+
+def invite(home: Path, console: str) -> str:
+    """An address that logs in once; "" when the console gives none at this moment."""
+    from console.installation import token
+
+    with contextlib.suppress(Failure):
+        return str(Client(console, token(home, "ENCLII_API_TOKEN")).post("/v1/logins")["address"])
+    return ""
 
 
 @click.command()

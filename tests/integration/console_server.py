@@ -16,6 +16,9 @@ from console.api import create_api
 from console.client import Client, Failure
 from console.forges import Forges
 from console.projection import Projection
+from console.web.app import Front, create_web
+from console.web.login import Login
+from console.web.sessions import Sessions
 from gitops.clusters import LogLine, ServiceRef
 from pipeline.bus import connect
 from pipeline.records import Record
@@ -23,6 +26,7 @@ from pipeline.store import Change, Step, Store
 from tests.support.nats import running_nats
 
 TOKEN = "the-token-of-a-test"
+PAGES = "http://console.example.test"
 LIMIT = 90.0
 FORGES = Forges("http://git.example.test", "https://hooks.example.test", ("root",))
 
@@ -74,6 +78,14 @@ class Console:
     async def post(self, address: str, body: dict[str, Any], key: str = "") -> Any:
         return await asyncio.to_thread(lambda: self.client.post(address, body, key=key))
 
+    async def failure_of(self, address: str, body: dict[str, Any]) -> Failure:
+        """The failure that sending ``body`` ends in."""
+        try:
+            found = await self.post(address, body)
+        except Failure as failure:
+            return failure
+        raise AssertionError(f"{address} answered {found}")
+
     async def failure(self, address: str, **query: str | int | bool) -> Failure:
         """The failure that asking ends in."""
         try:
@@ -101,12 +113,18 @@ async def _console(nats_url: str, tmp: Path) -> AsyncIterator[Console]:
     projection, store, logs = Projection(tmp / "console.sqlite"), Store(bus, "test"), Lines()
     stopping = asyncio.Event()
     following = asyncio.create_task(projection.follow(bus))
-    app = create_api(
+    sessions = Sessions(bus, lifetime=3600.0)
+    login = Login(sessions, console_url=PAGES)
+    api = create_api(
         projection=projection, store=store, logs=logs, token=TOKEN, forges=FORGES, stopping=stopping,
-        people=tmp / "people",
+        people=tmp / "people", more=login.api_routes(),
+    )  # fmt: skip
+    web = create_web(
+        projection=projection, store=store, logs=logs, sessions=sessions, login=login, console_url=PAGES,
+        stopping=stopping,
     )  # fmt: skip
     try:
-        async with serving(app) as url:
+        async with serving(Front(api=api, web=web)) as url:
             yield Console(store, projection, Client(url, TOKEN), url, logs, stopping)
     finally:
         following.cancel()

@@ -1,0 +1,104 @@
+"""The console's two faces behind one address: ``/v1`` for programs with a token, everything else for browsers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from console import problems, streams
+from console.projection import Projection
+from console.web.acts import Acts
+from console.web.guard import Cookie, Guard
+from console.web.live import Live
+from console.web.login import Login
+from console.web.pages import Doctor, Pages
+from console.web.rendering import KINDS, STATIC, render
+from console.web.security import SecureHeaders
+from console.web.sessions import Sessions
+from pipeline.errors import EncliiError
+from pipeline.store import Store
+
+log = logging.getLogger(__name__)
+API: Final = "/v1"
+FORBIDDEN: Final = frozenset({"bad_form_token", "bad_login_code", "cross_site"})
+FOR_EVER: Final = "public, max-age=31536000, immutable"
+
+
+class Front:
+    """Gives each request to the face that it is for."""
+
+    def __init__(self, *, api: ASGIApp, web: ASGIApp) -> None:
+        self._api = api
+        self._web = web
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path", "")
+        chosen = self._api if path == API or path.startswith(f"{API}/") else self._web
+        await chosen(scope, receive, send)
+
+
+def create_web(
+    *,
+    projection: Projection,
+    store: Store,
+    logs: streams.Logs,
+    sessions: Sessions,
+    login: Login,
+    console_url: str,
+    doctor: Doctor | None = None,
+    stopping: asyncio.Event | None = None,
+) -> ASGIApp:
+    """The pages. ``stopping`` ends open streams."""
+    cookie = Cookie.of(console_url)
+    pages = Starlette(
+        routes=[
+            *login.routes(),
+            *Pages(projection, doctor).routes(),
+            *Live(projection, store.bus, logs, stopping or asyncio.Event()).routes(),
+            *Acts(projection, store).routes(),
+            Route("/static/{name}", static_file, methods=["GET"]),
+        ],
+        middleware=[Middleware(Guard, sessions=sessions, cookie=cookie)],
+        exception_handlers={EncliiError: on_error, HTTPException: on_http_error, Exception: on_surprise},
+    )
+    # Around the application and not within it: the page of a surprise is made outside its middleware.
+    return SecureHeaders(pages, https=cookie.secure)
+
+
+def static_file(request: Request) -> Response:
+    """A file of ours; only those that are there by name, so no path can leave the folder."""
+    file = next((one for one in STATIC.iterdir() if one.name == request.path_params["name"]), None)
+    if file is None:
+        raise HTTPException(404)
+    return Response(file.read_bytes(), media_type=KINDS.get(file.suffix), headers={"Cache-Control": FOR_EVER})
+
+
+async def on_error(request: Request, error: Exception) -> Response:
+    """A page that says what an error of ours says."""
+    if not isinstance(error, EncliiError):
+        return await on_surprise(request, error)
+    status = 403 if error.reason in FORBIDDEN else problems.status_of(error)
+    return render(request, "error.html", status, status=status, message=error.message, reason=error.reason)
+
+
+async def on_http_error(request: Request, error: Exception) -> Response:
+    """A page for what the router, or a limit, refused."""
+    status, detail = (error.status_code, error.detail) if isinstance(error, HTTPException) else (500, "")
+    answer = render(request, "error.html", status, status=status, message=detail, reason=f"http_{status}")
+    answer.headers.update((error.headers or {}) if isinstance(error, HTTPException) else {})
+    return answer
+
+
+async def on_surprise(request: Request, _: Exception) -> Response:
+    """A page for what nobody expected; the server's log has the rest."""
+    told = "the console could not answer; its log says why"
+    return render(request, "error.html", 500, status=500, message=told, reason="internal_error")

@@ -1,0 +1,81 @@
+"""Who looks at a page: the browser's cookie names a session, and without one there is only the login."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote, urlsplit
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from console.bearer import ACTOR
+from console.web.security import SESSION
+from console.web.sessions import Session, Sessions
+from pipeline.errors import EncliiError
+
+LEFT: Final = "enclii.session_left"
+PUBLIC: Final = ("/login", "/static/")
+
+
+@dataclass(frozen=True)
+class Cookie:
+    """The cookie with the session's id; its name carries the port, which browsers do not tell apart."""
+
+    name: str
+    secure: bool
+
+    @classmethod
+    def of(cls, console_url: str) -> Cookie:
+        """The cookie of a console that people reach at ``console_url``."""
+        parts = urlsplit(console_url)
+        secure = parts.scheme == "https"
+        return cls("__Host-enclii" if secure else f"enclii-{parts.port or 80}", secure)
+
+    def put(self, answer: Response, session: str, seconds: float) -> None:
+        """Give the browser the id of its session."""
+        answer.set_cookie(
+            self.name, session, max_age=int(seconds), path="/", secure=self.secure, httponly=True, samesite="lax"
+        )
+
+    def remove(self, answer: Response) -> None:
+        """Take it back."""
+        answer.delete_cookie(self.name, path="/", secure=self.secure, httponly=True, samesite="lax")
+
+
+class Guard:
+    """Lets a request pass whose session lasts, and says whose it is; every other one is sent to the login."""
+
+    def __init__(self, app: ASGIApp, *, sessions: Sessions, cookie: Cookie) -> None:
+        self._app = app
+        self._sessions = sessions
+        self._cookie = cookie
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"].startswith(PUBLIC):
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        given = request.cookies.get(self._cookie.name, "")
+        try:
+            session = await self._sessions.find(given)
+        except EncliiError as error:
+            await PlainTextResponse(error.message, 503, {"Retry-After": "1"})(scope, receive, send)
+            return
+        if session is None:
+            await _login(request)(scope, receive, send)
+            return
+        await self._app({**scope, **self._known(given, session)}, receive, send)
+
+    def _known(self, given: str, session: Session) -> dict[str, object]:
+        return {ACTOR: session.actor, SESSION: given, LEFT: self._sessions.left(session)}
+
+
+def _login(request: Request) -> Response:
+    """A stream cannot be redirected to a page: its reader is told by the status."""
+    if "text/event-stream" in request.headers.get("accept", ""):
+        return PlainTextResponse("log in again", 401)
+    target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    wanted = f"?next={quote(target, safe='')}" if request.method == "GET" and target != "/" else ""
+    return RedirectResponse(f"/login{wanted}", 303)

@@ -1,0 +1,204 @@
+"""The pages that move: a run with its build's log, a service's lines, and the one stream that each page listens to.
+
+A stream says ``moved`` when the page is worth reading again, and carries new lines of a log. It ends after a while, so
+that the browser connects again and a session that was ended is noticed; the last line's id makes that seamless.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any, Final
+
+from sse_starlette import ServerSentEvent
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from console import queries, streams
+from console.projection import Projection
+from console.web import safely
+from console.web.guard import LEFT
+from console.web.places import Place
+from console.web.rendering import render
+from gitops.clusters import ServiceRef
+from pipeline.bus import Bus
+from pipeline.errors import EncliiError, Invalid
+
+LONGEST_STREAM: Final = 240.0
+READ_LIMIT: Final = 5.0
+TAIL: Final = 300
+SETTLE: Final = 0.5
+WAITING: Final = 64
+
+
+class Live:
+    """The handlers."""
+
+    def __init__(self, db: Projection, bus: Bus, logs: streams.Logs, stopping: asyncio.Event) -> None:
+        self._db = db
+        self._bus = bus
+        self._logs = logs
+        self._stopping = stopping
+
+    def routes(self) -> list[Route]:
+        place = "/services/{project}/{environment}/{service}/logs"
+        handlers = {
+            "/live": self.changes,
+            "/runs/{id}": self.run,
+            "/runs/{id}/live": self.run_stream,
+            place: self.lines,
+            f"{place}/live": self.lines_stream,
+        }
+        return [Route(path, handler, methods=["GET"]) for path, handler in handlers.items()]
+
+    async def changes(self, request: Request) -> Response:
+        return self._answer(request, _moves(self._db))
+
+    async def run(self, request: Request) -> Response:
+        wanted = request.path_params["id"]
+        found = await asyncio.to_thread(queries.run, self._db, wanted)
+        service = _chosen(found, request.query_params.get("service", ""))
+        lines = streams.build_lines(self._bus, self._db, wanted, service, last_id="", follow=False)
+        shown, problem = await _read(lines) if service else ([], "")
+        log, dropped = safely.newest(shown)
+        live = "" if found["finished"] else f"/runs/{wanted}/live?service={service}&after={_last(shown)}"
+        return render(
+            request, "run.html", run=found, service=service, lines=log, dropped=dropped, problem=problem, live=live
+        )
+
+    async def run_stream(self, request: Request) -> Response:
+        wanted = request.path_params["id"]
+        found = await asyncio.to_thread(queries.run, self._db, wanted)
+        service = _chosen(found, request.query_params.get("service", ""))
+        if not service:
+            return self._answer(request, _moves(self._db))
+        lines = streams.build_lines(self._bus, self._db, wanted, service, last_id=_after(request), follow=True)
+        return self._answer(request, _both(_moves(self._db), _lines(lines)))
+
+    async def lines(self, request: Request) -> Response:
+        place = Place.of(request)
+        dead = request.query_params.get("previous", "") == "1"
+        wanted = request.query_params.get("q", "")
+        await asyncio.to_thread(queries.check_scope, self._db, place.project, place.environment, place.service)
+        shown, problem = await _read(self._dead(place) if dead else self._of(place, tail=TAIL, after="", follow=False))
+        log, dropped = safely.newest(one for one in shown if wanted in one["text"])
+        live = "" if dead or wanted else f"{place.path}/logs/live?after={_last(shown)}"
+        return render(
+            request, "logs.html", place=place, lines=log, dropped=dropped, problem=problem, dead=dead, wanted=wanted,
+            live=live,
+        )  # fmt: skip
+
+    async def lines_stream(self, request: Request) -> Response:
+        place = Place.of(request)
+        await asyncio.to_thread(queries.check_scope, self._db, place.project, place.environment, place.service)
+        return self._answer(request, _lines(self._of(place, tail=TAIL, after=_after(request), follow=True)))
+
+    def _of(self, place: Place, *, tail: int, after: str, follow: bool) -> AsyncIterator[ServerSentEvent]:
+        ref = ServiceRef(place.project, place.environment, place.service)
+        since = streams.moment_of(after)
+        lines = self._logs.logs(ref, follow=follow, tail=None if since else tail, since=since)
+        return streams.service_lines(lines, after)
+
+    async def _dead(self, place: Place) -> AsyncIterator[ServerSentEvent]:
+        kept = queries.dead_lines(self._db, place.project, place.environment, place.service)
+        async for event in streams.kept_lines(kept):
+            yield event
+
+    def _answer(self, request: Request, events: AsyncIterator[ServerSentEvent]) -> Response:
+        limit = min(LONGEST_STREAM, request.scope[LEFT])
+        return streams.response(_for(limit, events), self._stopping)
+
+
+def _chosen(run: dict[str, Any], wanted: str) -> str:
+    known = [job["service"] for job in run["jobs"]]
+    if wanted and wanted not in known:
+        raise Invalid(f"service: one of {', '.join(known) or 'none yet'}", reason="no_such_job")
+    return wanted or (known[0] if known else "")
+
+
+def _after(request: Request) -> str:
+    """Where the page ends, or the line after it that the browser saw last."""
+    found = request.headers.get("last-event-id", "") or request.query_params.get("after", "")
+    streams.two_numbers(found)
+    return found
+
+
+def _last(lines: list[dict[str, str]]) -> str:
+    return lines[-1]["id"] if lines else ""
+
+
+async def _read(events: AsyncIterator[ServerSentEvent]) -> tuple[list[dict[str, str]], str]:
+    """The lines that are there now, and what was wrong; a page without its log is better than none."""
+    found: list[dict[str, str]] = []
+    problem = ""
+    try:
+        async with asyncio.timeout(READ_LIMIT), contextlib.aclosing(_lines(events)) as lines:
+            async for event in lines:
+                if event.event == "line":
+                    found.append({**json.loads(event.data or "{}"), "id": event.id or ""})
+    except TimeoutError:
+        problem = "not all lines came in time"
+    except EncliiError as error:
+        problem = error.message
+    return found, problem
+
+
+async def _lines(events: AsyncIterator[ServerSentEvent]) -> AsyncGenerator[ServerSentEvent, None]:
+    """The same lines, each made safe to show."""
+    async for event in events:
+        if event.event != "line":
+            yield event
+            continue
+        told = json.loads(event.data or "{}")
+        shown = {
+            "text": safely.line(told["text"]),
+            "time": told.get("time", "")[:19],
+            "from": safely.line(told.get("replica") or "")[:60],
+        }
+        yield ServerSentEvent(json.dumps(shown, ensure_ascii=False), event="line", id=event.id)
+
+
+async def _moves(db: Projection) -> AsyncIterator[ServerSentEvent]:
+    """Says at most every half second that something moved."""
+    while True:
+        await db.moved.wait()
+        yield ServerSentEvent("{}", event="moved")
+        await asyncio.sleep(SETTLE)
+
+
+async def _both(*several: AsyncIterator[ServerSentEvent]) -> AsyncIterator[ServerSentEvent]:
+    """Several streams as one; each is read by a task of its own, and one that ends does not end the others."""
+    waiting: asyncio.Queue[ServerSentEvent | Exception] = asyncio.Queue(WAITING)
+
+    async def pump(events: AsyncIterator[ServerSentEvent]) -> None:
+        try:
+            async for event in events:
+                if event.event != "end":
+                    await waiting.put(event)
+        except EncliiError as error:
+            await waiting.put(error)
+
+    tasks = [asyncio.create_task(pump(events)) for events in several]
+    try:
+        while True:
+            found = await waiting.get()
+            if isinstance(found, Exception):
+                raise found
+            yield found
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _for(seconds: float, events: AsyncIterator[ServerSentEvent]) -> AsyncIterator[ServerSentEvent]:
+    """The events of the next ``seconds``."""
+    try:
+        async with asyncio.timeout(seconds):
+            async for event in events:
+                yield event
+    except TimeoutError:
+        return

@@ -1,0 +1,153 @@
+"""The pages that read: the same queries as the API, shown as HTML."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from console import overview, promotions, queries
+from console.comparison import compare
+from console.projection import Projection
+from console.secret_routes import secrets_of
+from console.web.places import Place
+from console.web.rendering import render
+from console.why import why
+from pipeline.build_report import BuilderState
+from pipeline.errors import Invalid, Refused
+from pipeline.promotions import OPEN
+from pipeline.records import Decision, Job, Project, Repository
+
+Doctor = Callable[[], Awaitable[list[dict[str, str]]]]
+PAGE: Final = 50
+RECENT: Final = 10
+BUSY: Final = frozenset({"queued", "building", "signing", "committing"})
+_NUMBER_LENGTH: Final = 9
+
+
+class Pages:
+    """The handlers, by the address that they answer."""
+
+    def __init__(self, db: Projection, doctor: Doctor | None) -> None:
+        self._db = db
+        self._doctor = doctor
+
+    def routes(self) -> list[Route]:
+        place = "/services/{project}/{environment}/{service}"
+        handlers = {
+            "/": self.overview,
+            place: self.service,
+            f"{place}/releases": self.releases,
+            f"{place}/rollback": self.rollback,
+            f"{place}/secrets": self.secrets,
+            "/runs": self.runs,
+            "/decisions": self.decisions,
+            "/why": self.why,
+            "/promotions": self.promotions,
+            "/queue": self.queue,
+            "/settings": self.settings,
+        }
+        return [Route(path, handler, methods=["GET"]) for path, handler in handlers.items()]
+
+    def overview(self, request: Request) -> Response:
+        wanted = request.query_params.get("q", "").strip()
+        page = number(request, "page", 1)
+        services, total = overview.page(self._db, wanted, (page - 1) * PAGE, PAGE)
+        recent = queries.runs(self._db, "", RECENT)["runs"]
+        more = total > page * PAGE
+        return render(
+            request, "overview.html", services=services, total=total, wanted=wanted, page=page, more=more,
+            runs=recent, parked=len(queries.parked(self._db)["parked"]), live="/live",
+        )  # fmt: skip
+
+    def service(self, request: Request) -> Response:
+        place = Place.of(request)
+        found = overview.processes(self._db, place.project, place.environment, place.service)
+        listed = queries.releases(self._db, place.project, place.service, place.environment, RECENT)
+        state = next(iter(found["services"]), None)
+        return render(
+            request, "service.html", place=place, state=state, processes=found["processes"],
+            releases=listed["releases"], live="/live",
+        )  # fmt: skip
+
+    def releases(self, request: Request) -> Response:
+        place = Place.of(request)
+        listed = queries.releases(self._db, place.project, place.service, place.environment, PAGE)["releases"]
+        before, after = number(request, "from", 0), number(request, "to", 0)
+        both = before and after
+        found = (
+            compare(self._db, place.project, place.service, place.environment, before=before, after=after)
+            if both else None
+        )  # fmt: skip
+        return render(request, "releases.html", place=place, releases=listed, found=found, before=before, after=after)
+
+    def rollback(self, request: Request) -> Response:
+        place = Place.of(request)
+        to = number(request, "to", 0)
+        listed = queries.releases(self._db, place.project, place.service, place.environment, PAGE)["releases"]
+        plan, refusal = None, ""
+        try:
+            plan = promotions.rollback_plan(self._db, place.project, place.service, place.environment, to)
+        except Refused as error:
+            refusal = error.message
+        return render(request, "rollback.html", place=place, plan=plan, refusal=refusal, releases=listed)
+
+    def secrets(self, request: Request) -> Response:
+        place = Place.of(request)
+        queries.check_scope(self._db, place.project, place.environment, place.service)
+        found = secrets_of(self._db, place.project, place.environment, place.service)
+        return render(request, "secrets.html", place=place, secrets=found)
+
+    def runs(self, request: Request) -> Response:
+        found = queries.runs(self._db, request.query_params.get("project", ""), PAGE)["runs"]
+        return render(request, "runs.html", runs=found, live="/live")
+
+    def decisions(self, request: Request) -> Response:
+        found = self._db.find(Decision, newest_first=True, limit=PAGE)
+        return render(request, "decisions.html", decisions=[queries.plain(one) for one in found], live="/live")
+
+    def why(self, request: Request) -> Response:
+        wanted = request.query_params.get("q", "").strip()
+        if not wanted:
+            raise Invalid("why what? A commit, run, release, delivery or command", reason="bad_field")
+        return render(request, "why.html", wanted=wanted, found=why(self._db, wanted))
+
+    def promotions(self, request: Request) -> Response:
+        found = promotions.promotions(self._db, "", "", PAGE, every=True)["promotions"]
+        return render(request, "promotions.html", promotions=found, open_states=OPEN, live="/live")
+
+    def queue(self, request: Request) -> Response:
+        jobs = [queries.plain(job) for job in self._db.find(Job) if job.status in BUSY]
+        workers = [queries.plain(one) for one in self._db.find(BuilderState)]
+        return render(
+            request, "queue.html", jobs=jobs[:PAGE], waiting=len(jobs), workers=workers,
+            parked=queries.parked(self._db)["parked"][:PAGE], live="/live",
+        )  # fmt: skip
+
+    async def settings(self, request: Request) -> Response:
+        projects = await asyncio.to_thread(self._projects)
+        checks = await self._doctor() if self._doctor else []
+        return render(request, "settings.html", projects=projects, checks=checks)
+
+    def _projects(self) -> list[dict[str, Any]]:
+        found = []
+        for one in self._db.find(Project, limit=PAGE):
+            repositories = self._db.find(Repository, project=one.slug)
+            # Of a repository only what it is called and where it is; its hook opens a door.
+            listed = [{"name": r.name, "forge": r.forge, "url": r.url} for r in repositories]
+            found.append({**queries.plain(one), "repositories": listed})
+        return found
+
+
+def number(request: Request, name: str, default: int) -> int:
+    """A small whole number of the address, as ``v2`` or ``2``. Raises Invalid."""
+    text = request.query_params.get(name, "").removeprefix("v")
+    if not text:
+        return default
+    if not (text.isascii() and text.isdecimal() and len(text) <= _NUMBER_LENGTH):
+        raise Invalid(f"{name}: a whole number", reason="bad_field")
+    return max(int(text), 1)
