@@ -6,6 +6,7 @@ Unchanged objects cost no request: their hash stands in the inventory, and the w
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from gitops.clusters.kube_errors import FieldConflict
 from gitops.clusters.kube_kinds import JOBS, KNOWN, NAMESPACE, WAVES, Kind, Kinds, wave
 from gitops.clusters.kube_objects import MANAGER, PREFIX, ConfigMap, Object
 from gitops.clusters.kube_plan import Entry, Inventory, Item
-from pipeline.errors import Invalid, NotFound, Refused
+from pipeline.errors import Conflict, Invalid, NotFound, Refused
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +73,7 @@ class Applier:
         if old.namespace != kube_plan.namespace_of(wanted):
             await self.remove(old)
             old = Inventory(wanted.ref, kube_plan.namespace_of(wanted), "", ())
+        old = await self._trusted(wanted, items, old)
         await self._announce(wanted, old, items)
         entries = {entry.key: entry for entry in old.entries}
         for number in range(WAVES):
@@ -124,6 +126,20 @@ class Applier:
         told += [f"- {entry}" for entry in (old.entries if old else ()) if entry.key not in keep]
         return tuple(told)
 
+    async def _trusted(self, wanted: Wanted, items: list[Item], old: Inventory) -> Inventory:
+        """The inventory, without its hashes when an apply of another deployment reached the cluster after it.
+
+        A request that was cut off here, or another process, may still be carried out there, over the same fields.
+        """
+        if old.deployment != wanted.deployment:
+            return old
+        for item in items:
+            seen = await self._look(item.kind, old.namespace, item.name) if item.kind.kind == "Deployment" else None
+            if seen is not None and seen.metadata.annotations.get(PREFIX + "deployment") != wanted.deployment:
+                again = (one if one.kind in JOBS else replace(one, hash="") for one in old.entries)
+                return replace(old, entries=tuple(again))
+        return old
+
     async def _announce(self, wanted: Wanted, old: Inventory, items: list[Item]) -> None:
         """Write down what will be made before it is made: a crash leaves nothing that nobody knows of."""
         known = {entry.key for entry in old.entries}
@@ -144,10 +160,9 @@ class Applier:
             "kind": "Namespace",
             "metadata": {"name": name, "labels": {PREFIX + "instance": self._instance, **levels}},
         }
-        await self._api.call(
-            "PATCH", NAMESPACE.object("", name), {"fieldManager": MANAGER, "force": "true"}, document,
-            doing=f"make the namespace {name}", content=APPLY,
-        )  # fmt: skip
+        with contextlib.suppress(Conflict):  # somebody was faster, and what people say of theirs stays
+            query = {"fieldManager": MANAGER}
+            await self._api.call("POST", NAMESPACE.collection(), query, document, doing=f"make the namespace {name}")
 
     async def _one(self, wanted: Wanted, item: Item, entry: Entry | None) -> Entry:
         namespace = kube_plan.namespace_of(wanted)
@@ -156,7 +171,7 @@ class Applier:
         seen = await self._look(item.kind, namespace, item.name)
         if entry and entry.hash == item.hash and seen and seen.metadata.owned == entry.owned:
             return entry
-        seen = seen or await self._ask(item, namespace)
+        seen = seen or await self._ask(item.kind, namespace, item.name)
         if seen is not None:
             self._check_ours(wanted, item, seen)
         drifted = bool(entry and entry.owned and seen and seen.metadata.owned != entry.owned)
@@ -168,10 +183,10 @@ class Applier:
         made.metadata.stripped()
         return Entry(*item.key, item.hash, made.metadata.owned)
 
-    async def _ask(self, item: Item, namespace: str) -> Object | None:
+    async def _ask(self, kind: Kind, namespace: str, name: str) -> Object | None:
         """The watches see what carries our label; what is there without it is asked for by name."""
         try:
-            data = await self._api.get(item.kind.object(namespace, item.name), doing=f"look at {item}")
+            data = await self._api.get(kind.object(namespace, name), doing=f"look at {kind.kind} {name}")
         except NotFound:
             return None
         found = msgspec.json.decode(data, type=Object)
@@ -222,14 +237,22 @@ class Applier:
                 kind = await self._kinds.of(entry.api, entry.kind)
             except Invalid:
                 continue  # its CRD is gone, and with it every object
-            seen = await self._look(kind, inventory.namespace, entry.name)
-            if seen is not None and seen.metadata.labels.get(PREFIX + "instance") != self._instance:
-                log.warning("%s in %s does not carry our label any more: left alone", entry, inventory.namespace)
+            seen = await self._ask(kind, inventory.namespace, entry.name)
+            if seen is None:
                 continue
-            await self._delete(kind, inventory.namespace, entry.name)
+            if not self._is_of(inventory.ref, seen):  # announced and refused, or relabelled since
+                log.warning("%s in %s does not carry our labels: left alone", entry, inventory.namespace)
+                continue
+            await self._delete(kind, inventory.namespace, entry.name, uid=seen.metadata.uid)
 
-    async def _delete(self, kind: Kind, namespace: str, name: str) -> None:
-        body = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
+    def _is_of(self, ref: ServiceRef, seen: Object) -> bool:
+        found = seen.metadata.labels
+        return found.get(PREFIX + "instance") == self._instance and kube_plan.ref_of(found) == ref
+
+    async def _delete(self, kind: Kind, namespace: str, name: str, *, uid: str = "") -> None:
+        body: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
+        if uid:
+            body["preconditions"] = {"uid": uid}  # the one that was looked at, not one of that name made since
         try:
             await self._api.call("DELETE", kind.object(namespace, name), None, body, doing=f"delete {kind.kind} {name}")
         except NotFound:

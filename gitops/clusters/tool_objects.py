@@ -6,7 +6,7 @@ import contextlib
 from typing import Any
 
 from gitops import wiring
-from gitops.clusters.kube_api import APPLY, Api
+from gitops.clusters.kube_api import Api
 from gitops.clusters.kube_kinds import NAMESPACE, Kind
 from gitops.clusters.kube_objects import MANAGER
 from pipeline.errors import Conflict, NotFound
@@ -19,8 +19,9 @@ async def ensure_namespace(api: Api, name: str, *, pod_security: str, instance: 
         await api.get(path, doing=f"look at the namespace {name}")
     except NotFound:
         document = wiring.namespace(name, pod_security=pod_security, instance=instance)
-        query = {"fieldManager": MANAGER, "force": "true"}
-        await api.call("PATCH", path, query, document, doing=f"make the namespace {name}", content=APPLY)
+        with contextlib.suppress(Conflict):
+            query = {"fieldManager": MANAGER}
+            await api.call("POST", NAMESPACE.collection(), query, document, doing=f"make the namespace {name}")
 
 
 async def create(api: Api, kind: Kind, document: wiring.Document) -> None:

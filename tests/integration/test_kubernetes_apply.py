@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from gitops.clusters import Wanted
+from gitops.clusters import Wanted, kube_plan
+from gitops.clusters.kube_kinds import KNOWN
 from pipeline.errors import EncliiError, Invalid, Refused, Unavailable
-from tests.contract.cluster_contract import Service, a_service, until
+from tests.contract.cluster_contract import LIMIT, Service, a_service, until
 from tests.support import kube
 from tests.support.kube import KubernetesWorld
 from tests.support.kubernetes import found, kubectl
@@ -134,6 +135,69 @@ def test_an_object_that_somebody_else_made_is_not_taken_over(world: KubernetesWo
 
             assert isinstance(error, Refused)
             assert error.reason == "not_ours"
+
+    asyncio.run(go())
+
+
+def test_what_was_refused_as_somebody_elses_is_never_deleted(world: KubernetesWorld) -> None:
+    async def go() -> None:
+        async with a_service(world) as service:
+            plain = service.script(STAY)
+            await world.cluster.start(plain)
+            kubectl("-n", namespace(service), "create", "configmap", "theirs", "--from-literal=a=1")
+            await refused(world, with_documents(service.script(STAY, "d2"), config("theirs", a="2")))
+            await world.cluster.start(plain)
+
+            assert "theirs" in names(service)
+
+    asyncio.run(go())
+
+
+def test_an_object_of_a_neighbour_is_never_deleted(world: KubernetesWorld) -> None:
+    async def go() -> None:
+        async with a_service(world) as service:
+            plain = service.script(STAY)
+            await world.cluster.start(plain)
+            other = replace(service, ref=replace(service.ref, service="api"))
+            (document,) = other.script(STAY).documents
+            theirs = replace(other.script(STAY), documents=(document, config("shared", a="1")))
+            await world.cluster.start(theirs)
+            error = await refused(world, with_documents(service.script(STAY, "d2"), config("shared", a="2")))
+            assert error.reason == "not_ours"
+            await world.cluster.start(plain)
+
+            assert "shared" in names(service)
+            await world.cluster.remove(other.ref, grace=0)
+
+    asyncio.run(go())
+
+
+def test_an_object_whose_label_somebody_took_away_is_left_alone(world: KubernetesWorld) -> None:
+    async def go() -> None:
+        async with a_service(world) as service:
+            plain = service.script(STAY)
+            await world.cluster.start(with_documents(plain, config("kept", a="1")))
+            kubectl("-n", namespace(service), "label", "configmap", "kept", "enclii.dev/instance-")
+            await until(lambda: _drift_of(world, with_documents(plain, config("kept", a="1"))))
+            await world.cluster.start(plain)
+
+            assert "kept" in names(service)
+
+    asyncio.run(go())
+
+
+def test_an_apply_that_came_late_is_put_right(world: KubernetesWorld) -> None:
+    async def go() -> None:
+        async with a_service(world) as service:
+            late, wanted = service.wanted("d1", page="old"), service.wanted("d2", page="new")
+            await world.cluster.start(wanted)
+            item = kube_plan.prepared(late, late.documents[0], KNOWN["apps/v1", "Deployment"], instance=world.instance)
+            sent = ("apply", "--server-side", "--field-manager=enclii", "--force-conflicts", "-f", "-")
+            kubectl(*sent, stdin=json.dumps(item.document))
+            await until(lambda: _says(world, wanted, "not_applied"))
+            await world.cluster.start(wanted)
+
+            await world.cluster.wait_healthy(wanted, timeout=LIMIT)
 
     asyncio.run(go())
 
@@ -292,6 +356,10 @@ def test_the_difference_is_told_without_making_it(world: KubernetesWorld) -> Non
             assert await world.cluster.difference(wanted) == ()
 
     asyncio.run(go())
+
+
+async def _drift_of(world: KubernetesWorld, wanted: Wanted) -> bool:
+    return bool(await world.cluster.drift(wanted))
 
 
 async def _drifted(world: KubernetesWorld, wanted: Wanted, manager: str) -> bool:
