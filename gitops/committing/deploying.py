@@ -11,6 +11,7 @@ from gitops.committing.ports import Ports
 from gitops.committing.session import Session, Unit
 from gitops.committing.writing import commit_draft, ordered
 from gitops.layout import Place
+from pipeline import names
 from pipeline.errors import Refused
 from pipeline.records import Environment, Release
 
@@ -19,6 +20,7 @@ async def deploy(
     session: Session, here: Place, release: Release, environment: Environment, cause: Cause, ports: Ports
 ) -> Unit:
     """Deploy what was pushed, or let it wait. Raises Permanent when it may not go out."""
+    fed(environment, release)
     situation = await session.situation(here)
     forced = await ordered(situation, release, environment, ports, force=False)
     clearance = await clear(session, release, environment.branch, ports)
@@ -29,6 +31,14 @@ async def deploy(
     return await commit_draft(
         session, here, intents.deploy(situation, release, cause=cause, clearance=clearance, forced=forced)
     )
+
+
+def fed(environment: Environment, release: Release) -> None:
+    """Return if pushes of the release's branch go there now: the rules may change while one waits. Raises Refused."""
+    if not environment.branch:
+        raise Refused(f"{environment.name} is entered by promotion: enclii promote", reason="only_by_promotion")
+    if environment.branch != names.branch(release.ref):
+        raise Refused(f"{environment.name} is fed by {environment.branch}, not by {release.ref}", reason="wrong_branch")
 
 
 async def _held(session: Session, here: Situation, release: Release) -> Unit:

@@ -14,7 +14,7 @@ from gitops import projectfile
 from gitops.committing import decisions, derive, freezing, going_back, intents, promoting, reconfigure
 from gitops.committing.absorb import FollowUp
 from gitops.committing.clearance import clear
-from gitops.committing.deploying import deploy
+from gitops.committing.deploying import deploy, fed
 from gitops.committing.intents import Cause, Situation
 from gitops.committing.ports import Ports
 from gitops.committing.session import Session, Unit
@@ -273,6 +273,8 @@ async def _deploy_waiting(session: Session, here: Situation, waiting: str, cause
     project = await session.project(here.place.project)
     unprotected = Environment(name=here.place.environment, branch="")
     environment = next((one for one in project.environments if one.name == here.place.environment), unprotected)
+    if environment is not unprotected:
+        fed(environment, release)
     forced = await ordered(here, release, environment, ports, force=False)
     clearance = await clear(session, release, environment.branch or names.branch(release.ref) or "", ports)
     draft = intents.deploy(here, release, cause=cause, clearance=clearance, forced=forced)

@@ -8,7 +8,7 @@ from pathlib import Path
 from gitops.layout import Place
 from gitops.rules.freeze import stamp
 from pipeline.errors import Refused
-from pipeline.events import RollbackRequested
+from pipeline.events import HoldRequested, ResumeRequested, RollbackRequested
 from pipeline.records import Deployment, Project
 from tests.support.committer_world import WEB, World, image_of, sha_of, told
 from tests.support.config_git import git
@@ -129,6 +129,41 @@ def test_an_environment_without_a_branch_is_entered_by_promotion_alone(tmp_path:
         assert project is not None
         assert [one.branch for one in project.record.environments] == ["main", ""]
         assert "shop/production/web/deployment.yaml" not in world.files()
+
+    told(tmp_path, story)
+
+
+def test_what_waited_behind_a_hold_is_no_way_around_promotion(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        await ruled(world, "{branch: main}")
+        await world.do(await world.release(1))
+        asked = {"project": "shop", "environment": "production", "service": "web", "actor": "ada"}
+        await world.do(HoldRequested(id="c-hold", **asked))
+        await world.do(await world.release(2))
+        assert (await world.target(WEB)).held_release == "shop.web.v2"
+        await ruled(world)
+        said = await decided(world, ResumeRequested(id="c-go", **asked))
+
+        assert "entered by promotion" in said.message
+        assert (await released(world, WEB)) == "shop.web.v1"
+
+    told(tmp_path, story)
+
+
+def test_what_waited_for_a_thaw_is_no_way_around_promotion(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        await ruled(world, "{branch: main}")
+        await world.do(await world.release(1))
+        await world.do(freeze())
+        await world.do(await world.release(2))
+        waiting = next(one for one in await promotions(world) if one.environment == "production")
+        await ruled(world)
+        await world.do(freeze(frozen=False))
+        await woken(world, waiting)
+
+        found = next(one for one in await promotions(world) if one.id == waiting.id)
+        assert (found.status, found.reason) == ("refused", "only_by_promotion")
+        assert (await released(world, WEB)) == "shop.web.v1"
 
     told(tmp_path, story)
 
