@@ -10,6 +10,7 @@ from typing import Any
 from pipeline.errors import Conflict, EncliiError, Invalid, NotFound, Permanent, Refused, Unavailable
 
 MANAGER = re.compile(r'conflict with "([^"]+)"')
+ADMISSION = re.compile(r"admission webhook .* denied|denied the request|ValidatingAdmissionPolicy .* denied request")
 WAY_OUT_IMMUTABLE = (
     "the cluster does not let this field change: give the object another name, or delete the object"
     " once (kubectl delete) and it is made anew from git"
@@ -66,10 +67,10 @@ def refusal(status: int, body: bytes, doing: str) -> EncliiError:
         return _conflict(said, message, doing)
     if status == 403:
         return _forbidden(said, message, doing)
+    if ADMISSION.search(message):  # before all else: what a policy says may sound like the API server's own words
+        return Refused(message, reason="admission_refused")
     if "immutable" in message:
         return Invalid(f"{message}: {WAY_OUT_IMMUTABLE}", reason="immutable_field")
-    if "admission webhook" in message or "denied the request" in message:
-        return Refused(message, reason="admission_refused")
     return Invalid(message, reason="refused_by_cluster")
 
 

@@ -23,6 +23,13 @@ def answered(code: int, message: str, **details: Any) -> EncliiError:
         (403, 'pods "a" is forbidden: exceeded quota: none', Permanent, "quota"),
         (403, 'pods "a" is forbidden: violates PodSecurity', Refused, "admission_refused"),
         (400, 'admission webhook "x" denied the request: no', Refused, "admission_refused"),
+        (400, 'admission webhook "x" denied the request: labels are immutable', Refused, "admission_refused"),
+        (
+            422,
+            "ValidatingAdmissionPolicy 'a' with binding 'b' denied request: not on Fridays",
+            Refused,
+            "admission_refused",
+        ),
         (500, "etcd is slow", Unavailable, "cluster_away"),
         (429, "too many requests", Unavailable, "cluster_away"),
         (410, "too old resource version", Gone, "version_gone"),
