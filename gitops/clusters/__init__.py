@@ -15,7 +15,16 @@ Status = Literal["healthy", "unhealthy", "unknown"]
 DriftPolicy = Literal["heal", "keep"]
 Level = Literal["ok", "warning", "error"]
 Document = Mapping[str, Any]
-AWAY = frozenset({"cluster_away", "credentials_expired", "credentials_unreadable", "cluster_unreadable"})
+AWAY = frozenset(
+    {
+        "cluster_away",
+        "credentials_expired",
+        "credentials_unreadable",
+        "cluster_unreadable",
+        "index_unreadable",
+        "sync_tool_away",
+    }
+)
 """Reasons by which nothing can be said about what runs now."""
 
 

@@ -17,7 +17,7 @@ import msgspec
 from gitops.clusters.kube_api import Api
 from gitops.clusters.kube_errors import Gone, refusal
 from gitops.clusters.kube_objects import Object
-from pipeline.errors import EncliiError, Permanent, Unavailable
+from pipeline.errors import EncliiError, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -101,12 +101,12 @@ class Cache(Generic[T]):
             try:
                 if not self._version:
                     await self._list()
-                wait = SHORTEST_WAIT
                 await self._watch()
+                wait = SHORTEST_WAIT
             except Gone:
                 self._version = ""
-            except (Unavailable, Permanent) as error:
-                self._is(False, error)
+            except Exception as error:  # whatever it is: an ended watch must never pass for a quiet cluster
+                self._is(False, _blind(error, self._path))
                 self._version = ""  # what was missed is not worth guessing: only a new list is the truth
                 await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load, hides nothing
                 wait = min(wait * 2, LONGEST_WAIT)
@@ -119,7 +119,7 @@ class Cache(Generic[T]):
             page = _decoded(data, _Page)
             version = version or page.metadata.resource_version
             for raw in page.items or ():
-                item = self._take(bytes(raw))
+                item = self._take(_decoded(bytes(raw), self._kind))
                 seen.add(item.metadata.key)
             if not page.metadata.continue_:
                 break
@@ -157,15 +157,18 @@ class Cache(Generic[T]):
             raise refusal(code, raw, f"watch {self._path}")
         if change.type == "BOOKMARK":
             self._version = _decoded(raw, Object).metadata.resource_version
-        elif change.type == "DELETED":
+        else:
             item = _decoded(raw, self._kind)
             self._version = item.metadata.resource_version
-            self._drop(item.metadata.key)
-        else:
-            self._version = self._take(raw).metadata.resource_version
+            known = self._objects.get(item.metadata.key)
+            if known is not None and _number(known) > _number(item):
+                return  # an own write answered with something newer
+            if change.type == "DELETED":
+                self._drop(item.metadata.key)
+            else:
+                self._take(item)
 
-    def _take(self, raw: bytes) -> T:
-        item = _decoded(raw, self._kind)
+    def _take(self, item: T) -> T:
         item.metadata.stripped()
         known = self._objects.get(item.metadata.key)
         if known is None or known.metadata.resource_version != item.metadata.resource_version:
@@ -194,6 +197,16 @@ class Cache(Generic[T]):
             self.listed.set()
         if turned:
             self.turned()
+
+
+def _blind(error: Exception, path: str) -> Unavailable:
+    """Whatever ended a watch, all that it says is that nothing can be said: a missing right is no release's fault."""
+    if isinstance(error, Unavailable):
+        return error
+    if not isinstance(error, EncliiError):
+        log.error("watching %s failed", path, exc_info=error)
+    why = error.message if isinstance(error, EncliiError) else f"{path}: {type(error).__name__}"
+    return Unavailable(f"the cluster cannot be watched: {why}", reason="cluster_unreadable", delay=10.0)
 
 
 class _Status(msgspec.Struct):

@@ -207,6 +207,9 @@ def judge(seen: Seen, replicas: Sequence[Replica], digest: str, *, now: datetime
     if bad is not None:
         return _bad(bad, seen, now)
     here = [one for one in replicas if one.state == "ready"]
+    unproven = next((one for one in here if digest not in one.digests), None)
+    if unproven:
+        return Health("unknown", "digest_unknown", f"{unproven.name}: the node names no digest for what it runs")
     state = deployment.status
     rolled = state.observed_generation >= deployment.metadata.generation and state.updated_replicas >= wanted
     if len(here) >= wanted and rolled and state.available_replicas >= wanted:

@@ -53,6 +53,7 @@ LAST_LINES = 200
 TOLD_LINES = 20
 RECHECK = 5.0
 GONE_LIMIT = 40.0
+UNMADE = frozenset({"not_applied", "missing_replicas"})
 DEAD = frozenset({"crash_loop", "oom", "pod_failed"})
 
 Members = Callable[[str], Awaitable[frozenset[str]]]
@@ -94,6 +95,7 @@ class Kubernetes:
     """A Cluster over one Kubernetes; ``instance`` keeps two installations on one cluster apart."""
 
     rolls = True
+    applies = True  # what is missing is made by ``start`` alone
 
     def __init__(
         self,
@@ -175,15 +177,14 @@ class Kubernetes:
         self._wanted[wanted.ref] = wanted
         try:
             await self._view.ready()
+            current = self._view.seen(wanted.ref).get("")
+            if current is None:
+                return Health("unhealthy", "missing_replicas", f"0 of {self.workload(wanted).replicas} replicas exist")
+            if self._id_of(current.deployment) != wanted.deployment:
+                return Health("unhealthy", "not_applied", "the cluster still has another deployment")
+            replicas = await self._replicas(current, wanted.image)
         except Unavailable as error:
             return Health("unknown", error.reason, error.message)
-        seen = self._view.seen(wanted.ref)
-        current = seen.get("")
-        if current is None:
-            return Health("unhealthy", "missing_replicas", f"0 of {self.workload(wanted).replicas} replicas exist")
-        if self._id_of(current.deployment) != wanted.deployment:
-            return Health("unhealthy", "not_applied", "the cluster still has another deployment")
-        replicas = await self._replicas(current, wanted.image)
         return rollout.judge(current, replicas, wanted.digest, now=rollout.now())
 
     async def serving(self, wanted: Wanted) -> Health:
@@ -212,6 +213,8 @@ class Kubernetes:
             health = await self.healthy(wanted)
             if health.status == "healthy":
                 return
+            if self.applies and health.reason in UNMADE:
+                raise Unavailable(f"{wanted.ref}: {health.detail}", reason="changed_meanwhile", delay=1.0)
             if told is not None and (health.status, health.reason) != (before.status, before.reason):
                 await told(await self._with_lines(wanted, health))
             before = health
@@ -320,15 +323,16 @@ class Kubernetes:
         )  # fmt: skip
 
     async def _members_of(self, image: str, seen: rollout.Seen) -> frozenset[str]:
-        """Some runtimes report the platform's own digest where an index was asked for."""
+        """Some runtimes report the platform's own digest where an index was asked for. Raises Unavailable."""
         digest = image.rpartition("@")[2]
         if not image or self._members is None or not rollout.another_digest(seen.pods, digest):
             return frozenset({digest})
         if image not in self._indexes:
             try:
                 self._indexes[image] = frozenset({digest}) | await self._members(image)
-            except EncliiError:
-                return frozenset({digest})
+            except EncliiError as error:  # a registry that is away makes no digest wrong
+                why = f"what {image} holds cannot be read: {error.message}"
+                raise Unavailable(why, reason="index_unreadable", delay=10.0) from error
         return self._indexes[image]
 
     def _id_of(self, deployment: Deployment) -> str:

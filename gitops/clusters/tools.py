@@ -70,6 +70,8 @@ def unit_of(ref: ServiceRef, namespace: str = "") -> Unit:
 class Synced(Kubernetes):
     """A Kubernetes whose objects come by way of ``tool``."""
 
+    applies = False
+
     def __init__(self, access: Login, tool: Tool, **more: Any) -> None:
         super().__init__(access, **more)
         self._tool = tool

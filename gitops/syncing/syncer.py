@@ -139,7 +139,14 @@ class Syncer:
             await self._mark(found, "progressing")
         elif await self._is_so(cluster, wanted):
             return
-        await cluster.start(wanted)
+        else:
+            await self._at_once(cluster, wanted)
+        try:
+            await cluster.start(wanted)
+        except Unavailable as error:
+            if not is_away(error):
+                await self._blocked(cluster, wanted, Health("unhealthy", error.reason, error.message))
+            raise
 
         async def told(now: Health) -> None:
             await self._hindered(cluster, wanted, now)
@@ -168,6 +175,21 @@ class Syncer:
             await self._look(cluster, wanted, live, point=False)
         elif live is not None:
             await self._look_back(cluster, live)
+
+    async def _at_once(self, cluster: Cluster, wanted: Wanted) -> None:
+        """What ran and is not whole any more is said before it is mended."""
+        live = await self.store.get(Live, *_key(wanted.ref))
+        if live is not None and live.record.deployment == wanted.deployment:
+            await self._look(cluster, wanted, live, point=False)
+
+    async def _blocked(self, cluster: Cluster, wanted: Wanted, why: Health) -> None:
+        """The cluster takes nothing for now, and says why; a release that ran before is not blamed for it."""
+        live = await self.store.get(Live, *_key(wanted.ref))
+        if live is None or live.record.deployment != wanted.deployment:
+            await self._hindered(cluster, wanted, why)
+            return
+        measured = await cluster.healthy(wanted)
+        await self._look(cluster, wanted, live, point=False, health=measured if measured.status == "healthy" else why)
 
     async def _look_back(self, cluster: Cluster, live: Stored[Live]) -> None:
         """What an older deployment still serves while a newer one is tried."""

@@ -124,6 +124,22 @@ def test_expired_credentials_are_read_again_without_a_restart(world: KubernetesW
     asyncio.run(go())
 
 
+def test_a_right_that_is_missing_says_nothing_about_a_release(world: KubernetesWorld, tmp_path: Path) -> None:
+    async def go() -> None:
+        async with a_service(world) as service:
+            wanted = service.script(STAY)
+            await world.cluster.start(wanted)
+            await world.cluster.wait_healthy(wanted, timeout=LIMIT)
+            nobody = kubectl("-n", f"{service.ref.project}-production", "create", "token", "default").strip()
+            async with reached(Access(config(tmp_path, token=nobody)), world.instance) as cluster:
+                health = await cluster.healthy(wanted)
+
+        assert (health.status, health.reason) == ("unknown", "cluster_unreadable")
+        assert "is forbidden" in (health.detail or "")
+
+    asyncio.run(go())
+
+
 async def _well(cluster: Kubernetes) -> bool:
     return [one.level for one in await cluster.check()] == ["ok"]
 
