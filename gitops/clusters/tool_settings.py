@@ -38,6 +38,15 @@ def made(sync: str, settings: Mapping[str, Any], around: Around, *, cluster: str
     return _argocd(read, around) if sync == "argocd" else _flux(read, around)
 
 
+def check(sync: str, settings: Mapping[str, Any], *, cluster: str) -> None:
+    """Raises Invalid, whose text names the field, for what ``made`` would not take."""
+    made(sync, settings, Around(Source("", "main"), "", Path(), _never), cluster=cluster)
+
+
+async def _never(_: str, __: str) -> bool:
+    return False
+
+
 def _argocd(read: _Read, around: Around) -> Tool:
     read.only(_ARGOCD)
     how = read.text("applications", "made")
