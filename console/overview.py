@@ -46,6 +46,7 @@ def _entry(db: Projection, key: tuple[str, ...], target: Target | None, live: Li
         "reason": (wanted.reason if wanted else "") or (live.reason if live else ""),
         "message": wanted.message if wanted else "",
         "hold": _hold(target),
+        "scaled": target.scaled if target else None,
         "url": live.address if live else "",
         "last_deployment": {"id": newest[0].id, "status": newest[0].status, "created_at": newest[0].created_at}
         if newest

@@ -53,6 +53,10 @@ def _headline(service: Value) -> str:
         parts.append(f"(desired {desired['version'] or 'none'})")
     if service["hold"]:
         parts.append("held")
+    if _is_scaled(service):
+        parts.append(f"scaled to {service['scaled']}")
+    if _drift(service):
+        parts.append("drifted")
     parts += [service["url"], service["health"]]
     return GAP.join(printable(part) for part in parts if part)
 
@@ -93,12 +97,27 @@ def _block(service: Value, now: datetime.datetime, *, relative: bool) -> str:
         ("status", _status(service) + f", {service['health']}"),
         ("live", _side(live) + (_running(live, now, relative=relative) if live else "")),
         ("desired", _side(desired)),
+        ("scaled", f"to {_count(service['scaled'])}, not as enclii.yaml says" if _is_scaled(service) else ""),
         ("held", _hold(hold, now, relative=relative) if hold else ""),
+        *(("drift", line) for line in _drift(service)),
         ("message", service["message"]),
         ("url", service["url"]),
         ("next", service["next"]),
     ]
     return "\n".join(f"{name:<8}  {printable(value)}" for name, value in pairs if value)
+
+
+def _is_scaled(service: Value) -> bool:
+    return service.get("scaled") is not None
+
+
+def _count(replicas: int) -> str:
+    return "1 replica" if replicas == 1 else f"{replicas} replicas"
+
+
+def _drift(service: Value) -> list[str]:
+    """How the cluster differs from git; an older server does not say."""
+    return list((service["live"] or {}).get("drift") or ())
 
 
 def _running(live: Value, now: datetime.datetime, *, relative: bool) -> str:
