@@ -15,6 +15,10 @@ import pytest
 from ruamel.yaml import YAML
 
 from gitops.clusters import Exited, Printed, Typed, Wanted
+from gitops.clusters.kube_api import Api
+from gitops.clusters.kube_cache import Cache
+from gitops.clusters.kube_errors import Gone
+from gitops.clusters.kube_objects import ConfigMap
 from gitops.clusters.kubernetes import Access, Kubernetes, login
 from pipeline.errors import Refused
 from tests.contract.cluster_contract import LIMIT, a_service, until
@@ -45,12 +49,14 @@ def config(folder: Path, *, server: str = "", token: str = "") -> Path:
 
 
 class Wire:
-    """A TCP wire to the API server that can be cut."""
+    """A TCP wire to the API server that can be cut, or left standing while nothing passes."""
 
     def __init__(self) -> None:
         self._writers: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
         self.port = 0
+        self.passing = asyncio.Event()
+        self.passing.set()
 
     async def mend(self) -> None:
         self._server = await asyncio.start_server(self._carry, "127.0.0.1", self.port)
@@ -68,10 +74,10 @@ class Wire:
         await asyncio.gather(self._pump(reader, back), self._pump(there, writer))
         self._writers -= {writer, back}
 
-    @staticmethod
-    async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(65_536):
+                await self.passing.wait()
                 writer.write(data)
                 await writer.drain()
         writer.transport.abort()
@@ -107,6 +113,51 @@ def test_a_service_is_unknown_while_the_api_server_is_away_and_healthy_again_aft
             await wire.mend()
             await until(lambda: is_status(cluster, wanted, "healthy"))
         await wire.cut()
+
+    asyncio.run(go())
+
+
+def test_a_service_is_unknown_while_the_api_server_hangs_with_its_connections_open(
+    world: KubernetesWorld, tmp_path: Path
+) -> None:
+    async def go() -> None:
+        wire = Wire()
+        await wire.mend()
+        access = Access(config(tmp_path, server=f"https://127.0.0.1:{wire.port}"))
+        async with a_service(world) as service, reached(access, world.instance) as cluster:
+            wanted = service.script(STAY)
+            await cluster.start(wanted)
+            await cluster.wait_healthy(wanted, timeout=LIMIT)
+            wire.passing.clear()
+            await until(lambda: is_status(cluster, wanted, "unknown"))
+            assert (await cluster.healthy(wanted)).reason == "cluster_away"
+            wire.passing.set()
+            await until(lambda: is_status(cluster, wanted, "healthy"))
+        await wire.cut()
+
+    asyncio.run(go())
+
+
+def test_a_watch_from_a_version_that_is_forgotten_lists_again_and_misses_nothing(world: KubernetesWorld) -> None:
+    async def go() -> None:
+        api = Api(login(Access(kube.kubeconfig())))
+        heard: asyncio.Queue[str] = asyncio.Queue()
+
+        def changed(old: ConfigMap | None, new: ConfigMap | None) -> None:
+            heard.put_nowait((new or old or ConfigMap()).metadata.name)
+
+        cache = Cache(api, "/api/v1/namespaces/default/configmaps", ConfigMap, changed)
+        cache._version = "1"  # older than anything that the API server can still watch from
+        with pytest.raises(Gone):
+            await cache._watch()
+        watching = asyncio.create_task(cache.run())
+        async with asyncio.timeout(LIMIT):
+            assert await heard.get() == "kube-root-ca.crt"
+        assert cache.fresh
+        assert cache.problem is None
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+        await api.close()
 
     asyncio.run(go())
 
