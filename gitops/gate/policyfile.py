@@ -21,7 +21,7 @@ from pipeline import attest
 from pipeline.errors import Invalid
 
 POLICY_FILE = "policy.yaml"
-POLICY = File(POLICY_FILE, "bad_policy")
+POLICY = File(POLICY_FILE, "bad_policy", most=10_000)
 LIMIT = 256 << 10
 PREDICATES: Mapping[str, str] = {
     "signature": attest.SIGNATURE,
