@@ -85,7 +85,11 @@ def status(answer: Value, now: datetime.datetime, *, relative: bool) -> str:
     if run:
         told = f"{run['id']} {run['status']} {run['sha'][:7]} {run['subject_line']}"
         reason = f" ({run['reason']})" if run["reason"] else ""
-        failed = (line for job in answer.get("failed_jobs", ()) for line in (f"  {job['service']}", *failure(job)))
+        failed = (
+            line
+            for job in answer.get("failed_jobs", ())
+            for line in (f"  {job['service']}", *(f"  {line}" for line in failure(job)))
+        )
         blocks.append("\n".join([f"last run  {printable(told + reason)}", *map(printable, failed)]))
     return "\n\n".join(blocks) if blocks else "nothing is deployed yet"
 

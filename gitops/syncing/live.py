@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+
 import msgspec
 
 from gitops.clusters import AWAY, Health, Observation, Replica, Wanted
 from pipeline.records import DeploymentStatus, Live, ReplicaView
 from pipeline.store import now
+
+DEAD_LINES = 200
+"""Lines kept of one dead container."""
+MOST_LINES = 2_000
+"""Lines kept with one deployment: it is one message of the event store."""
 
 
 def live_from(wanted: Wanted, seen: Observation | None, health: Health, *, desired: int, previous: Live | None) -> Live:
@@ -32,6 +40,18 @@ def status_of(health: Health, proven: int, desired: int) -> DeploymentStatus:
     if health.status == "unknown" and health.reason in AWAY:
         return "unknown"
     return "progressing" if health.status == "unknown" and proven == 0 else "degraded"
+
+
+def last_lines(lines: Sequence[str]) -> tuple[str, ...]:
+    """The last lines of each dead container, which each line begins with; a wordy one leaves the others theirs."""
+    counts: Counter[str] = Counter()
+    kept: list[str] = []
+    for line in reversed(lines):
+        container = line.partition(" ")[0]
+        counts[container] += 1
+        if counts[container] <= DEAD_LINES and len(kept) < MOST_LINES:
+            kept.append(line)
+    return tuple(reversed(kept))
 
 
 def unseen(live: Live, reason: str) -> Live:

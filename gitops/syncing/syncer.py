@@ -17,7 +17,7 @@ from gitops.clusters import Cluster, DeadLog, Health, ServiceRef, Wanted
 from gitops.gate.signatures import Gate
 from gitops.syncing.desired import Desired
 from gitops.syncing.front import Front
-from gitops.syncing.live import live_from, same, unseen
+from gitops.syncing.live import last_lines, live_from, same, unseen
 from gitops.syncing.placement import Clusters, is_away
 from pipeline.errors import Conflict, EncliiError, Permanent, Retryable, Unavailable
 from pipeline.events import DeploymentObserved
@@ -27,7 +27,6 @@ from pipeline.store import Change, Step, Store, Stored, now
 
 log = logging.getLogger(__name__)
 
-DEAD_LINES = 200
 STOP_GRACE = 5.0
 
 
@@ -277,7 +276,7 @@ class Syncer:
             return
         dead = await self._stopped(ref, keep, error)
         lines = tuple(line for one in dead for line in _lines(one))
-        await self._mark(found, "failed", reason=error.reason, message=error.message, dead_logs=lines[-DEAD_LINES:])
+        await self._mark(found, "failed", reason=error.reason, message=error.message, dead_logs=last_lines(lines))
 
     async def _stopped(self, ref: ServiceRef, keep: frozenset[str], error: Permanent) -> list[DeadLog]:
         if error.reason == "unknown_cluster":
@@ -327,7 +326,7 @@ class Syncer:
             found = await self.store.get(Deployment, one.deployment)
             if found is None or not one.lines:
                 continue
-            lines = (*found.record.dead_logs, *_lines(one))[-DEAD_LINES:]
+            lines = last_lines((*found.record.dead_logs, *_lines(one)))
             with contextlib.suppress(Conflict):  # the logs of a dead container are worth no second attempt
                 await self.store.commit(
                     Step((Change(msgspec.structs.replace(found.record, dead_logs=lines), found.seq),))
