@@ -92,8 +92,10 @@ FORBIDDEN: Final[Mapping[str, tuple[str, ...]]] = {
 The console may send any event, because a parked one goes through again by its hand; it decides nothing by itself."""
 
 
-ANSWERS: Final = ("rq.>",)
-"""What the syncer alone may listen to: questions carry what people type, and whose answer comes first is believed."""
+ANSWERS: Final[Mapping[str, str]] = {
+    "rq.clusters.>": "syncer", "rq.secrets.>": "syncer", "rq.exec.>": "syncer", "rq.retention.>": "planner",
+}  # fmt: skip
+"""Who alone may listen to which questions: they carry what people type, and whose answer comes first is believed."""
 
 
 def nats(*, store: Path, port: int, monitor: int, passwords: Mapping[str, str]) -> str:
@@ -118,7 +120,7 @@ authorization {{
 
 def _user(name: str, password: str) -> str:
     deny = json.dumps(list(FORBIDDEN[name]))
-    deaf = json.dumps([] if name == "syncer" else list(ANSWERS))
+    deaf = json.dumps([subject for subject, answers in ANSWERS.items() if answers != name])
     return (
         f"    {{user: {json.dumps(name)}, password: {json.dumps(password)},"
         f" permissions: {{publish: {{deny: {deny}}}, subscribe: {{deny: {deaf}}}}}}}"

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
+from pathlib import Path
+
 import pytest
 
 from console import stores
+from gitops.clusters import relay
+from pipeline import retention_plan, secret_requests
 from pipeline.events import (
     TYPES,
     BuildRequested,
@@ -47,3 +53,15 @@ def test_only_the_console_asks_for_what_is_not_stored(process: str) -> None:
 @pytest.mark.parametrize("kind", ["project", "repository", "promotion"])
 def test_only_the_committer_says_what_the_config_repository_rules(process: str, kind: str) -> None:
     assert denied(process, f"st.{kind}.x")
+
+
+@pytest.mark.parametrize(
+    ("subject", "answers"),
+    [(secret_requests.STORE_SUBJECT, "syncer"), (relay.LINES, "syncer"), (retention_plan.SUBJECT, "planner")],
+)
+def test_one_process_alone_hears_a_question(subject: str, answers: str) -> None:
+    told = stores.nats(store=Path("s"), port=1, monitor=2, passwords=dict.fromkeys(stores.FORBIDDEN, "p"))
+    heard = re.findall(r'user: "([a-z]+)".* subscribe: \{deny: (\[.*?\])', told)
+    deaf = {name for name, denied in heard if any(subject.startswith(one[:-1]) for one in json.loads(denied))}
+
+    assert {name for name, _ in heard} - deaf == {answers}
