@@ -44,7 +44,7 @@ def collect(home: Path, *, quiet: Callable[[], bool]) -> dict[str, int]:
     """
     home = home.absolute()
     with platform.at_work(home) as at, _ended_by_signal():
-        if not until(quiet, QUIET_LIMIT):
+        if not until(quiet, QUIET_LIMIT, every=1.0):
             raise _busy()
         with _ended(home, at, ("planner",)):
             if not quiet():  # the last push that the planner took

@@ -196,8 +196,8 @@ def _new_instance(home: Path) -> str:
     return name
 
 
-def until(condition: Callable[[], bool], limit: float) -> bool:
+def until(condition: Callable[[], bool], limit: float, *, every: float = 0.05) -> bool:
     deadline = time.monotonic() + limit
     while not (held := condition()) and time.monotonic() < deadline:
-        time.sleep(0.05)
+        time.sleep(every)
     return held

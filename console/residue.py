@@ -6,6 +6,7 @@ Nothing is touched that does not carry this installation's label or was not pull
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from pipeline import process
 
 LIMIT: Final = 60.0
 GRACE: Final = 10.0
+TRIES: Final = 5
 
 
 async def end_services(*, instance: str, home: Path) -> int:
@@ -46,7 +48,7 @@ async def forget(*, instance: str, home: Path, registry: str) -> None:
     env = podman_host.environment(podman_host.write_configuration(home / "podman"), None)
     label = f"label={commands.PREFIX}instance={instance}"
     networks = await _lines(("podman", "network", "ls", "--quiet", "--filter", label), env)
-    images = await _lines(("podman", "images", "--format", "{{.Id}} {{.Repository}}"), env)
+    images = await _images(env)
     ours = {line.split()[0] for line in images if line.split()[1:2] and line.split()[1].startswith(f"{registry}/")}
     mark = commands.secret_mark(instance)
     secrets = [name for name in await _lines(commands.secret_list(), env) if name.startswith(mark)]
@@ -56,6 +58,15 @@ async def forget(*, instance: str, home: Path, registry: str) -> None:
         await process.run(("podman", "network", "rm", *networks), timeout=LIMIT, env=env)
     if ours:
         await process.run(("podman", "rmi", "--force", *sorted(ours)), timeout=LIMIT, env=env)
+
+
+async def _images(env: Mapping[str, str]) -> list[str]:
+    """Id and name of every image. podman fails as a whole when somebody removes one of them while it lists."""
+    listed = ("podman", "images", "--format", "{{.Id}} {{.Repository}}")
+    for _ in range(TRIES - 1):
+        with contextlib.suppress(process.CommandFailed):
+            return await _lines(listed, env)
+    return await _lines(listed, env)
 
 
 async def delete(home: Path) -> None:
