@@ -21,13 +21,17 @@ def status(db: Projection, project: str, environment: str, service: str) -> Valu
 
 
 def page(db: Projection, wanted: str, offset: int, limit: int) -> tuple[list[Value], int]:
-    """Some entries of all whose ``project/environment/service`` contains ``wanted``, and how many there are."""
-    targets = {t.key: t for t in db.find(Target)}
-    lives = {v.key: v for v in db.find(Live)}
-    keys = sorted(targets.keys() | {key for key, live in lives.items() if live.replicas})
-    found = [key for key in keys if wanted in "/".join(key)]
+    """Some entries of all whose ``project/environment/service`` contains ``wanted``, and how many there are.
+
+    Only what is shown is read: an installation may have tens of thousands.
+    """
+    targets = db.places(Target)
+    known = set(targets)
+    left_over = (place for place in db.places(Live) if place not in known)
+    running = [place for place in left_over if (live := db.get(Live, *place)) and live.replicas]
+    found = sorted(place for place in (*targets, *running) if wanted in "/".join(place))
     shown = found[offset : offset + limit]
-    return [_entry(db, key, targets.get(key), lives.get(key)) for key in shown], len(found)
+    return [_entry(db, place, db.get(Target, *place), db.get(Live, *place)) for place in shown], len(found)
 
 
 def _entry(db: Projection, key: tuple[str, ...], target: Target | None, live: Live | None) -> Value:

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 R = TypeVar("R", bound=Record)
 
-SHAPE: Final = 2
+SHAPE: Final = 3
 BATCH: Final = 500
 SHA_LENGTH: Final = 40
 RECONNECT_DELAY: Final = 1.0
@@ -35,6 +35,7 @@ CREATE TABLE records (
   release TEXT, sha TEXT, "commit" TEXT, created_at TEXT, seq INTEGER NOT NULL, json BLOB NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX by_service ON records (kind, project, service, created_at);
+CREATE INDEX by_place ON records (kind, project, environment, service);
 CREATE INDEX by_time ON records (kind, created_at);
 CREATE INDEX by_run ON records (run) WHERE run <> '';
 CREATE INDEX by_release ON records (release) WHERE release <> '';
@@ -134,6 +135,12 @@ class Projection:
         order = f"ORDER BY created_at {direction}, seq {direction}" + (" LIMIT ?" if limit else "")
         values: list[str | int] = [kind.kind, *wanted.values(), *([limit] if limit else [])]
         return [_decode(kind, row) for row in self._select(where, values, order)]
+
+    def places(self, kind: type[Record]) -> list[tuple[str, str, str]]:
+        """Project, environment and service of every record of a kind, out of the index alone."""
+        with self._lock:
+            wanted = "SELECT project, environment, service FROM records INDEXED BY by_place WHERE kind = ?"
+            return self._db.execute(wanted, [kind.kind]).fetchall()
 
     def starting(self, kind: type[R], column: str, prefix: str, *, limit: int = 20) -> list[R]:
         """The newest records of a kind of which a column begins so (for abbreviated commit ids)."""

@@ -245,3 +245,21 @@ def test_a_stream_tells_who_is_not_logged_in_by_its_status(tmp_path: Path) -> No
         assert answer.status == 401
 
     with_console(tmp_path, story)
+
+
+def test_the_overview_finds_a_service_among_many_and_shows_fifty_a_page(tmp_path: Path) -> None:
+    async def story(console: Console) -> None:
+        browser = await shop(console)
+        many = [data.target(2, data.IMAGE2, data.SHA2, service=f"worker-{number:02}") for number in range(60)]
+        await console.put(*many)
+
+        first, second = [(await browser.get(f"/?page={page}")).text for page in (1, 2)]
+        found = (await browser.get("/?q=worker-59")).text
+
+        assert "61 in all" in first
+        assert ("worker-49" in first, "worker-50" in first) == (False, False)
+        assert "worker-59" in second
+        assert "1 in all" in found
+        assert "shop/production worker-59" in found
+
+    with_console(tmp_path, story)
