@@ -109,7 +109,23 @@ class Clusters:
         found: list[Finding] = []
         for name, cluster in sorted(self._open.items()):
             found += [replace(one, subject=f"{name}: {one.subject}") for one in await cluster.check()]
+            found += await self._left_behind(name, cluster)
         return found
+
+    async def _left_behind(self, name: str, cluster: Cluster) -> list[Finding]:
+        """What an environment that has moved to another cluster left here: it is told, and ended by a person alone.
+
+        A binding may be a slip of the pen, and the new place has to run before the old one may end.
+        """
+        try:
+            refs = sorted({one.ref for one in await cluster.observe()})
+        except EncliiError:
+            return []  # that it is away is told already
+        moved = [(ref, self._bound(ref).cluster or self.default) for ref in refs]
+        return [
+            Finding("warning", f"{name}: {ref}", f"still runs here, and its environment is on {now} now", _end_of(ref))
+            for ref, now in moved if now != name and (ref.project, ref.environment) in self._environments
+        ]  # fmt: skip
 
     async def close(self) -> None:
         for task in self._watching:
@@ -128,6 +144,13 @@ class Clusters:
                     async for hint in hints:
                         await self._queue.put(hint)
             await asyncio.sleep(1.0)
+
+
+def _end_of(ref: ServiceRef) -> str:
+    """The command that ends what was left, by the labels that everything of a service carries."""
+    labels = {"project": ref.project, "environment": ref.environment, "service": ref.service}
+    chosen = ",".join(f"enclii.dev/{key}={text}" for key, text in labels.items())
+    return f"once it runs there, at the old cluster: kubectl delete deploy,svc,cm,ing,netpol,pdb,hpa,sa -A -l {chosen}"
 
 
 def is_away(error: EncliiError) -> bool:

@@ -1,0 +1,79 @@
+"""An environment that moves: what is left on the old cluster is told by ``doctor``, with the way out."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from gitops.clusters import Finding, ServiceRef
+from gitops.syncing.placement import Clusters
+from pipeline.records import Environment, Project
+from tests.contract.cluster_contract import LIMIT, a_service, until
+from tests.support import kube
+from tests.support.kube import KubernetesWorld
+from tests.support.kubernetes import kubectl
+
+STAY = "exec sleep 1000"
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubernetesWorld]:
+    with kube.a_world(tmp_path_factory.mktemp("moved")) as made:
+        yield made
+
+
+def bound(clusters: Clusters, ref: ServiceRef, cluster: str) -> None:
+    clusters.learn(
+        Project(slug=ref.project, environments=(Environment(name="production", branch="", cluster=cluster),))
+    )
+
+
+async def warnings(clusters: Clusters) -> list[Finding]:
+    return [one for one in await clusters.check() if one.level == "warning"]
+
+
+def test_what_is_left_on_the_old_cluster_is_told_with_the_command_that_ends_it(world: KubernetesWorld) -> None:
+    async def go() -> None:
+        async with a_service(world) as service:
+            clusters = Clusters("podman", lambda: {"old": lambda: world.cluster})
+            bound(clusters, service.ref, "old")
+            wanted = service.script(STAY)
+            there = await clusters.of(service.ref)
+            await there.start(wanted)
+            await there.wait_healthy(wanted, timeout=LIMIT)
+            assert await warnings(clusters) == []
+
+            bound(clusters, service.ref, "new")
+            (told,) = await warnings(clusters)
+            assert "is on new now" in told.message
+            kubectl(*shlex.split(told.fix.partition("kubectl ")[2]))
+            await until(lambda: _none(clusters))
+
+    asyncio.run(go())
+
+
+async def _none(clusters: Clusters) -> bool:
+    return await warnings(clusters) == []
+
+
+def test_a_namespace_that_changes_takes_the_service_along_and_leaves_nothing(world: KubernetesWorld) -> None:
+    async def go() -> None:
+        async with a_service(world) as service:
+            wanted = service.script(STAY)
+            await world.cluster.start(wanted)
+            await world.cluster.wait_healthy(wanted, timeout=LIMIT)
+            moved = replace(wanted, namespace=f"{service.ref.project}-elsewhere")
+            await world.cluster.start(moved)
+            await world.cluster.wait_healthy(moved, timeout=LIMIT)
+
+            await until(lambda: _nothing_left(world, service.ref))
+
+    asyncio.run(go())
+
+
+async def _nothing_left(world: KubernetesWorld, ref: ServiceRef) -> bool:
+    return await world.left(ref) == []
