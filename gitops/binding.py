@@ -12,6 +12,7 @@ from pipeline.errors import EncliiError
 
 KEYS = frozenset({"cluster", "namespace", "drift"})
 Drift = Literal["heal", "keep"]
+RESERVED = frozenset({"argocd", "enclii", "flux-system"})
 _NAMESPACE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 
@@ -25,10 +26,17 @@ def read(fields: Mapping[str, Any], where: str) -> tuple[str, str, Drift]:
         raise PROJECT.wrong(f"{where}.cluster", "must be the name of a cluster: enclii cluster list") from None
     if namespace != "" and not (isinstance(namespace, str) and _NAMESPACE.fullmatch(namespace)):
         raise PROJECT.wrong(f"{where}.namespace", "must be 1 to 63 of a-z, 0-9 and inner hyphens")
+    if reserved(namespace):
+        raise PROJECT.wrong(f"{where}.namespace", f"cannot be {namespace}: that is the platform's")
     drift = fields.get("drift", "heal")
     if drift not in ("heal", "keep"):
         raise PROJECT.wrong(f"{where}.drift", "must be heal or keep")
     return cluster, namespace, cast("Drift", drift)
+
+
+def reserved(namespace: str) -> bool:
+    """True for the namespaces in which a cluster's own parts live: no service is ever put beside them."""
+    return namespace in RESERVED or namespace.startswith("kube-")
 
 
 def namespace_of(project: str, environment: str, named: str = "") -> str:

@@ -10,7 +10,9 @@ from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
+from gitops.binding import namespace_of, reserved
 from gitops.clusters import AWAY, Cluster, Finding, Hint, SecretStore, ServiceRef, Wanted
+from gitops.clusters.configured import PODMAN
 from pipeline.bus import Bus
 from pipeline.errors import EncliiError, Refused, Unavailable
 from pipeline.records import Environment, Project
@@ -62,6 +64,13 @@ class Clusters:
     async def of(self, ref: ServiceRef) -> Cluster:
         """The service's cluster. Raises Refused for a name that this installation does not know."""
         named = self._bound(ref).cluster or self.default
+        namespace = namespace_of(ref.project, ref.environment, self._bound(ref).namespace)
+        if named != PODMAN and reserved(namespace):
+            raise Refused(
+                f"{namespace} is the platform's: give {ref.environment} of {ref.project} another `namespace:` in"
+                " project.yaml",
+                reason="reserved_namespace",
+            )
         if named not in self._open:
             known = self.load()
             if named not in known:
@@ -81,7 +90,7 @@ class Clusters:
     async def running(self, ref: ServiceRef, cluster: str, namespace: str, name: str) -> dict[str, Any]:
         """The manifest of a Deployment that runs where the service's environment is. Raises Refused, NotFound."""
         bound = self._bound(ref)
-        here = (bound.cluster or self.default, bound.namespace or f"{ref.project}-{ref.environment}")
+        here = (bound.cluster or self.default, namespace_of(ref.project, ref.environment, bound.namespace))
         if (cluster, namespace) != here:
             raise Refused(
                 f"{ref.environment} of {ref.project} is on {here[0]} in the namespace {here[1]!r}, so a release would"
