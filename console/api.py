@@ -25,7 +25,6 @@ from console.configuration import configuration
 from console.domains import domains
 from console.exec_routes import ExecRoutes
 from console.forges import Forges
-from console.pointer import run_page
 from console.projection import Projection
 from console.retention import RetentionView
 from console.secret_routes import SecretRoutes
@@ -146,7 +145,6 @@ class _Surface:
         return [Route(path, handler, methods=["GET"]) for path, handler in reads.items()] + [
             *acting,
             parked,
-            Route("/runs/{id}", run_page, methods=["GET"]),
             *SecretRoutes(self._db, self._store).routes(),
             *ExecRoutes(self._db, Commands(self._store.bus), self._stopping).routes(),
         ]

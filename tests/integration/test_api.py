@@ -39,25 +39,25 @@ def test_without_the_token_there_is_a_problem_and_no_answer(tmp_path: Path) -> N
     with_console(tmp_path, story)
 
 
-def test_the_address_that_a_push_prints_says_how_to_follow_without_a_token_and_nothing_else(tmp_path: Path) -> None:
+def test_the_address_that_a_push_prints_leads_to_the_login_and_tells_nothing(tmp_path: Path) -> None:
     async def story(console: Console) -> None:
         def ask(path: str) -> tuple[int, str, str]:
             connection = http.client.HTTPConnection(urlsplit(console.url).netloc, timeout=5)
             connection.request("GET", path)
             answer = connection.getresponse()
-            found = answer.status, answer.getheader("content-type", ""), answer.read().decode()
+            found = answer.status, answer.getheader("location", ""), answer.read().decode()
             connection.close()
             return found
 
         await console.put(*data.shop())
-        status, kind, text = await asyncio.to_thread(ask, "/runs/r-1")
+        status, location, text = await asyncio.to_thread(ask, "/runs/r-1")
         unknown = await asyncio.to_thread(ask, "/runs/r-2")
-        odd, _, _ = await asyncio.to_thread(ask, "/runs/%3Cscript%3E")
+        _, _, page = await asyncio.to_thread(ask, location)
 
-        assert (status, kind) == (200, "text/plain; charset=utf-8")
-        assert "enclii status --watch --run r-1" in text
-        assert unknown == (status, kind, text.replace("r-1", "r-2"))
-        assert odd == 404
+        assert (status, text) == (303, "")
+        assert location.startswith("/login")
+        assert unknown[0] == status
+        assert "enclii open" in page
 
     with_console(tmp_path, story)
 
