@@ -55,11 +55,13 @@ def test_a_line_that_lost_its_event_store_goes_on_with_the_next_number(
     eventually(line.listens, what="all processes listen")
 
     eventually(lambda: _live(line) == "v2", what="v2 is found running again")
+    eventually(
+        lambda: [one["status"] for one in _releases(line)] == ["running", "replaced"], what="both releases are told"
+    )
     found = _releases(line)
     assert [(one["version"], one["image_uri"], one["git_sha"]) for one in found] == [
         (one["version"], one["image_uri"], one["git_sha"]) for one in before
     ]
-    assert [one["status"] for one in found] == ["running", "replaced"]
     _push(line, tmp_path / "shop", "three")
     eventually(lambda: _live(line) == "v3", what="v3 runs")
     assert line.page("web.shop.localhost") == "three\n"
