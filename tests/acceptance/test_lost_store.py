@@ -63,7 +63,7 @@ def test_a_line_that_lost_its_event_store_goes_on_with_the_next_number(
         (one["version"], one["image_uri"], one["git_sha"]) for one in before
     ]
     _push(line, tmp_path / "shop", "three")
-    eventually(lambda: _live(line) == "v3", what="v3 runs")
+    eventually(lambda: _live(line) == "v3", what="v3 runs", limit=180)
     assert line.page("web.shop.localhost") == "three\n"
 
 
