@@ -20,6 +20,9 @@ from pipeline.store import Store
 
 HINTS = 10_000
 
+PLACELESS = frozenset({"unknown_cluster", "reserved_namespace"})
+"""The reasons for which a service has no cluster, so that nothing of it can run or be looked at."""
+
 Open = Callable[[], Cluster]
 
 

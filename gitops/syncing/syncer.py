@@ -18,7 +18,7 @@ from gitops.gate.signatures import Gate
 from gitops.syncing.desired import Desired
 from gitops.syncing.front import Front
 from gitops.syncing.live import last_lines, live_from, same, unseen
-from gitops.syncing.placement import Clusters, is_away
+from gitops.syncing.placement import PLACELESS, Clusters, is_away
 from pipeline.errors import Conflict, EncliiError, Permanent, Retryable, Unavailable
 from pipeline.events import DeploymentObserved
 from pipeline.log import bound
@@ -279,7 +279,7 @@ class Syncer:
         await self._mark(found, "failed", reason=error.reason, message=error.message, dead_logs=last_lines(lines))
 
     async def _stopped(self, ref: ServiceRef, keep: frozenset[str], error: Permanent) -> list[DeadLog]:
-        if error.reason == "unknown_cluster":
+        if error.reason in PLACELESS:
             return []
         return await (await self.clusters.of(ref)).stop(ref, keep=keep, grace=STOP_GRACE)
 
@@ -289,7 +289,7 @@ class Syncer:
         """What was running before is broken now: say so, and go on trying."""
         if found.record.status != "degraded":
             await self._mark(found, "degraded", reason=error.reason, message=error.message)
-        if error.reason != "unknown_cluster":
+        if error.reason not in PLACELESS:
             wanted, fresh = await self._wanted(found.record), await self.store.get(Live, *_key(ref))
             await self._look(await self.clusters.of(ref), wanted, fresh, point=False)
 

@@ -37,29 +37,29 @@ def runs(line: Line, version: str) -> bool:
     return live.get("version") == version and live.get("status") == "running"
 
 
-def wanted(line: Line) -> dict[str, Any]:
-    return dict(line.api("/v1/services/kube.web/deployments/latest?environment=production"))
+def wanted(line: Line, project: str = "cube") -> dict[str, Any]:
+    return dict(line.api(f"/v1/services/{project}.web/deployments/latest?environment=production"))
 
 
 def test_a_push_is_live_a_broken_one_leaves_the_old_pods_and_a_rollback_is_live_again(tmp_path: Path) -> None:
-    with on_kubernetes(tmp_path / "home", "kube") as line:
+    with on_kubernetes(tmp_path / "home", "cube") as line:
         shop = tmp_path / "shop"
         sample(shop, "one\n")
-        git("push", line.url("kube/kube"), "main", cwd=shop)
+        git("push", line.url("cube/cube"), "main", cwd=shop)
         eventually(lambda: runs(line, "v1"), what="v1 runs on all replicas")
-        pods = {pod["metadata"]["name"] for pod in found("kube-production", "pods")["items"]}
+        pods = {pod["metadata"]["name"] for pod in found("cube-production", "pods")["items"]}
 
         (shop / "Dockerfile").write_text((shop / "Dockerfile").read_text().replace('"httpd"', '"no-such-applet"'))
         commit(shop, "A page that cannot start")
-        git("push", line.url("kube/kube"), "main", cwd=shop)
+        git("push", line.url("cube/cube"), "main", cwd=shop)
         eventually(lambda: wanted(line)["status"] == "degraded", what="v2 is degraded while it is tried")
         assert wanted(line)["reason"] == "crash_loop"
         assert "no-such-applet" in "".join(wanted(line)["dead_logs"])
         eventually(lambda: wanted(line)["status"] == "failed", what="v2 failed at its deadline")
         assert runs(line, "v1")
-        assert pods <= {pod["metadata"]["name"] for pod in found("kube-production", "pods")["items"]}
+        assert pods <= {pod["metadata"]["name"] for pod in found("cube-production", "pods")["items"]}
 
-        line.api("/v1/rollbacks", {"project": "kube", "environment": "production", "service": "web"})
+        line.api("/v1/rollbacks", {"project": "cube", "environment": "production", "service": "web"})
         eventually(lambda: entry(line)["status"] == "running" and runs(line, "v1"), what="v1 is what git wants again")
 
 
@@ -78,3 +78,16 @@ def test_lines_are_followed_and_an_edit_by_hand_is_shown_and_taken_back(tmp_path
         kubectl("-n", "drift-production", "scale", "deployment/web", "--replicas=5")
         eventually(lambda: "taking back" in line.log("syncer"), what="the change by hand was seen")
         eventually(lambda: found("drift-production", "deployment", "web")["spec"]["replicas"] == 2, what="healed")
+
+
+def test_a_project_whose_namespace_would_be_the_platforms_fails_with_the_reason_and_is_not_tried_for_ever(
+    tmp_path: Path,
+) -> None:
+    with on_kubernetes(tmp_path / "home", "kube") as line:
+        shop = tmp_path / "shop"
+        sample(shop, "one\n")
+        git("push", line.url("kube/web"), "main", cwd=shop)
+        eventually(lambda: wanted(line, "kube")["status"] == "failed", what="the deployment failed")
+        assert wanted(line, "kube")["reason"] == "reserved_namespace"
+        assert "`namespace:` in project.yaml" in wanted(line, "kube")["message"]
+        assert "the pass failed" not in line.log("syncer")
