@@ -28,8 +28,10 @@ _COMMANDS = (
 )  # fmt: skip
 _LINKS = ("ev.link.>",)
 _SHED = ("st.shed.>",)
+_PULL_REQUESTS = ("ev.pull_request.>", "ev.comment.>")
+_PREVIEWS = ("ev.preview.>", "st.preview.>", "st.pull_request.>", "st.activity.>")
 _LOGINS = ("web.>",)
-_STATE = tuple(subject for subject in (*_RELEASES, *_DEPLOYMENTS, *_RULES) if subject.startswith("st."))
+_STATE = tuple(subject for subject in (*_RELEASES, *_DEPLOYMENTS, *_RULES, *_PREVIEWS) if subject.startswith("st."))
 _STREAMS = ("$JS.API.STREAM.DELETE.>", "$JS.API.STREAM.PURGE.>", "$JS.API.STREAM.MSG.DELETE.>")
 
 FORBIDDEN: Final[Mapping[str, tuple[str, ...]]] = {
@@ -42,10 +44,23 @@ FORBIDDEN: Final[Mapping[str, tuple[str, ...]]] = {
         *_COMMANDS,
         *_LINKS,
         *_SHED,
+        *_PREVIEWS,
         *_LOGINS,
         *_STREAMS,
     ),
-    "githost": (*_RELEASES, *_DEPLOYMENTS, *_RULES, *_PLANS, *_IMAGES, *_COMMANDS, *_SHED, *_LOGINS, *_STREAMS),
+    "githost": (
+        *_RELEASES,
+        *_DEPLOYMENTS,
+        *_RULES,
+        *_PLANS,
+        *_IMAGES,
+        *_COMMANDS,
+        *_SHED,
+        *_PULL_REQUESTS,
+        *_PREVIEWS,
+        *_LOGINS,
+        *_STREAMS,
+    ),  # fmt: skip
     "planner": (*_RELEASES, *_DEPLOYMENTS, *_RULES, *_COMMANDS, *_LINKS, *_LOGINS, *_STREAMS),
     "builder": (
         *_RELEASES,
@@ -56,6 +71,8 @@ FORBIDDEN: Final[Mapping[str, tuple[str, ...]]] = {
         *_COMMANDS,
         *_LINKS,
         *_SHED,
+        *_PULL_REQUESTS,
+        *_PREVIEWS,
         *_LOGINS,
         *_STREAMS,
     ),
@@ -68,10 +85,12 @@ FORBIDDEN: Final[Mapping[str, tuple[str, ...]]] = {
         *_COMMANDS,
         *_LINKS,
         *_SHED,
+        *_PULL_REQUESTS,
+        *_PREVIEWS,
         *_LOGINS,
         *_STREAMS,
     ),
-    "committer": (*_DELIVERIES, *_IMAGES, "rq.>", *_LOGINS, *_STREAMS),
+    "committer": (*_DELIVERIES, *_IMAGES, "rq.>", *_PULL_REQUESTS, *_PREVIEWS, *_LOGINS, *_STREAMS),
     "syncer": (
         *_SHED,
         *_RULES,
@@ -81,6 +100,8 @@ FORBIDDEN: Final[Mapping[str, tuple[str, ...]]] = {
         *_RELEASES[:2],
         *_COMMANDS,
         *_LINKS,
+        *_PULL_REQUESTS,
+        *_PREVIEWS,
         *_LOGINS,
         *_STREAMS,
     ),

@@ -11,26 +11,14 @@ from typing import ClassVar, Literal
 
 import msgspec
 
+from pipeline.event import Event as Event
+from pipeline.forge_events import CommentPosted as CommentPosted
+from pipeline.forge_events import PullRequestChanged as PullRequestChanged
 from pipeline.names import token
+from pipeline.preview_events import PreviewChanged as PreviewChanged
+from pipeline.preview_events import PreviewRequested as PreviewRequested
 
 DELIVERIES = "hooks.d"
-
-
-class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Base of all events; ``id`` is the identity, and the idempotency key of what the event causes."""
-
-    type: ClassVar[str] = ""
-    version: ClassVar[int] = 1
-    id: str
-    at: str = ""
-    trace: str = ""
-
-    @property
-    def subject(self) -> str:
-        return f"ev.{self.type}.{token(self.id)}"
-
-    def encode(self) -> bytes:
-        return msgspec.json.encode(self)
 
 
 class Delivery(Event, frozen=True, kw_only=True):
@@ -77,7 +65,7 @@ class BuildRequested(Event, frozen=True, kw_only=True):
     commit_time: int  # seconds since the epoch
     source: str  # digest of the service's sources as a tar blob, beside its images in the registry
     dockerfile: str  # within the service's path
-    bases: dict[str, str] = {}  # image reference → digest, resolved by the planner
+    bases: dict[str, str] = msgspec.field(default_factory=dict)  # image reference → digest, resolved by the planner
     no_cache: bool = False
     builds: Literal["dockerfile", "buildpacks"] = "dockerfile"
     detected: str = ""  # why it is built so, in words
@@ -103,7 +91,7 @@ class ImageBuilt(Event, frozen=True, kw_only=True):
     reused: bool = False
     started_at: str = ""
     finished_at: str = ""
-    bases: dict[str, str] = {}
+    bases: dict[str, str] = msgspec.field(default_factory=dict)
     commit_time: int = 0
 
 
@@ -127,7 +115,7 @@ class LinkRequested(Event, frozen=True, kw_only=True):
     forge: str
     url: str
     actor: str
-    branches: dict[str, str] = {}  # environment → branch
+    branches: dict[str, str] = msgspec.field(default_factory=dict)  # environment → branch
     protected: tuple[str, ...] = ()
     hook: str = ""  # a proposal: a repository keeps the hook that it has, unless ``rotate`` is set
     rotate: bool = False

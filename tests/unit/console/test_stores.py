@@ -14,12 +14,16 @@ from pipeline import retention_plan, secret_requests
 from pipeline.events import (
     TYPES,
     BuildRequested,
+    CommentPosted,
     ConfigMoved,
     Delivery,
     DeploymentCommitted,
     DeploymentObserved,
     ImageBuilt,
     LinkRequested,
+    PreviewChanged,
+    PreviewRequested,
+    PullRequestChanged,
     ReleaseReady,
     WaitEnded,
 )
@@ -28,7 +32,7 @@ NO_COMMANDS = {
     kind.type
     for kind in (
         BuildRequested, ConfigMoved, Delivery, DeploymentCommitted, DeploymentObserved, ImageBuilt, LinkRequested,
-        ReleaseReady, WaitEnded,
+        ReleaseReady, WaitEnded, CommentPosted, PreviewChanged, PreviewRequested, PullRequestChanged,
     )
 }  # fmt: skip
 
@@ -42,6 +46,12 @@ def denied(process: str, subject: str) -> bool:
 @pytest.mark.parametrize("kind", sorted(TYPES.keys() - NO_COMMANDS))
 def test_no_process_but_the_console_gives_commands(process: str, kind: str) -> None:
     assert denied(process, f"ev.{kind}.x")
+
+
+@pytest.mark.parametrize("process", ["receiver", "githost", "builder", "signer", "committer", "syncer", "door"])
+@pytest.mark.parametrize("subject", ["ev.preview.requested.x", "ev.preview.changed.x", "st.preview.x"])
+def test_nobody_makes_a_preview_by_the_way(process: str, subject: str) -> None:
+    assert denied(process, subject)
 
 
 @pytest.mark.parametrize("process", sorted(stores.FORBIDDEN.keys() - {"console"}))
