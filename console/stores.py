@@ -60,7 +60,7 @@ FORBIDDEN: Final[Mapping[str, tuple[str, ...]]] = {
         *_PREVIEWS,
         *_LOGINS,
         *_STREAMS,
-    ),  # fmt: skip
+    ),
     "planner": (*_RELEASES, *_DEPLOYMENTS, *_RULES, *_COMMANDS, *_LINKS, *_LOGINS, *_STREAMS),
     "builder": (
         *_RELEASES,
