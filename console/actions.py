@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from console import queries
+from console import queries, sight
 from console.forges import Forges
 from console.projection import Projection
 from pipeline.bus import Write
@@ -197,13 +197,15 @@ async def command(store: Store, db: Projection, wanted: str) -> dict[str, Any]:
     Raises NotFound, Unavailable.
     """
     decided = await store.get(Decision, wanted)
-    if decided is not None:
+    if decided is not None and sight.sees(decided.record.project, decided.record.environment):
         return _ended(wanted, [decided.record])
     events = await asyncio.gather(*(store.bus.get(f"ev.{kind.type}.{token(wanted)}") for kind in TYPES))
     found = next((kind, entry) for kind, entry in zip(TYPES, events, strict=True) if entry) if any(events) else None
     if found is None:
         raise NotFound(f"no command {wanted[:80]!r}", reason="no_such_command")
     event = msgspec.json.decode(found[1].data, type=found[0])
+    if not sight.sees(getattr(event, "project", ""), getattr(event, "environment", "")):
+        raise NotFound(f"no command {wanted[:80]!r}", reason="no_such_command")
     return _ended(wanted, await _for_each_service(store, db, event))
 
 

@@ -18,13 +18,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from console import actions, adoptions, builds, overview, problems, promotions, queries, streams
+from console import actions, adoptions, builds, overview, permissions, problems, promotions, queries, streams
+from console.authority import Authority
 from console.bearer import Bearer, actor_of
 from console.bodies import accepted, read_body
 from console.configuration import configuration
 from console.domains import domains
 from console.exec_routes import ExecRoutes
 from console.forges import Forges
+from console.permissions import guarded
 from console.projection import Projection
 from console.retention import RetentionView
 from console.secret_routes import SecretRoutes
@@ -68,6 +70,7 @@ def create_api(
     """
     if not token:
         raise ValueError("the API needs a token")
+    authority = Authority(projection)
     surface = _Surface(projection, store, logs, forges, doctor, verify, diff, stopping or asyncio.Event())
     handlers = {
         EncliiError: problems.on_error,
@@ -75,8 +78,8 @@ def create_api(
         Exception: problems.on_surprise,
     }
     return Starlette(
-        routes=[*surface.routes(), *more],
-        middleware=[Middleware(Bearer, token=token, actor=actor, people=people)],
+        routes=guarded([*surface.routes(), *more], permissions.API, authority=authority, db=projection),
+        middleware=[Middleware(Bearer, token=token, actor=actor, authority=authority, people=people)],
         exception_handlers=handlers,
     )
 

@@ -1,7 +1,7 @@
 """Who a request is from: the installation's own token, or the token of a person, each compared in constant time.
 
 A person's token is a file in one folder, named after the person; it counts from the moment in which the file is there
-until it is gone.
+until it is gone. Whoever may write into that folder is the machine's owner, so its people are deployers everywhere.
 """
 
 from __future__ import annotations
@@ -14,9 +14,13 @@ from typing import Final
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from console import problems
+from console import problems, sight
+from console.authority import PRINCIPAL, Authority
+from pipeline.access import Grant, Principal
 
 ACTOR: Final = "enclii.actor"
+OWNER: Final = (Grant(role="admin"),)
+PEOPLE: Final = (Grant(role="deployer"),)
 SHORTEST: Final = 16
 OPEN: Final = "/runs/"
 """What answers without a token: what a push's ``remote:`` lines point to, which says nothing of what is here."""
@@ -25,9 +29,12 @@ OPEN: Final = "/runs/"
 class Bearer:
     """Lets a request pass whose token is somebody's, and says whose."""
 
-    def __init__(self, app: ASGIApp, *, token: str, actor: str, people: Path | None = None) -> None:
+    def __init__(
+        self, app: ASGIApp, *, token: str, actor: str, authority: Authority, people: Path | None = None
+    ) -> None:
         self._app = app
-        self._own = (actor, b"Bearer " + token.encode())
+        self._own = (Principal(name=actor, grants=OWNER), b"Bearer " + token.encode())
+        self._authority = authority
         self._people = people
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -35,12 +42,14 @@ class Bearer:
             await self._app(scope, receive, send)
             return
         given = [value for key, value in scope["headers"] if key == b"authorization"]
-        found = self._actor(given[0]) if len(given) == 1 else None
+        found = self._principal(given[0]) if len(given) == 1 else None
         if found is not None:
-            await self._app({**scope, ACTOR: found}, receive, send)
+            with sight.limited(self._authority.sight(found)):
+                await self._app({**scope, ACTOR: found.name, PRINCIPAL: found}, receive, send)
             return
         if scope["path"].startswith(OPEN):
-            await self._app(scope, receive, send)
+            with sight.limited(sight.NOTHING):
+                await self._app(scope, receive, send)
             return
         reason = "wrong_token" if given else "no_token"
         answer = problems.problem(
@@ -48,12 +57,12 @@ class Bearer:
         )
         await answer(scope, receive, send)
 
-    def _actor(self, given: bytes) -> str | None:
+    def _principal(self, given: bytes) -> Principal | None:
         if hmac.compare_digest(given, self._own[1]):
             return self._own[0]
         # Every token is compared, so that the time says nothing of where one is.
         found = [name for name, token in _tokens(self._people) if hmac.compare_digest(given, b"Bearer " + token)]
-        return found[0] if found else None
+        return Principal(name=found[0], grants=PEOPLE) if found else None
 
 
 def actor_of(request: Request) -> str:

@@ -23,8 +23,13 @@ async def read_body(request: Request) -> dict[str, Any]:
     """The JSON object in the body. Raises Invalid, HTTPException."""
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         raise HTTPException(415, "application/json is what is understood here")
+    return parsed(await read_bytes(request))
+
+
+def parsed(data: bytes) -> dict[str, Any]:
+    """The JSON object that ``data`` is. Raises Invalid."""
     try:
-        body = json.loads(await read_bytes(request))
+        body = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise Invalid("the body is not JSON", reason="bad_json") from error
     if not isinstance(body, dict):

@@ -12,12 +12,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from pipeline.errors import Conflict, EncliiError, Invalid, NotFound, Refused, Superseded, Unavailable
+from pipeline.errors import Conflict, Denied, EncliiError, Invalid, NotFound, Refused, Superseded, Unavailable
 
 MEDIA_TYPE: Final = "application/problem+json"
 TITLES: Final = {
     400: "That is not valid",
     401: "Not logged in",
+    403: "Not allowed",
     404: "Not found",
     405: "Method not allowed",
     409: "Refused",
@@ -25,10 +26,11 @@ TITLES: Final = {
     500: "Something went wrong inside",
     503: "Not available now",
 }
-EXITS: Final = {400: 2, 401: 4, 404: 5, 409: 6}
+EXITS: Final = {400: 2, 401: 4, 403: 6, 404: 5, 409: 6}
 _STATUS: Final[dict[type[EncliiError], int]] = {
     Invalid: 400,
     NotFound: 404,
+    Denied: 403,
     Refused: 409,
     Superseded: 409,
     Conflict: 409,

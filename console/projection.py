@@ -16,6 +16,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from console import sight
 from pipeline.bus import Bus, Message
 from pipeline.errors import EncliiError
 from pipeline.records import KINDS, Decision, Record
@@ -138,9 +139,10 @@ class Projection:
 
     def places(self, kind: type[Record]) -> list[tuple[str, str, str]]:
         """Project, environment and service of every record of a kind, out of the index alone."""
+        seen, values = sight.condition()
+        wanted = f"SELECT project, environment, service FROM records INDEXED BY by_place WHERE kind = ?{seen}"  # noqa: S608
         with self._lock:
-            wanted = "SELECT project, environment, service FROM records INDEXED BY by_place WHERE kind = ?"
-            return self._db.execute(wanted, [kind.kind]).fetchall()
+            return self._db.execute(wanted, [kind.kind, *values]).fetchall()
 
     def starting(self, kind: type[R], column: str, prefix: str, *, limit: int = 20) -> list[R]:
         """The newest records of a kind of which a column begins so (for abbreviated commit ids)."""
@@ -151,9 +153,12 @@ class Projection:
         return [_decode(kind, row) for row in self._select(where, values, "ORDER BY created_at DESC LIMIT ?")]
 
     def _select(self, where: str, values: Sequence[str | int], order: str) -> list[bytes]:
+        seen, hidden = sight.condition()
+        last = [values[-1]] if "LIMIT" in order else []
+        bound = [*values[: len(values) - len(last)], *hidden, *last]
         with self._lock:
             # Column names come from COLUMNS alone; every value is bound.
-            rows = self._db.execute(f"SELECT json FROM records WHERE {where} {order}", values)  # noqa: S608
+            rows = self._db.execute(f"SELECT json FROM records WHERE {where}{seen} {order}", bound)  # noqa: S608
             return [row[0] for row in rows]
 
     def _open(self) -> sqlite3.Connection:

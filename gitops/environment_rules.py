@@ -1,14 +1,15 @@
-"""``promotion``, ``freeze`` and ``rollback`` of an environment in ``project.yaml``, and the file's ``roles``."""
+"""``promotion``, ``freeze``, ``rollback`` and ``roles`` of an environment, and the ``roles`` of a whole project."""
 
 from __future__ import annotations
 
 from gitops.fields import PROJECT
 from gitops.rules import freeze
 from pipeline import names, parsing
+from pipeline.access import ROLES
 from pipeline.errors import Invalid
 from pipeline.promotions import AutomaticRollback, FreezeWindow, PromotionRule
 
-KEYS = frozenset({"promotion", "freeze", "rollback"})
+KEYS = frozenset({"promotion", "freeze", "rollback", "roles"})
 WAYS = ("commit", "pull-request")
 MOST = 100
 _PROMOTION = frozenset({"from", "soak", "approvals", "approvers", "by", "checks"})
@@ -55,6 +56,12 @@ def roles(item: object, where: str = "roles") -> dict[str, tuple[str, ...]]:
     """Role → its people. Raises Invalid, which names the field."""
     found = PROJECT.mapping(item, where).items()
     return {_name(key, f"{where}.{str(key)[:60]}"): PROJECT.names(value, f"{where}.{key}") for key, value in found}
+
+
+def environment_roles(item: object, where: str) -> dict[str, tuple[str, ...]]:
+    """Viewer, deployer, admin → who is that in this environment. Raises Invalid, which names the field."""
+    PROJECT.mapping(item, where, frozenset(ROLES))
+    return roles(item, where)
 
 
 def _seconds(value: object, where: str) -> float:

@@ -180,4 +180,5 @@ def _environment(key: str, item: object) -> Environment:
         freeze=environment_rules.windows(fields.get("freeze"), f"{where}.freeze"),
         rollback=environment_rules.rollback(fields.get("rollback"), f"{where}.rollback"),
         domains=domains.read(fields, where),
+        roles=environment_rules.environment_roles(fields.get("roles"), f"{where}.roles"),
     )

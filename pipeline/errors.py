@@ -7,7 +7,8 @@
     └── Permanent            the same input will fail the same way for ever
         ├── Invalid          input that breaks a rule; the text names the place
         ├── NotFound         a name or id that nothing answers to
-        ├── Refused          policy, order, a hold or a missing right said no
+        ├── Refused          policy, order or a hold said no
+        │   └── Denied       who asks has no role that may
         └── Superseded       newer work made this one pointless
 
 ``reason`` is a stable snake_case code for machines, the message is for people. Neither ever holds a secret.
@@ -55,6 +56,10 @@ class NotFound(Permanent):
 
 class Refused(Permanent):
     """A check said no, or could not be made: signature, policy, order, hold, role."""
+
+
+class Denied(Refused):
+    """Who asks has no role that may; the message names the role that is needed."""
 
 
 class Superseded(Permanent):

@@ -68,6 +68,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     freeze: tuple[FreezeWindow, ...] = ()
     rollback: AutomaticRollback | None = None
     domains: Domains = Domains()
+    roles: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)  # viewer, deployer, admin → who, here alone
 
 
 class Project(Record, frozen=True, kw_only=True):

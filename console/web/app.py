@@ -14,7 +14,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from console import problems, streams
+from console import permissions, problems, streams
+from console.authority import Authority
+from console.permissions import guarded
 from console.projection import Projection
 from console.web.acts import Acts
 from console.web.guard import Cookie, Guard
@@ -58,16 +60,17 @@ def create_web(
     stopping: asyncio.Event | None = None,
 ) -> ASGIApp:
     """The pages. ``stopping`` ends open streams."""
-    cookie = Cookie.of(console_url)
+    cookie, authority = Cookie.of(console_url), Authority(projection)
+    routes = [
+        *login.routes(),
+        *Pages(projection, doctor).routes(),
+        *Live(projection, store.bus, logs, stopping or asyncio.Event()).routes(),
+        *Acts(projection, store).routes(),
+        Route("/static/{name}", static_file, methods=["GET"]),
+    ]
     pages = Starlette(
-        routes=[
-            *login.routes(),
-            *Pages(projection, doctor).routes(),
-            *Live(projection, store.bus, logs, stopping or asyncio.Event()).routes(),
-            *Acts(projection, store).routes(),
-            Route("/static/{name}", static_file, methods=["GET"]),
-        ],
-        middleware=[Middleware(Guard, sessions=sessions, cookie=cookie)],
+        routes=guarded(routes, permissions.PAGES, authority=authority, db=projection),
+        middleware=[Middleware(Guard, sessions=sessions, cookie=cookie, authority=authority)],
         exception_handlers={EncliiError: on_error, HTTPException: on_http_error, Exception: on_surprise},
     )
     # Around the application and not within it: the page of a surprise is made outside its middleware.

@@ -10,13 +10,19 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from console import sight
+from console.authority import PRINCIPAL, Authority
 from console.bearer import ACTOR
 from console.web.security import SESSION
 from console.web.sessions import Session, Sessions
 from pipeline.errors import EncliiError
 
 LEFT: Final = "enclii.session_left"
-PUBLIC: Final = ("/login", "/static/")
+
+
+def is_public(path: str) -> bool:
+    """What answers before anybody is known: the login's pages and the files."""
+    return path == "/login" or path.startswith(("/login/", "/static/"))
 
 
 @dataclass(frozen=True)
@@ -47,14 +53,16 @@ class Cookie:
 class Guard:
     """Lets a request pass whose session lasts, and says whose it is; every other one is sent to the login."""
 
-    def __init__(self, app: ASGIApp, *, sessions: Sessions, cookie: Cookie) -> None:
+    def __init__(self, app: ASGIApp, *, sessions: Sessions, cookie: Cookie, authority: Authority) -> None:
         self._app = app
+        self._authority = authority
         self._sessions = sessions
         self._cookie = cookie
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"].startswith(PUBLIC):
-            await self._app(scope, receive, send)
+        if scope["type"] != "http" or is_public(scope["path"]):
+            with sight.limited(sight.NOTHING):
+                await self._app(scope, receive, send)
             return
         request = Request(scope)
         given = request.cookies.get(self._cookie.name, "")
@@ -66,10 +74,11 @@ class Guard:
         if session is None:
             await _login(request)(scope, receive, send)
             return
-        await self._app({**scope, **self._known(given, session)}, receive, send)
+        with sight.limited(self._authority.sight(session.who)):
+            await self._app({**scope, **self._known(given, session)}, receive, send)
 
     def _known(self, given: str, session: Session) -> dict[str, object]:
-        return {ACTOR: session.actor, SESSION: given, LEFT: self._sessions.left(session)}
+        return {ACTOR: session.actor, PRINCIPAL: session.who, SESSION: given, LEFT: self._sessions.left(session)}
 
 
 def _login(request: Request) -> Response:

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from console.bearer import actor_of
+from console.authority import principal_of
 from console.bodies import read_body
 from console.web.guard import Cookie
 from console.web.rendering import render
@@ -46,7 +46,9 @@ class Login:
         wanted = (await read_body(request)).get("next", "/")
         if not isinstance(wanted, str) or local_path(wanted) != wanted:
             raise Invalid("next: the path of a page, such as /runs/r-1", reason="bad_field")
-        query = {"once": await self._sessions.invite(actor_of(request))} | ({"next": wanted} if wanted != "/" else {})
+        query = {"once": await self._sessions.invite(principal_of(request))} | (
+            {"next": wanted} if wanted != "/" else {}
+        )
         body = {"address": f"{self._url}/login?{urlencode(query)}", "expires_in": int(INVITATION_LIFETIME)}
         return JSONResponse(body, 201, headers={"Cache-Control": "no-store"})
 

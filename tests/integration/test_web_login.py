@@ -15,6 +15,7 @@ from console.web.login import Login
 from console.web.pages import Pages
 from console.web.security import HEADERS
 from console.web.sessions import Sessions, form_token
+from pipeline.access import Principal
 from tests.integration import console_records as data
 from tests.integration.browser import Browser, invited, logged_in
 from tests.integration.console_server import Console, with_console
@@ -186,7 +187,7 @@ def test_a_session_is_known_to_every_replica_and_ends_by_time(tmp_path: Path) ->
         now = [1_000.0]
         one, other = (Sessions(console.store.bus, lifetime=60.0, clock=lambda: now[0]) for _ in range(2))
 
-        session, _ = await one.accept(await one.invite("ada"))
+        session, _ = await one.accept(await one.invite(Principal(name="ada")))
         before = await other.find(session)
         now[0] += 61.0
 
@@ -201,7 +202,7 @@ def test_an_invitation_gets_too_old(tmp_path: Path) -> None:
     async def story(console: Console) -> None:
         now = [1_000.0]
         sessions = Sessions(console.store.bus, lifetime=60.0, clock=lambda: now[0])
-        code = await sessions.invite("ada")
+        code = await sessions.invite(Principal(name="ada"))
         now[0] += 901.0
 
         with pytest.raises(Exception, match="too old"):
