@@ -23,12 +23,12 @@ _PLANS = ("ev.build.requested.>",)
 _IMAGES = ("ev.image.built.>",)
 _COMMANDS = (
     "ev.rollback.>", "ev.hold.>", "ev.resume.>", "ev.deploy.>", "ev.destroy.>", "ev.secret.>", "ev.scale.>",
-    "ev.restart.>", "ev.adopt.>", "ev.promotion.>", "ev.check.>", "ev.freeze.>", "ev.cancel.>",
+    "ev.restart.>", "ev.adopt.>", "ev.promotion.>", "ev.check.reported.>", "ev.freeze.>", "ev.cancel.>",
     "ev.retention.>", "rq.>",
 )  # fmt: skip
 _LINKS = ("ev.link.>",)
 _SHED = ("st.shed.>",)
-_PULL_REQUESTS = ("ev.pull_request.>", "ev.comment.>")
+_PULL_REQUESTS = ("ev.pull_request.>", "ev.comment.>", "ev.check.asked.>", "ev.branch.>", "ev.repository.>")
 _PREVIEWS = ("ev.preview.>", "st.preview.>", "st.pull_request.>", "st.activity.>")
 _LOGINS = ("web.>",)
 _STATE = tuple(subject for subject in (*_RELEASES, *_DEPLOYMENTS, *_RULES, *_PREVIEWS) if subject.startswith("st."))
@@ -44,6 +44,7 @@ FORBIDDEN: Final[Mapping[str, tuple[str, ...]]] = {
         *_COMMANDS,
         *_LINKS,
         *_SHED,
+        *_PULL_REQUESTS,
         *_PREVIEWS,
         *_LOGINS,
         *_STREAMS,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from pipeline import durability
-from pipeline.hooks import hook_secret, root_id
+from pipeline.hooks import app_hook, hook_secret, root_id
 from pipeline.main import Process, in_background, main, room
 from pipeline.records import Repository
 from pipeline.serve import serve
@@ -39,15 +39,16 @@ async def githost(process: Process) -> None:
 
 async def receiver(process: Process) -> None:
     """Webhooks become deliveries."""
-    from ingest.github import Secret
+    from ingest.hooks import Secret
     from ingest.receiver import create_receiver
 
     # Read before the first request: a hook that is not known yet would be refused, and forges do not ask twice.
-    hooks = {found.id: found.hook for found in await process.store.all(Repository) if found.project}
+    hooks = {found.id: (found.forge, found.hook) for found in await process.store.all(Repository) if found.project}
     roots = [root.reveal() for root in process.settings.webhook_secrets]
+    apps = frozenset(app_hook(root) for root in roots)
 
-    def secrets(hook: str) -> Sequence[Secret] | None:
-        if hook not in hooks.values():
+    def secrets(forge: str, hook: str) -> Sequence[Secret] | None:
+        if (forge, hook) not in hooks.values() and (forge != "github" or hook not in apps):
             return None
         return [Secret(root_id(root), hook_secret(root, hook).encode()) for root in roots]
 
@@ -55,10 +56,10 @@ async def receiver(process: Process) -> None:
         async with process.store.bus.watch("st.repository.*") as messages:
             async for message in messages:
                 found = msgspec.json.decode(message.data, type=Repository)
-                hooks[found.id] = found.hook if found.project else ""
+                hooks[found.id] = (found.forge, found.hook) if found.project and found.hook else ("", "")
 
     async with in_background(follow()):
-        await serve(process, create_receiver(store=process.store, secrets=secrets))
+        await serve(process, create_receiver(store=process.store, secrets=secrets, apps=apps))
 
 
 PROCESSES = {"receiver": receiver, "githost": githost}

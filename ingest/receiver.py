@@ -10,32 +10,34 @@ import contextlib
 import math
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from ingest.github import Secret, Verifier, delivery_of
+from ingest.forges import FORGES
+from ingest.hooks import Forge, Secret, Verifier, deliveries_of
 from ingest.pushes import new_trace
 from pipeline.errors import Invalid, Retryable
 from pipeline.events import Delivery
 from pipeline.names import run_id
+from pipeline.origin import APP_HOOK
 from pipeline.records import Decision, Run
 from pipeline.store import Store, now
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Secrets = Callable[[str], Sequence[Secret] | None]
-"""The secrets of a hook; None when there is no such hook."""
+Secrets = Callable[[str, str], Sequence[Secret] | None]
+"""The secrets of a forge's hook; None when there is no such hook."""
 
 BODY_LIMIT = 25 << 20
 HELD_LIMIT = 256 << 20
 READ_LIMIT = 30.0
 ATTEMPTS = 50
 AGAIN = {"failed", "refused", "skipped"}
-_PATH = re.compile(rb"/hooks/github/([A-Za-z0-9_-]{1,64})")
+_PATH = re.compile(rb"/hooks/([a-z]{1,16})/([A-Za-z0-9_-]{1,64})")
 
 
 @dataclass(eq=False)
@@ -53,10 +55,11 @@ def _refusal(status: int, error: str, *, retry_after: int = 0) -> Answer:
 
 
 class Receiver:
-    """Answers ``POST /hooks/github/{hook}``; at most ``HELD_LIMIT`` bytes of bodies are in memory at a time."""
+    """Answers ``POST /hooks/{forge}/{hook}``; at most ``HELD_LIMIT`` bytes of bodies are in memory at a time."""
 
-    def __init__(self, store: Store, secrets: Secrets, clock: Callable[[], float]) -> None:
+    def __init__(self, store: Store, secrets: Secrets, apps: Collection[str], clock: Callable[[], float]) -> None:
         self._store = store
+        self._apps = apps
         self._secrets = secrets
         self._clock = clock
         self._held = 0
@@ -77,18 +80,20 @@ class Receiver:
         await _send(send, answer)
 
     async def _received(self, scope: Scope, receive: Receive) -> Answer:
-        hook, headers = _head(scope)
-        known = self._secrets(hook)
-        verifier = Verifier(known, now=self._clock())
+        forge, hook, headers = _head(scope)
+        known = self._secrets(forge.name, hook)
+        verifier = Verifier(known, now=self._clock(), given=forge.given(headers, self._clock()))
         body = await self._body(receive, verifier)
-        kid = verifier.signer(headers.get("x-hub-signature-256", ""))
+        kid = verifier.signer()
         if known is None:
             return _refusal(404, "unknown_hook")
         if kid is None:
             return _refusal(401, "bad_signature")
-        digest = verifier.body_sha256
-        delivery = delivery_of(headers, body, hook=hook, kid=kid, body_sha256=digest, at=now(), trace=new_trace())
-        return await self._stored(delivery)
+        digest, trace = verifier.body_sha256, new_trace()
+        own = APP_HOOK if hook in self._apps else hook
+        said = deliveries_of(forge, headers, body, hook=own, kid=kid, body_sha256=digest, at=now(), trace=trace)
+        answers = [await self._stored(delivery) for delivery in said]
+        return next((answer for answer in answers if answer.status == 202), answers[0])
 
     async def _body(self, receive: Receive, verifier: Verifier) -> bytes:
         """The whole body, counted and signed as it comes."""
@@ -139,9 +144,14 @@ class Receiver:
         return Answer(202, receipt)
 
 
-def create_receiver(*, store: Store, secrets: Secrets, clock: Callable[[], float] = time.time) -> Receiver:
-    """The receiver; ``secrets`` is asked for each request, so a rotated secret works at once."""
-    return Receiver(store, secrets, clock)
+def create_receiver(
+    *, store: Store, secrets: Secrets, apps: Collection[str] = (), clock: Callable[[], float] = time.time
+) -> Receiver:
+    """The receiver; ``secrets`` is asked for each request, so a rotated secret works at once.
+
+    ``apps`` are the hooks that are no repository's own.
+    """
+    return Receiver(store, secrets, apps, clock)
 
 
 def _attempt_of(delivery: Delivery, attempt: int) -> Delivery:
@@ -149,10 +159,11 @@ def _attempt_of(delivery: Delivery, attempt: int) -> Delivery:
     return msgspec.structs.replace(delivery, attempt=attempt)
 
 
-def _head(scope: Scope) -> tuple[str, dict[str, str]]:
-    """The hook and the headers of a request that is worth reading on. Raises Answer."""
+def _head(scope: Scope) -> tuple[Forge, str, dict[str, str]]:
+    """The forge, the hook and the headers of a request that is worth reading on. Raises Answer."""
     match = _PATH.fullmatch(scope.get("raw_path") or b"")
-    if match is None:
+    forge = FORGES.get(match[1].decode()) if match else None
+    if match is None or forge is None:
         raise _refusal(404, "unknown_hook")
     if scope["method"] != "POST":
         raise Answer(405, {"error": "method_not_allowed"}, ((b"allow", b"POST"),))
@@ -163,7 +174,7 @@ def _head(scope: Scope) -> tuple[str, dict[str, str]]:
     length = headers.get("content-length", "0")
     if not length.isdigit() or len(length) > 12 or int(length) > BODY_LIMIT:
         raise _refusal(413, "too_large")
-    return match[1].decode(), headers
+    return forge, match[2].decode(), headers
 
 
 async def _chunks(receive: Receive) -> AsyncIterator[bytes]:

@@ -12,11 +12,15 @@ from typing import ClassVar, Literal
 import msgspec
 
 from pipeline.event import Event as Event
+from pipeline.forge_events import BranchDeleted as BranchDeleted
+from pipeline.forge_events import CheckAsked as CheckAsked
 from pipeline.forge_events import CommentPosted as CommentPosted
 from pipeline.forge_events import PullRequestChanged as PullRequestChanged
+from pipeline.forge_events import RepositoryMoved as RepositoryMoved
 from pipeline.names import token
 from pipeline.preview_events import PreviewChanged as PreviewChanged
 from pipeline.preview_events import PreviewRequested as PreviewRequested
+from pipeline.said import CheckSaid, CommentSaid, PullSaid
 
 DELIVERIES = "hooks.d"
 
@@ -29,7 +33,7 @@ class Delivery(Event, frozen=True, kw_only=True):
 
     type: ClassVar[str] = "delivery.received"
     forge: str
-    kind: str  # "push", "ping", "sweep" or the forge's own event name
+    kind: str  # "push", "ping", "sweep", "pull_request", "comment" or the forge's own event name
     repository: str  # "local:shop/shop", "github:123456"
     hook: str = ""
     ref: str = ""
@@ -42,6 +46,11 @@ class Delivery(Event, frozen=True, kw_only=True):
     body_sha256: str = ""
     secret_id: str = ""
     body: bytes = b""
+    name: str = ""  # the repository's owner and name, as the forge has them at the moment
+    action: str = ""
+    pull: PullSaid | None = None
+    comment: CommentSaid | None = None
+    check: CheckSaid | None = None
 
     @property
     def subject(self) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from pipeline.event import Event
+from pipeline.said import CheckSaid
 
 PullRequestAction = Literal["opened", "pushed", "edited", "drafted", "readied", "closed", "reopened", "moved", "read"]
 """``pushed``: another head; ``moved``: to another repository; ``read``: found by asking the forge."""
@@ -50,3 +51,33 @@ class CommentPosted(Event, frozen=True, kw_only=True):
     pull_request: bool = True  # False: under a plain issue
     open: bool = True
     created_at: str = ""  # by the forge's clock
+
+
+class CheckAsked(Event, frozen=True, kw_only=True):
+    """Somebody pressed a button of one of our checks."""
+
+    type: ClassVar[str] = "check.asked"
+    forge: str
+    repository: str
+    check: CheckSaid
+    actor: str = ""
+
+
+class BranchDeleted(Event, frozen=True, kw_only=True):
+    """A branch is gone."""
+
+    type: ClassVar[str] = "branch.deleted"
+    forge: str
+    repository: str
+    branch: str
+    actor: str = ""
+
+
+class RepositoryMoved(Event, frozen=True, kw_only=True):
+    """A repository has another name or owner; its number is the same."""
+
+    type: ClassVar[str] = "repository.moved"
+    forge: str
+    repository: str
+    name: str
+    actor: str = ""

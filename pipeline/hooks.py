@@ -21,3 +21,8 @@ def new_hook(root: str, command: str) -> str:
     """A hook's token: 26 characters that only who has the root can tell from the command that made it."""
     digest = hmac.new(root.encode(), b"enclii hook\x00" + command.encode(), hashlib.sha256).digest()
     return base64.b32encode(digest).decode().lower()[:26]
+
+
+def app_hook(root: str) -> str:
+    """The token of the hook of the installation's GitHub App, which serves all its repositories."""
+    return new_hook(root, "the GitHub App")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from pipeline import jobs, names
+from pipeline import deliveries, jobs, names
 from pipeline.errors import EncliiError, Permanent, Retryable
 from pipeline.events import BuildRequested, Delivery, DeployRequested, Event, ImageBuilt
 from pipeline.origin import registered, remembered
@@ -81,8 +81,8 @@ class Planner:
         repository = await registered(self.store, delivery) or await self._being_registered(delivery)
         if repository is None:
             return self._unregistered(delivery)
-        origin = await remembered(self.store, delivery)
-        step = await self._known(replace(delivery, repository=repository.id), repository)
+        origin = await remembered(self.store, delivery, repository)
+        step = await self._known(replace(delivery, repository=repository.id), repository, delivery.repository)
         return Step((*step.changes, *origin), step.events)
 
     async def _being_registered(self, delivery: Delivery) -> Repository | None:
@@ -92,9 +92,15 @@ class Planner:
         wanted = delivery.repository
         return await self.store.first(Repository, wanted, such=lambda one: bool(one.project), limit=REGISTERING)
 
-    async def _known(self, delivery: Delivery, repository: Repository) -> Step:
+    async def _known(self, delivery: Delivery, repository: Repository, origin: str) -> Step:
+        said = replace(delivery, repository=origin)
+        if (meant := deliveries.meaning(said)) is not None:
+            step = self._decision(delivery, *meant[:3], project=repository.project)
+            return Step(step.changes, (meant.event,) if meant.event else ())
         if reason := _ignored(delivery):
-            return self._decision(delivery, "skipped", *reason, project=repository.project)
+            step = self._decision(delivery, "skipped", *reason, project=repository.project)
+            gone = deliveries.gone(said)
+            return Step(step.changes, (gone,) if gone else ())
         return await self._pushed(delivery, repository)
 
     async def failed(self, event: Event, error: Exception) -> Step:

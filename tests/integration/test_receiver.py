@@ -15,7 +15,7 @@ from typing import Any
 import httpx2
 import msgspec
 
-from ingest.github import Secret
+from ingest.hooks import Secret
 from ingest.receiver import BODY_LIMIT, create_receiver
 from pipeline.bus import connect
 from pipeline.events import Delivery
@@ -62,7 +62,7 @@ class Room:
 async def opened(nats: str) -> AsyncIterator[Room]:
     bus = await connect(nats, name="test")
     await bus.create_streams()
-    receiver = create_receiver(store=Store(bus), secrets=SECRETS.get)
+    receiver = create_receiver(store=Store(bus), secrets=lambda _, hook: SECRETS.get(hook))
     try:
         async with serving(receiver) as url, httpx2.AsyncClient(timeout=LIMIT) as client:
             yield Room(Store(bus), url, client)

@@ -13,7 +13,9 @@ from gitops.clusters import relay
 from pipeline import retention_plan, secret_requests
 from pipeline.events import (
     TYPES,
+    BranchDeleted,
     BuildRequested,
+    CheckAsked,
     CommentPosted,
     ConfigMoved,
     Delivery,
@@ -25,6 +27,7 @@ from pipeline.events import (
     PreviewRequested,
     PullRequestChanged,
     ReleaseReady,
+    RepositoryMoved,
     WaitEnded,
 )
 
@@ -33,6 +36,7 @@ NO_COMMANDS = {
     for kind in (
         BuildRequested, ConfigMoved, Delivery, DeploymentCommitted, DeploymentObserved, ImageBuilt, LinkRequested,
         ReleaseReady, WaitEnded, CommentPosted, PreviewChanged, PreviewRequested, PullRequestChanged,
+        BranchDeleted, CheckAsked, RepositoryMoved,
     )
 }  # fmt: skip
 
