@@ -16,7 +16,7 @@ from console.web.login import Login
 from console.web.sessions import Sessions
 from gitops.clusters.relay import Relayed
 from pipeline.main import Process, in_background, room
-from pipeline.registry import Registry
+from pipeline.registries import configured
 from pipeline.serve import serve
 
 
@@ -39,7 +39,7 @@ async def serve_api(process: Process) -> None:
     sessions = Sessions(process.store.bus, lifetime=told.session_lifetime)
     login = Login(sessions, console_url=told.console_url)
 
-    async with Registry(told.registry, plain_http=told.registry_plain_http) as images:
+    async with configured(told) as images:
         api = create_api(
             projection=projection,
             store=process.store,

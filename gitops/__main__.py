@@ -42,7 +42,7 @@ async def committer(process: Process) -> None:
     from gitops.syncing.waker import Waker
     from pipeline.keys import load_or_make
     from pipeline.mirrors import Mirrors
-    from pipeline.registry import Registry
+    from pipeline.registries import configured
 
     told = process.settings
 
@@ -52,7 +52,7 @@ async def committer(process: Process) -> None:
     async def resumes(release: Release) -> frozenset[str]:
         return frozenset(release.resumes)
 
-    async with Registry(told.registry, plain_http=told.registry_plain_http) as images:
+    async with configured(told) as images:
         gate = await gate_of(process, images)
         sources = Sources(process.store, Mirrors(told, room(told, "committer")))
         key = load_or_make(told.below_home(told.verifier_key))
@@ -81,7 +81,7 @@ async def syncer(process: Process) -> None:
     from gitops.syncing.difference import difference
     from gitops.syncing.front import Front
     from gitops.syncing.syncer import Syncer
-    from pipeline.registry import Registry
+    from pipeline.registries import configured
 
     told = process.settings
     home = room(told, "syncer")
@@ -91,7 +91,7 @@ async def syncer(process: Process) -> None:
 
     repo = ConfigRepo(home / "config.git", told.config_url, branch=told.config_branch, login=login)
     front = Front(process.store, door_url=told.door_url, door_ops=told.door_ops_port)
-    async with Registry(told.registry, plain_http=told.registry_plain_http) as images:
+    async with configured(told) as images:
         gate = await gate_of(process, images)
         desired = Desired(repo)
         clusters = clusters_of(process, images, desired)

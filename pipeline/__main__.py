@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 
 from pipeline.events import BuildRequested, CancelRequested, Delivery, DeployRequested, ImageBuilt, RetentionRequested
 from pipeline.main import Process, in_background, main, room
+from pipeline.registries import configured, registries_of
 from pipeline.registry import Registry
-from pipeline.settings import Settings
 from pipeline.worker import Stage, work
 
 
@@ -22,12 +22,12 @@ async def planner(process: Process) -> None:
     from pipeline.stages.rebase import Rebase, asker
 
     mirrors = Mirrors(process.settings, room(process.settings, "mirrors"))
-    async with registry(process.settings) as images:
-        stage = Planner(process.store, images, mirrors.of)
+    async with configured(process.settings) as images:
+        stage = Planner(process.store, images, mirrors.of, process.settings.build_context)
         deliveries = Stage("planner", (Delivery,), stage.handle, stage.failed, at_once=8)
         cancels = Stage("canceller", (CancelRequested,), Canceller(process.store).handle)
         commands = Stage("planner-deploys", (DeployRequested,), stage.handle, stage.failed)
-        rebase = Rebase(process.store, stage.handle, asker(images))
+        rebase = Rebase(process.store, stage.handle, asker(registries_of(process.settings)))
         async with retention(process, images), asyncio.TaskGroup() as group:
             group.create_task(rebase.on_schedule(process.settings.rebuild, process.stopping))
             group.create_task(work(deliveries, process.store, process.stopping))
@@ -68,7 +68,7 @@ async def builder(process: Process) -> None:
     room_left = Watermark(place, told.build_watermark, told.build_cache_size, chosen)
     process.checks["disk"] = room_left.check
     try:
-        async with registry(told) as images:
+        async with configured(told) as images:
             stage = BuildStage(process.store, images, chosen, inputs_of(told, chosen), room(told, "builds"))
             await work_fairly(
                 Stage("builder", (BuildRequested,), stage.handle, stage.failed),
@@ -90,18 +90,10 @@ async def signer(process: Process) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     key = keys.load_or_make(path)
     keys.write_public(told.below_home(told.verify_key), key.public)
-    async with registry(told) as images:
+    async with configured(told) as images:
         stage = Signer(process.store, images, key, told.builder_id)
         signing = Stage("signer", (ImageBuilt,), stage.handle, stage.failed, at_once=4)
         await work(signing, process.store, process.stopping)
-
-
-def registry(told: Settings) -> Registry:
-    """The registry as the settings name it."""
-    from pipeline.registry_login import Credentials
-
-    credentials = Credentials(told.registry_user, told.registry_password.reveal()) if told.registry_user else None
-    return Registry(told.registry, plain_http=told.registry_plain_http, credentials=credentials)
 
 
 PROCESSES = {"planner": planner, "builder": builder, "signer": signer}

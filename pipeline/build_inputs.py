@@ -1,24 +1,30 @@
-"""From a request to the job that a builder gets: arguments, secrets, cache, registry login, and what is masked.
+"""From a request to the job that a builder gets: arguments, secrets, cache, registry accounts, and what is masked.
 
 A build's secrets are files that the operator laid into ``<folder>/<project>/<service>/<NAME>``. Only a build of a
-trusted class gets them, and they reach a step by mount alone.
+trusted class gets them, and they reach a step by mount alone. Its accounts are those of the registries that its base
+images come from, found anew for each build; one that is not trusted gets that of its own registry alone, to push.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
-import json
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
 
-from pipeline.builders import BuildFailed, BuildJob, Cache
+from pipeline.builders import BuildFailed, BuildJob, Cache, project_toml
 from pipeline.builders.buildkit import Buildkit
-from pipeline.builders.choice import Chosen
+from pipeline.builders.choice import Chosen, listed_images
+from pipeline.builders.dockerfiles import scanned
+from pipeline.dockerfile import full_reference
 from pipeline.events import BuildRequested
 from pipeline.masking import Masker
 from pipeline.names import token
+from pipeline.registries import Registries, registries_of
+from pipeline.registry_accounts import docker_config
 from pipeline.registry_login import Credentials
 from pipeline.servicefile import ServiceSpec
 from pipeline.settings import Settings
@@ -32,17 +38,24 @@ class BuildInputs:
     """What the installation adds to each request."""
 
     secrets: Path
-    plain_http: bool
+    registries: Registries = field(default_factory=Registries)
     registry_cache: bool = False
-    credentials: Credentials | None = None
-    authfile: Path | None = None
+    builder_images: tuple[str, ...] = ()
     context_limit: int = 512 << 20
-    masked: tuple[bytes, ...] = field(default=(), repr=False)
 
-    def job(self, event: BuildRequested, context: Path, registry: str) -> BuildJob:
-        """The job for one request. Raises BuildFailed when a secret that it names is not there."""
+    async def job(self, event: BuildRequested, context: Path, registry: str, login: Path) -> BuildJob:
+        """The job for one request; ``login`` is where the accounts that it needs are written.
+
+        Raises BuildFailed when a secret that it names is not there, Unavailable when a credential helper is not.
+        """
+        plain = await asyncio.to_thread(self._job, event, context, registry)
+        hosts = await asyncio.to_thread(self._hosts, event, plain) if plain.trusted else frozenset[str]()
+        accounts = await self.registries.accounts.several({registry, *hosts})
+        masker = Masker((*_all_values(self._folder(event)), *_told(accounts.values())))
+        return replace(plain, masker=masker, authfile=_written(login, docker_config(accounts)) if accounts else None)
+
+    def _job(self, event: BuildRequested, context: Path, registry: str) -> BuildJob:
         spec = msgspec.json.decode(event.spec, type=ServiceSpec)
-        folder = self.secrets / event.project / event.service
         repository = f"{registry}/{event.project}/{event.service}"
         return BuildJob(
             context=context,
@@ -54,46 +67,53 @@ class BuildInputs:
             arguments=spec.build.args,
             pins=event.bases,
             platforms=spec.build.platforms,
-            secrets=_secrets(folder, spec.build.secrets, trusted=event.trust == MAIN),
+            secrets=_secrets(self._folder(event), spec.build.secrets, trusted=event.trust == MAIN),
             image=spec.build.buildpacks.builder if spec.build.buildpacks else "",
             cache=cache_of(repository, event.repository, event.trust) if self.registry_cache else None,
             no_cache=event.no_cache,
             trusted=event.trust == MAIN,
-            plain_http=self.plain_http,
-            authfile=self.authfile,
-            masker=Masker((*self.masked, *_all_values(folder), *self._login())),
+            plain_http=registry in self.registries.plain_http,
         )
 
-    def write_login(self, registry: str) -> None:
-        """The registry's account as the file that builders read; nothing without an account."""
-        if self.authfile is None:
-            return
-        self.authfile.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        account = {registry: {"auth": self._basic()}} if self.credentials else {}
-        self.authfile.touch(mode=0o600)
-        self.authfile.write_text(json.dumps({"auths": account}))
+    def _folder(self, event: BuildRequested) -> Path:
+        return self.secrets / event.project / event.service
 
-    def _basic(self) -> str:
-        return self.credentials.basic.removeprefix("Basic ") if self.credentials else ""
+    def _hosts(self, event: BuildRequested, job: BuildJob) -> frozenset[str]:
+        """The registries that base images come from, with their mirrors."""
+        if event.builds == "buildpacks":
+            asked = job.image or project_toml.read(job.context).builder
+            images: Iterable[str] = [asked] if asked in self.builder_images else self.builder_images[:1]
+        else:
+            _, found = scanned(job)
+            images = found.images
+        origins = {full_reference(image).partition("/")[0] for image in images}
+        return frozenset(place for origin in origins for place in self.registries.places(origin))
 
-    def _login(self) -> tuple[bytes, ...]:
-        if self.credentials is None:
-            return ()
-        return (self.credentials.password.encode(), base64.b64decode(self._basic()))
+
+def _written(file: Path, text: str) -> Path:
+    """For the owner alone, from the first byte on."""
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file.touch(mode=0o600)
+    file.write_text(text)
+    return file
+
+
+def _told(accounts: Iterable[Credentials]) -> list[bytes]:
+    """What of an account must not be seen in a log: the password, and both as HTTP sends them."""
+    return [
+        text for one in accounts for text in (one.password.encode(), base64.b64decode(one.basic.removeprefix("Basic ")))
+    ]
 
 
 def inputs_of(told: Settings, chosen: Chosen) -> BuildInputs:
-    """As the settings say; with an account, its file is written for the builders to read."""
+    """As the settings say."""
     builder = chosen.by_kind.get("dockerfile")
     remote = isinstance(builder, Buildkit) and not builder.local
-    account = Credentials(told.registry_user, told.registry_password.reveal()) if told.registry_user else None
-    inputs = BuildInputs(
-        secrets=told.below_home(told.build_secrets), plain_http=told.registry_plain_http, credentials=account,
+    return BuildInputs(
+        secrets=told.below_home(told.build_secrets), registries=registries_of(told),
         registry_cache=told.build_cache == "registry" or (told.build_cache == "auto" and remote),
-        authfile=told.below_home(Path("builder/login/config.json")) if account else None,
+        builder_images=listed_images(told), context_limit=told.build_context,
     )  # fmt: skip
-    inputs.write_login(told.registry)
-    return inputs
 
 
 def cache_of(repository: str, source: str, trust: str) -> Cache:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 VERSION = 1
 
@@ -20,10 +20,11 @@ def build_key(
     target: str = "",
     arguments: Mapping[str, str] | None = None,
     bases: Mapping[str, str] | None = None,
+    platforms: Sequence[str] = (),
     builder_class: str,
 ) -> str:
     """Hex SHA-256 of the inputs; ``tree`` is git's id of the service's path, ``bases`` maps references to digests."""
-    inputs = {
+    inputs: dict[str, object] = {
         "version": VERSION,
         "tree": tree,
         "dockerfile": dockerfile,
@@ -32,5 +33,7 @@ def build_key(
         "bases": dict(bases or {}),
         "builder_class": builder_class,
     }
+    if platforms:  # without the word the key of a build for the builder's own platform is what it has always been
+        inputs["platforms"] = list(platforms)
     canonical = json.dumps(inputs, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode()).hexdigest()

@@ -85,6 +85,28 @@ def address(given: str) -> str:
     return _checked(images.registry_host, given, "a host, with or without a port, is expected")
 
 
+def addresses(given: str) -> tuple[str, ...]:
+    """Hosts:ports."""
+    return tuple(address(part.strip()) for part in given.split(",") if part.strip())
+
+
+def mirrors(given: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Mirrors."""
+    found: dict[str, tuple[str, ...]] = {}
+    for part in given.split(","):
+        if part.strip():
+            of, equals, mirror = part.strip().partition("=")
+            if not equals:
+                raise ValueError("registry=mirror, several by commas, is expected")
+            found[address(of)] = (*found.get(of, ()), address(mirror))
+    return tuple(found.items())
+
+
+def optional_path(given: str) -> Path:
+    """Path, or empty."""
+    return path(given) if given else Path()
+
+
 def host(given: str) -> str:
     """Address."""
     if not _HOST.fullmatch(given):

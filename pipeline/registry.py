@@ -19,7 +19,7 @@ from pipeline import attest, images
 from pipeline.errors import Conflict, Invalid, NotFound, Unavailable
 from pipeline.images import Descriptor, Manifest
 from pipeline.registry_http import Address, Answer, Transport, not_broken, stored, succeeded, together
-from pipeline.registry_login import Credentials
+from pipeline.registry_login import Account, Credentials
 
 __all__ = ["Credentials", "Registry"]
 
@@ -38,7 +38,12 @@ class Registry:
     """A client of one registry with one pool of connections; ``timeout`` bounds each call with all its retries."""
 
     def __init__(
-        self, host: str, *, plain_http: bool, credentials: Credentials | None = None, timeout: float = 15.0
+        self,
+        host: str,
+        *,
+        plain_http: bool,
+        credentials: Credentials | Account | None = None,
+        timeout: float = 15.0,
     ) -> None:
         self.host = images.registry_host(host)
         self._http = Transport(host, plain_http=plain_http, credentials=credentials, timeout=timeout)

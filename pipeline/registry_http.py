@@ -18,7 +18,7 @@ import tenacity
 
 from pipeline import images
 from pipeline.errors import Invalid, Refused, Unavailable
-from pipeline.registry_login import Access, Credentials, Login
+from pipeline.registry_login import Access, Account, Credentials, Login
 
 BODY_LIMIT = 4 << 20
 REDIRECTS = 3
@@ -49,7 +49,9 @@ class Answer:
 class Transport:
     """One pool of connections to one registry."""
 
-    def __init__(self, host: str, *, plain_http: bool, credentials: Credentials | None, timeout: float) -> None:
+    def __init__(
+        self, host: str, *, plain_http: bool, credentials: Credentials | Account | None, timeout: float
+    ) -> None:
         self.host = images.registry_host(host)
         self._origin = httpx2.URL(f"{'http' if plain_http else 'https'}://{host}")
         self._plain_http = plain_http
@@ -129,8 +131,9 @@ class Transport:
             name = type(error).__name__
             raise Unavailable(f"registry {self.host} does not answer: {name}", reason="registry_unreachable") from None
 
-    async def _ask_for_token(self, url: str, headers: Mapping[str, str]) -> bytes:
-        answer = not_broken(await self._once("GET", httpx2.URL(url), headers, None, BODY_LIMIT))
+    async def _ask_for_token(self, url: str, headers: Mapping[str, str], form: bytes | None) -> bytes:
+        method = "GET" if form is None else "POST"
+        answer = not_broken(await self._once(method, httpx2.URL(url), headers, form, BODY_LIMIT))
         if answer.status != 200:
             raise Refused("the registry's token service refuses this login", reason="registry_unauthorized")
         return answer.body

@@ -19,30 +19,38 @@ from pipeline.errors import Refused, Unavailable
 Access = tuple[str, str]
 """(repository, "pull" | "push" | "delete"): what a token is good for."""
 
-Ask = Callable[[str, Mapping[str, str]], Awaitable[bytes]]
-"""GET a token service's address with headers; the body of its answer."""
+Ask = Callable[[str, Mapping[str, str], bytes | None], Awaitable[bytes]]
+"""A token service's address, asked with headers by GET, or by POST when there is a form; the body of its answer."""
+
+CLIENT = "enclii"
 
 _CHALLENGE = re.compile(r"\s*(Basic|Bearer)(?:\s+(.*))?", re.IGNORECASE | re.DOTALL)
+_FORM = "application/x-www-form-urlencoded"
 _PARAMETER = re.compile(r'([a-zA-Z_]+)\s*=\s*(?:"([^"]*)"|([^\s,"]+))')
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """A registry account; never printed."""
+    """A registry account; never printed. With ``identity`` the password is a token that is only changed for others."""
 
     username: str
     password: str = field(repr=False)
+    identity: bool = False
 
     @property
     def basic(self) -> str:
         return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
 
 
+Account = Callable[[], Awaitable[Credentials | None]]
+"""Who we are to the registry, asked at each login: what a helper gives is short-lived."""
+
+
 class Login:
     """The Authorization header for each access, learnt from the registry's challenges."""
 
-    def __init__(self, credentials: Credentials | None, *, plain_http: bool, ask: Ask) -> None:
-        self._credentials = credentials
+    def __init__(self, account: Credentials | Account | None, *, plain_http: bool, ask: Ask) -> None:
+        self._account = account
         self._plain_http = plain_http
         self._ask = ask
         self._headers: dict[Access, str] = {}
@@ -62,24 +70,26 @@ class Login:
     async def _answer(self, challenge: str, access: Access) -> str:
         match = _CHALLENGE.match(challenge)
         scheme = match[1].lower() if match else ""
+        account = await self._account() if callable(self._account) else self._account
         if match and scheme == "bearer":
             parameters = {name.lower(): quoted or bare for name, quoted, bare in _PARAMETER.findall(match[2] or "")}
-            return "Bearer " + await self._token(parameters, access)
-        if scheme == "basic" and self._credentials and access not in self._headers:
-            return self._credentials.basic
+            return "Bearer " + await self._token(parameters, access, account)
+        if scheme == "basic" and account and account.basic != self._headers.get(access):
+            return account.basic
         raise Refused("the registry does not accept this login", reason="registry_unauthorized")
 
-    async def _token(self, parameters: Mapping[str, str], access: Access) -> str:
+    async def _token(self, parameters: Mapping[str, str], access: Access, account: Credentials | None) -> str:
         realm = urlsplit(parameters.get("realm", ""))
         if realm.scheme != "https" and not (self._plain_http and realm.scheme == "http"):
             raise Refused("the registry names a token service without TLS", reason="registry_unauthorized")
         scope = parameters.get("scope") or _scope(access)
-        query = urlencode(
-            {key: value for key, value in (("service", parameters.get("service")), ("scope", scope)) if value}
-        )
+        asked = {key: value for key, value in (("service", parameters.get("service")), ("scope", scope)) if value}
+        if account and account.identity:
+            form = {"grant_type": "refresh_token", "client_id": CLIENT, "refresh_token": account.password, **asked}
+            return _token_of(await self._ask(realm.geturl(), {"Content-Type": _FORM}, urlencode(form).encode()))
         separator = "&" if realm.query else "?"
-        headers = {"Authorization": self._credentials.basic} if self._credentials else {}
-        return _token_of(await self._ask(f"{realm.geturl()}{separator}{query}", headers))
+        headers = {"Authorization": account.basic} if account else {}
+        return _token_of(await self._ask(f"{realm.geturl()}{separator}{urlencode(asked)}", headers, None))
 
 
 def _scope(access: Access) -> str:

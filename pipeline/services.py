@@ -36,7 +36,7 @@ class Inputs:
         """
         return build_key(
             self.tree, dockerfile=self.dockerfile, target=self.spec.build.target, arguments=self.spec.build.args,
-            bases=bases, builder_class=f"{BUILDER_CLASS}/{scope}/{salt}",
+            bases=bases, platforms=self.spec.build.platforms, builder_class=f"{BUILDER_CLASS}/{scope}/{salt}",
         )  # fmt: skip
 
 

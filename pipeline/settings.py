@@ -84,9 +84,23 @@ class Settings:
         "talk plain HTTP to the registry",
         to="planner builder signer committer syncer console",
     )
-    registry_user: str = setting(parsing.text, "", "registry user; empty: none", to="planner builder signer syncer")
+    registry_user: str = setting(
+        parsing.text, "", "registry user; empty: none", to="planner builder signer committer syncer console"
+    )
     registry_password: Secret = setting(
-        Secret, "", "that user's password", to="planner builder signer syncer", secret=True
+        Secret, "", "that user's password", to="planner builder signer committer syncer console", secret=True
+    )
+    registry_config: Path = setting(
+        parsing.optional_path,
+        "",
+        "docker config.json with the accounts of registries, and the helpers that know more",
+        to="planner builder signer committer syncer console",
+    )
+    plain_http_registries: tuple[str, ...] = setting(
+        parsing.addresses, "", "other registries that are spoken to over plain HTTP, by commas", to="planner builder"
+    )
+    registry_mirrors: tuple[tuple[str, tuple[str, ...]], ...] = setting(
+        parsing.mirrors, "", "registry=mirror, by commas: where base images are looked for first", to="planner builder"
     )
 
     # Git
@@ -181,6 +195,9 @@ class Settings:
     )
     build_log: int = setting(
         parsing.size, "4Mi", "output kept of one build; beyond it only the last 256Ki", to="builder"
+    )
+    build_context: int = setting(
+        parsing.size, "512Mi", "sources of one service, packed, that are built", to="planner builder"
     )
     build_watermark: int = setting(
         parsing.size, "2Gi", "free disk below which no build begins and caches are collected", to="builder"

@@ -70,7 +70,7 @@ def _write(repository: pygit2.Repository, tree: pygit2.Tree, into: Path, time: i
             place.mkdir(mode=0o755)
             warnings.append(f"{entry.path}: a submodule, left empty")
         elif entry.path not in targets:
-            size += _write_file(repository, entry, place, limits.size - size)
+            size += _write_file(repository, entry, place, written=size, limit=limits.size)
     for path, target in targets.items():
         (into / path).symlink_to(target)
     _set_times(into, entries, time)
@@ -86,6 +86,12 @@ def _checked(tree: pygit2.Tree, limits: ExportLimits) -> list[_Entry]:
     return entries
 
 
+def too_large(limit: int) -> Invalid:
+    """The error for sources of more than ``limit`` bytes."""
+    text = f"the service's path holds more than {limit >> 20} MiB; ENCLII_BUILD_CONTEXT bounds what a build is given"
+    return Invalid(text, reason="source_too_large")
+
+
 def _walk(tree: pygit2.Tree, prefix: str, depth: int) -> Iterator[_Entry]:
     if depth > MAX_DEPTH:
         raise Invalid(f"{prefix[:200]}: nested more than {MAX_DEPTH} deep", reason="source_too_large")
@@ -98,9 +104,9 @@ def _walk(tree: pygit2.Tree, prefix: str, depth: int) -> Iterator[_Entry]:
             yield from _walk(entry, f"{prefix}{name}/", depth + 1)
 
 
-def _write_file(repository: pygit2.Repository, entry: _Entry, place: Path, room: int) -> int:
-    if _blob(repository, entry).size > room:
-        raise Invalid("the service's path holds too many bytes", reason="source_too_large")
+def _write_file(repository: pygit2.Repository, entry: _Entry, place: Path, *, written: int, limit: int) -> int:
+    if written + _blob(repository, entry).size > limit:
+        raise too_large(limit)
     data = _blob(repository, entry).data
     mode = 0o755 if entry.mode == pygit2.enums.FileMode.BLOB_EXECUTABLE else 0o644
     descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)

@@ -11,14 +11,16 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline import cgroup
 from pipeline.builders.buildah_commands import Isolation, Network, Sandbox, Store
+from pipeline.builders.registries_conf import registries_conf
 from pipeline.cgroup import Cage
 from pipeline.errors import Unavailable
 from pipeline.process import SEARCH_PATH, CommandFailed, orphan_proof, run
+from pipeline.registries import Registries
 
 OLDEST = (1, 28)
 INFO_LIMIT = 30.0
@@ -33,7 +35,6 @@ default_ulimits = ["nofile=1024:1024"]
 [network]
 network_backend = "{backend}"
 """
-_REGISTRIES_CONF = 'unqualified-search-registries = ["docker.io"]\nshort-name-mode = "disabled"\n'
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class HostFacts:
     isolation: Isolation
     network: Network
     problems: tuple[str, ...] = ()
+    registries: Registries = field(default_factory=Registries, compare=False)
 
     @property
     def store(self) -> Store:
@@ -85,10 +87,12 @@ class HostFacts:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         backend = "netavark" if _first(_NETAVARK) else "cni"
         (self.state / "containers.conf").write_text(_CONTAINERS_CONF.format(backend=backend))
-        (self.state / "registries.conf").write_text(_REGISTRIES_CONF)
+        (self.state / "registries.conf").write_text(registries_conf(self.registries))
 
 
-async def detect(state: Path, *, isolation: Isolation = "oci", network: Network = "private") -> HostFacts:
+async def detect(
+    state: Path, *, isolation: Isolation = "oci", network: Network = "private", registries: Registries | None = None
+) -> HostFacts:
     """Look at the machine. ``isolation`` and ``network`` are what the settings grant; less may be possible.
 
     Raises Unavailable when nothing can be built here.
@@ -110,6 +114,7 @@ async def detect(state: Path, *, isolation: Isolation = "oci", network: Network 
         isolation=isolation,
         network=possible,
         problems=tuple(_problems(groups, isolation, asked=network, possible=possible)),
+        registries=registries or Registries(),
     )
     facts.prepare()
     return facts if await _overlay_works(facts) else _with_vfs(facts)

@@ -17,6 +17,7 @@ from pipeline.build_log import LineSink
 from pipeline.builders import BuildJob, Built, Facts, Limits, buildah, buildah_host
 from pipeline.builders.buildah_commands import Isolation, Network
 from pipeline.builders.buildah_host import HostFacts
+from pipeline.registries import Registries
 
 
 class Buildah:
@@ -69,8 +70,14 @@ class Buildah:
                 self._returned.notify()
 
 
-async def open_pool(state: Path, *, slots: int, isolation: Isolation, network: Network, limits: Limits) -> Buildah:
+async def open_pool(
+    state: Path, *, slots: int, isolation: Isolation, network: Network, limits: Limits,
+    registries: Registries | None = None,
+) -> Buildah:  # fmt: skip
     """Look at the machine once for each directory. Raises Unavailable when nothing can be built here."""
     places = [state, *(state.with_name(f"{state.name}-{number}") for number in range(1, slots))]
-    hosts = [await buildah_host.detect(place, isolation=isolation, network=network) for place in places]
+    hosts = [
+        await buildah_host.detect(place, isolation=isolation, network=network, registries=registries)
+        for place in places
+    ]
     return Buildah(tuple(hosts), limits)

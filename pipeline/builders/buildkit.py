@@ -59,7 +59,7 @@ class Buildkit:
 
     def __init__(
         self, daemon: Tool, facts: DaemonFacts, state: Path, limits: Limits, *, network: str, cage: Cage | None,
-        slots: int = 1,
+        slots: int = 1, problems: tuple[str, ...] = (),
     ) -> None:  # fmt: skip
         self._daemon = daemon
         self._told = facts
@@ -68,6 +68,7 @@ class Buildkit:
         self._network = network
         self._cage = cage
         self._slots = slots
+        self._known = problems
         self._exports: set[asyncio.Task[None]] = set()
         self._exporting = asyncio.Semaphore(1)
 
@@ -190,7 +191,7 @@ class Buildkit:
         return structs.replace(progress.report(), builder=str(self.facts))
 
     def _problems(self) -> list[str]:
-        found = []
+        found = [*self._known]
         if self._network != "none" and self._told.network == "host":
             found.append(
                 "RUN lines share the network of BuildKit's machine, so they reach what listens there: give the daemon "

@@ -24,6 +24,7 @@ from pipeline.cgroup import Cage
 from pipeline.errors import EncliiError, Refused, Unavailable
 from pipeline.events import BuildRequested, Event
 from pipeline.process import SEARCH_PATH, CommandFailed, CommandTimeout, run
+from pipeline.registries import registries_of
 from pipeline.settings import Settings
 from pipeline.store import Change, Step, Store, now
 
@@ -79,6 +80,11 @@ async def choose(told: Settings, room: Path) -> Chosen:
     raise Unavailable("nothing here can build: " + "; ".join(why), reason="no_builder")
 
 
+def listed_images(told: Settings) -> tuple[str, ...]:
+    """The Buildpacks builder images that the operator lets run, the default first."""
+    return tuple(one.strip() for one in told.buildpacks_builders.split(",") if one.strip())
+
+
 async def announce(chosen: Chosen, told: Settings, store: Store) -> None:
     """Tell everybody, in the log and as a record, what this process builds with and why."""
     for line in chosen.why:
@@ -119,8 +125,9 @@ async def _buildkit(told: Settings, room: Path) -> Builder:
     state.mkdir(mode=0o700, exist_ok=True)
     cage = _cage(address) if daemon.local and not facts.rootless else None
     return Buildkit(
-        daemon, facts, state, limits_of(told), network=told.build_network, cage=cage, slots=told.build_slots
-    )
+        daemon, facts, state, limits_of(told), network=told.build_network, cage=cage, slots=told.build_slots,
+        problems=_daemons_own(told),
+    )  # fmt: skip
 
 
 async def _buildx(told: Settings, room: Path) -> Builder:
@@ -138,7 +145,18 @@ async def _buildx(told: Settings, room: Path) -> Builder:
     state = room / "buildkit"
     state.mkdir(mode=0o700, exist_ok=True)
     tool = buildx_commands.Buildx(program)
-    return Buildkit(tool, facts, state, limits_of(told), network=told.build_network, cage=None, slots=told.build_slots)
+    return Buildkit(
+        tool, facts, state, limits_of(told), network=told.build_network, cage=None, slots=told.build_slots,
+        problems=_daemons_own(told),
+    )  # fmt: skip
+
+
+def _daemons_own(told: Settings) -> tuple[str, ...]:
+    """What BuildKit takes from its own configuration alone."""
+    if not told.registry_mirrors and not told.plain_http_registries:
+        return ()
+    text = "the daemon pulls by its own buildkitd.toml: mirrors and plain HTTP of other registries must stand there too"
+    return (text,)
 
 
 async def _buildah(told: Settings, room: Path) -> Builder:
@@ -150,6 +168,7 @@ async def _buildah(told: Settings, room: Path) -> Builder:
         room, slots=told.build_slots,
         isolation="chroot" if told.build_isolation == "chroot" else "oci",
         network="none" if told.build_network == "none" else "private", limits=limits_of(told),
+        registries=registries_of(told),
     )  # fmt: skip
 
 
@@ -158,7 +177,7 @@ async def _buildpacks(told: Settings, room: Path) -> tuple[Builder | None, str]:
     from pipeline.builders import buildah_host
     from pipeline.builders.lifecycle import Lifecycle
 
-    listed = tuple(one.strip() for one in told.buildpacks_builders.split(",") if one.strip())
+    listed = listed_images(told)
     if told.buildpacks == "off" or (told.buildpacks == "auto" and not listed):
         return None, "no Buildpacks: " + (
             "ENCLII_BUILDPACKS=off" if told.buildpacks == "off" else "ENCLII_BUILDPACKS_BUILDERS lists no image"
@@ -167,7 +186,7 @@ async def _buildpacks(told: Settings, room: Path) -> tuple[Builder | None, str]:
         if not listed:
             raise Unavailable("ENCLII_BUILDPACKS_BUILDERS lists no image", reason="no_builder_image")
         version = await _podman_version()
-        host = await buildah_host.detect(room / "buildpacks")
+        host = await buildah_host.detect(room / "buildpacks", registries=registries_of(told))
     except EncliiError as error:
         if told.buildpacks != "auto":
             raise

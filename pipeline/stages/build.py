@@ -97,7 +97,7 @@ class BuildStage:
                 reason=f"{event.builds}_not_available",
             )
         async with self._sources(event) as context:
-            job = await asyncio.to_thread(self.inputs.job, event, context, self.registry.host)
+            job = await self.inputs.job(event, context, self.registry.host, context.parent / "login" / "config.json")
             await log.line("step", f"build {event.service} at {event.sha[:12]}: {event.detected or event.dockerfile}")
             await log.line(
                 "step", next((why for why in self.chosen.why if str(builder.facts) in why), str(builder.facts))
@@ -154,9 +154,9 @@ class BuildStage:
         self.room.mkdir(mode=0o700, parents=True, exist_ok=True)
         room = Path(tempfile.mkdtemp(prefix="context-", dir=self.room))
         try:
-            await asyncio.to_thread(_unpack, data, room)
+            await asyncio.to_thread(_unpack, data, room / "sources")
             del data
-            yield room
+            yield room / "sources"
         finally:
             await asyncio.to_thread(shutil.rmtree, room, ignore_errors=True)
 

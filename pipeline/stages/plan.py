@@ -72,6 +72,7 @@ class Planner:
     store: Store
     registry: Registry
     mirror: Callable[[Repository], Awaitable[Mirror]]
+    context_limit: int = 512 << 20
 
     async def handle(self, event: Event) -> Step:
         """Plan one delivery; an empty step when it was decided already."""
@@ -194,7 +195,7 @@ class Planner:
             known = await self.store.get(Image, key)
             if known is not None and known.record.provenance and push.delivery.kind != "rebuild":
                 return self._reused(push, job, known)
-            source = await asyncio.to_thread(archive, push.mirror, push.head, spec.path)
+            source = await asyncio.to_thread(archive, push.mirror, push.head, spec.path, limit=self.context_limit)
         except Permanent as error:
             status = msgspec.structs.replace(job, status="failed", reason=error.reason, message=error.message)
             return Planned(msgspec.structs.replace(status, finished_at=now()))

@@ -21,6 +21,7 @@ from pipeline.errors import EncliiError
 from pipeline.events import Delivery, Event
 from pipeline.inventory import held
 from pipeline.records import Decision, Image, Project, Record, Release, Target
+from pipeline.registries import Registries
 from pipeline.registry import Registry
 from pipeline.schedule import until_next
 from pipeline.store import Change, Step, Store, now
@@ -29,7 +30,6 @@ from pipeline.worker import settle
 log = logging.getLogger(__name__)
 
 REASON = "base_moved"
-HUB = "registry-1.docker.io"
 
 Leads = Callable[[str], Awaitable[frozenset[str]]]
 """The digests that a reference leads to now: the tag's own, and those of the index that it names."""
@@ -131,16 +131,20 @@ def _because(record: Record, why: str) -> Record:
     return record
 
 
-def asker(ours: Registry) -> Leads:
-    """Asks the configured registry with its login, any other one as a stranger, over TLS."""
+def asker(registries: Registries) -> Leads:
+    """Asks each reference's registry, its mirrors first, with the account that there is for it."""
 
     async def leads(reference: str) -> frozenset[str]:
         host, _, rest = dockerfile.full_reference(reference).partition("/")
         repository, _, tag = rest.partition(":")
-        if host == ours.host:
-            return await _digests(ours, repository, tag)
-        async with Registry(HUB if host == dockerfile.HUB else host, plain_http=False) as other:
-            return await _digests(other, repository, tag)
+        *mirrors, origin = registries.places(host)
+        for mirror in mirrors:
+            with contextlib.suppress(EncliiError):  # its origin knows too
+                async with registries.client(mirror) as registry:
+                    if found := await _digests(registry, repository, tag):
+                        return found
+        async with registries.client(origin) as registry:
+            return await _digests(registry, repository, tag)
 
     return leads
 

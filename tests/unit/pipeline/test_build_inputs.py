@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import asyncio
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from pipeline.build_inputs import BuildInputs, cache_of
-from pipeline.builders import BuildFailed
+from pipeline.builders import BuildFailed, BuildJob
 from pipeline.events import BuildRequested
+from pipeline.registries import Registries
+from pipeline.registry_accounts import Accounts
 from pipeline.registry_login import Credentials
 from pipeline.servicefile import Build, ServiceSpec
 
@@ -31,9 +33,13 @@ def inputs(tmp_path: Path) -> BuildInputs:
     folder.mkdir(parents=True)
     (folder / "NPM").write_text("npm-token-value\n")
     (folder / "OTHER").write_text("another-value")
-    return BuildInputs(
-        tmp_path, plain_http=True, registry_cache=True, credentials=Credentials("u", "registry-password")
-    )
+    (tmp_path / "Dockerfile").write_text("FROM private.example/base:1\n")
+    own = {"r:5000": Credentials("u", "registry-password"), "private.example": Credentials("me", "base-password")}
+    return BuildInputs(tmp_path, Registries(Accounts(own), frozenset({"r:5000"})), registry_cache=True)
+
+
+def job_of(inputs: BuildInputs, folder: Path, event: BuildRequested) -> BuildJob:
+    return asyncio.run(inputs.job(event, folder, "r:5000", folder / "login/config.json"))
 
 
 def test_a_fork_reads_mains_cache_and_writes_its_own() -> None:
@@ -51,20 +57,19 @@ def test_another_repositorys_cache_is_never_read() -> None:
 
 
 def test_a_named_secret_is_given_as_a_file(inputs: BuildInputs, tmp_path: Path) -> None:
-    job = inputs.job(request(), tmp_path, "r")
-
-    assert job.secrets == {"NPM": tmp_path / "shop/web/NPM"}
+    assert job_of(inputs, tmp_path, request()).secrets == {"NPM": tmp_path / "shop/web/NPM"}
 
 
-def test_every_secret_of_the_service_and_the_login_are_masked(inputs: BuildInputs, tmp_path: Path) -> None:
-    masker = inputs.job(request(), tmp_path, "r").masker
+def test_every_secret_of_the_service_and_the_accounts_are_masked(inputs: BuildInputs, tmp_path: Path) -> None:
+    masker = job_of(inputs, tmp_path, request()).masker
 
-    assert masker.mask(b"npm-token-value another-value registry-password") == b"[secret] [secret] [secret]"
+    said = b"npm-token-value another-value registry-password base-password"
+    assert masker.mask(said) == b"[secret] [secret] [secret] [secret]"
 
 
 def test_a_fork_gets_no_secret(inputs: BuildInputs, tmp_path: Path) -> None:
     with pytest.raises(BuildFailed) as caught:
-        inputs.job(request(trust="fork-7"), tmp_path, "r")
+        job_of(inputs, tmp_path, request(trust="fork-7"))
 
     assert caught.value.reason == "build_secrets_refused"
 
@@ -73,15 +78,34 @@ def test_a_secret_that_is_not_there_is_named(inputs: BuildInputs, tmp_path: Path
     spec = ServiceSpec(name="web", build=Build(secrets=("NPM", "GEM")))
 
     with pytest.raises(BuildFailed, match="no build secret GEM") as caught:
-        inputs.job(request(spec=spec), tmp_path, "r")
+        job_of(inputs, tmp_path, request(spec=spec))
 
     assert caught.value.reason == "build_secret_missing"
 
 
-def test_the_login_is_written_for_the_owner_alone(inputs: BuildInputs, tmp_path: Path) -> None:
-    file = tmp_path / "login/config.json"
+def test_the_accounts_of_the_registries_in_question_are_written_for_the_owner_alone(
+    inputs: BuildInputs, tmp_path: Path
+) -> None:
+    file = job_of(inputs, tmp_path, request()).authfile
 
-    replace(inputs, authfile=file).write_login("r:5000")
-
+    assert file is not None
     assert file.stat().st_mode & 0o777 == 0o600
-    assert msgspec.json.decode(file.read_bytes())["auths"]["r:5000"]["auth"] == "dTpyZWdpc3RyeS1wYXNzd29yZA=="
+    assert msgspec.json.decode(file.read_bytes())["auths"] == {
+        "r:5000": {"auth": "dTpyZWdpc3RyeS1wYXNzd29yZA=="},
+        "private.example": {"auth": "bWU6YmFzZS1wYXNzd29yZA=="},
+    }
+
+
+def test_a_fork_is_given_the_account_that_it_pushes_with_and_no_other(inputs: BuildInputs, tmp_path: Path) -> None:
+    file = job_of(inputs, tmp_path, request(trust="fork-7", spec=ServiceSpec(name="web"))).authfile
+
+    assert file is not None
+    assert list(msgspec.json.decode(file.read_bytes())["auths"]) == ["r:5000"]
+
+
+def test_a_registry_without_an_account_is_a_strangers(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+
+    job = job_of(BuildInputs(tmp_path), tmp_path, request(spec=ServiceSpec(name="web")))
+
+    assert (job.authfile, job.plain_http) == (None, False)

@@ -31,3 +31,9 @@ def test_every_input_changes_the_key(name: str) -> None:
     other = {"x": "y"} if isinstance(INPUTS[name], dict) else "other"
 
     assert build_key(**{**INPUTS, name: other}) != build_key(**INPUTS)
+
+
+def test_other_platforms_are_another_image() -> None:
+    one, both = ("linux/amd64",), ("linux/amd64", "linux/arm64")
+
+    assert len({build_key(**INPUTS, platforms=platforms) for platforms in ((), one, both)}) == 3
