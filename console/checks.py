@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from gitops.clusters import Finding
-from pipeline import durability, images
+from pipeline import attest, durability, images
 from pipeline.errors import EncliiError
 from pipeline.registry import Registry
 from pipeline.settings import MAY_LOSE
@@ -20,15 +20,14 @@ from pipeline.settings import MAY_LOSE
 LIMIT: Final = 20.0
 PROBE: Final = "enclii/doctor"
 PROBE_LIMIT: Final = 1 << 10
+BUNDLE: Final = b"{}"
 ANSWER_LIMIT: Final = 5.0
 LOOK: Final = "see its log in the state folder's logs/; enclii down && enclii up -d"
 
 
-async def stores(*, monitors: str, durable: str, registry: str, plain_http: bool, githost: str) -> tuple[Finding, ...]:
+async def stores(*, monitors: str, durable: str, registry: Registry, githost: str) -> tuple[Finding, ...]:
     """NATS, the registry and the git host, asked at the same time."""
-    found = await asyncio.gather(
-        check_nats(monitors, durable), check_registry(registry, plain_http=plain_http), check_githost(githost)
-    )
+    found = await asyncio.gather(check_nats(monitors, durable), check_registry(registry), check_githost(githost))
     return tuple(finding for some in found for finding in some)
 
 
@@ -47,25 +46,47 @@ async def check_nats(monitors: str, durable: str) -> list[Finding]:
     ]
 
 
-async def check_registry(host: str, *, plain_http: bool) -> list[Finding]:
-    """Whether the registry takes a blob, gives it back, and how it lists what is attached to an image."""
+async def check_registry(registry: Registry) -> list[Finding]:
+    """Whether the registry takes what is pushed, gives it back, and lists what is attached to an image; ``registry``
+    is closed afterwards.
+    """
+    host = registry.host
     data = b"enclii doctor " + secrets.token_hex(8).encode()
     try:
-        async with asyncio.timeout(LIMIT), Registry(host, plain_http=plain_http) as client:
+        async with asyncio.timeout(LIMIT), registry as client:
             digest = await client.put_blob(PROBE, data)
             same = await client.blob(PROBE, digest, limit=PROBE_LIMIT) == data
-            native = await client.lists_referrers(PROBE, images.sha256(data))
+            way = await _attached(client)
     except TimeoutError:
         return [Finding("error", "registry", f"{host} did not answer within {LIMIT:g} s", LOOK)]
     except EncliiError as error:
-        return [Finding("error", "registry", error.message, f"is a registry at {host}? {LOOK}")]
+        return [Finding("error", "registry", error.message, f"is a registry at {host}, and this its account? {LOOK}")]
     if not same:
         return [Finding("error", "registry", f"{host} gave back other bytes than it was given", LOOK)]
-    way = "the referrers API" if native else "the fallback tag, for it has no referrers API"
     return [
-        Finding("ok", "registry", f"{host} takes a blob and gives it back"),
-        Finding("ok", "registry referrers", f"signatures are found by {way}"),
+        Finding("ok", "registry", f"{host} takes what is pushed and gives it back"),
+        Finding("ok", "registry referrers", f"what is attached to an image is listed, by {way}")
+        if way
+        else Finding("error", "registry referrers", f"{host} does not list what was attached to an image", LOOK),
     ]
+
+
+async def _attached(client: Registry) -> str:
+    """Push a small image, attach something to it and look for it: by which way it was found, empty when by none.
+
+    It is the same image each time, so the registry does not grow by it.
+    """
+    await asyncio.gather(*(client.put_blob(PROBE, blob) for blob in (attest.EMPTY, BUNDLE)))
+    empty = {"mediaType": images.OCI_EMPTY, "digest": images.sha256(attest.EMPTY), "size": len(attest.EMPTY)}
+    body = attest.compact({"schemaVersion": 2, "mediaType": images.OCI_MANIFEST, "config": empty, "layers": [empty]})
+    image = await client.put_manifest(PROBE, images.sha256(body), images.OCI_MANIFEST, body)
+    added = attest.referrer(images.Descriptor(images.OCI_MANIFEST, image, len(body)), BUNDLE, "doctor")
+    await client.put_manifest(PROBE, added.digest, added.media_type, added.body)
+    await client.add_referrers(PROBE, image, [images.Descriptor(added.media_type, added.digest, len(added.body))])
+    if added.digest not in {one.digest for one in await client.referrers(PROBE, image)}:
+        return ""
+    native = await client.lists_referrers(PROBE, image)
+    return "the referrers API" if native else "the fallback tag, for the registry has no referrers API"
 
 
 async def check_githost(url: str) -> list[Finding]:

@@ -29,8 +29,8 @@ async def serve_api(process: Process) -> None:
 
     async def doctor() -> list[dict[str, str]]:
         found = await checks.stores(
-            monitors=told.nats_monitor_url, durable=told.durability, registry=told.registry,
-            plain_http=told.registry_plain_http, githost=told.githost_url,
+            monitors=told.nats_monitor_url, durable=told.durability, registry=configured(told),
+            githost=told.githost_url,
         )  # fmt: skip
         return [dataclasses.asdict(one) for one in (*found, *await cluster.check())] + (
             await asyncio.to_thread(lambda: [*builds.builders(projection), *writers.checks(projection)])

@@ -63,6 +63,15 @@ class Accounts:
         found = {host: await self.of(host) for host in sorted(set(hosts))}
         return {host: account for host, account in found.items() if account is not None}
 
+    def told(self) -> str:
+        """Which registries there is an account for and who knows it, for people. Raises Invalid for a broken file."""
+        config = _read(self.file) if self.file else {}
+        parts = [f"{host} by settings" for host in self.own]
+        parts += [f"{key} by helper {name}" for key, name in _table(config, "credHelpers").items()]
+        parts += [f"{key} by config.json" for key, entry in _table(config, "auths").items() if entry]
+        parts += [f"others by helper {config['credsStore']}"] if config.get("credsStore") else []
+        return "accounts of registries: " + (", ".join(parts) or "none")
+
     async def _helped(self, name: str, server: str) -> Credentials | None:
         """What ``docker-credential-NAME get`` answers: the protocol of docker's credential helpers."""
         if not _HELPER.fullmatch(name):

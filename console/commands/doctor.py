@@ -52,12 +52,13 @@ def _stores(home: Path) -> list[dict[str, Any]]:
     from console.checks import stores
     from console.installation import addresses
     from pipeline.errors import EncliiError
+    from pipeline.registry import Registry
 
     try:
         at = addresses(home)
     except EncliiError as error:
         return [_plain("error", "state folder", error.message, "enclii up -d")]
     found = stores(
-        monitors=at.nats_monitor, durable="fsync", registry=at.registry, plain_http=True, githost=at.githost
+        monitors=at.nats_monitor, durable="fsync", registry=Registry(at.registry, plain_http=True), githost=at.githost
     )  # fmt: skip
     return [dataclasses.asdict(one) for one in asyncio.run(found)]

@@ -18,6 +18,7 @@ from pipeline.masking import Masker
 
 Kind = Literal["dockerfile", "buildpacks"]
 MIB = 1 << 20
+NO_ACCOUNT = "it is not there, or its registry wants another account than ENCLII_REGISTRY_CONFIG has for it"
 
 
 class BuildFailed(Permanent):

@@ -68,8 +68,12 @@ def build_command(
 
 
 def pull_command(store: Store, image: str, *, plain_http: bool, authfile: Path | None = None) -> tuple[str, ...]:
-    """Bring a base image up to date in the store and print its id."""
-    return store.command("pull", "--quiet", *_registry(plain_http, authfile), "--", f"docker://{image}")
+    """Bring a base image up to date in the store and print its id.
+
+    Its registry is always asked: what another build had pulled may be old, or not for this one to see.
+    """
+    words = ("pull", "--quiet", "--policy", "always", *_registry(plain_http, authfile))
+    return store.command(*words, "--", f"docker://{image}")
 
 
 def digest_command(store: Store, image: str) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from pipeline.builders import BuildFailed
+from pipeline.builders import NO_ACCOUNT, BuildFailed
 from pipeline.errors import EncliiError, Unavailable
 
 _RUN_EXIT = re.compile(r"while running runtime: exit status ([0-9]+)$")
@@ -45,7 +45,9 @@ def of_pull(image: str, last_line: str) -> EncliiError:
     """The error for a base image that could not be pulled."""
     if _NETWORK.search(last_line):
         return Unavailable(f"base image {image}: {_said(last_line)}", reason="registry_unavailable")
-    if _MISSING_IMAGE.search(last_line) or _DENIED.search(last_line):
+    if _DENIED.search(last_line):
+        return BuildFailed(f"base image {image}: {_said(last_line)}; {NO_ACCOUNT}", reason="base_image_denied")
+    if _MISSING_IMAGE.search(last_line):
         return BuildFailed(f"base image {image}: {_said(last_line)}", reason="base_image_missing")
     return Unavailable(f"base image {image}: {_said(last_line)}", reason="base_image_unavailable")
 

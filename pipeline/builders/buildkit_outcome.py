@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from pipeline.builders import BuildFailed
+from pipeline.builders import NO_ACCOUNT, BuildFailed
 from pipeline.errors import EncliiError, Unavailable
 
 _EXIT = re.compile(r"did not complete successfully: exit code: (\d+)(: .*)?$")
@@ -23,7 +23,7 @@ _NETWORK = re.compile(
     r"|5\d\d (?:Internal|Bad|Service|Gateway)|Temporary failure|Client\.Timeout"
 )
 _DENIED = re.compile(
-    r"unauthorized|authentication required|access denied|authorization failed|insufficient_scope|\b403 "
+    r"unauthorized|authentication required|access denied|authorization failed|insufficient_scope|\b403 ", re.IGNORECASE
 )
 _MISSING = re.compile(r"not found|manifest unknown|name unknown")
 _DISK = re.compile(r"no space left on device|disk quota exceeded")
@@ -68,6 +68,8 @@ def _of_step(code: int, tail: str) -> BuildFailed:
 def _of_pull(said: str) -> EncliiError:
     if _NETWORK.search(said):
         return Unavailable(f"base image: {said}", reason="registry_unavailable")
-    if _MISSING.search(said) or _DENIED.search(said):
+    if _DENIED.search(said):
+        return BuildFailed(f"base image: {said}; {NO_ACCOUNT}", reason="base_image_denied")
+    if _MISSING.search(said):
         return BuildFailed(f"base image: {said}", reason="base_image_missing")
     return Unavailable(f"base image: {said}", reason="base_image_unavailable")

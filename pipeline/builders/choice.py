@@ -64,6 +64,7 @@ async def choose(told: Settings, room: Path) -> Chosen:
         "buildkit": _buildkit, "buildx": _buildx, "buildah": _buildah,
     }  # fmt: skip
     names = ORDER if told.builder == "auto" else (told.builder,)
+    accounts = registries_of(told).accounts.told()
     why: list[str] = []
     for name in names:
         try:
@@ -76,7 +77,7 @@ async def choose(told: Settings, room: Path) -> Chosen:
         packs, told_packs = await _buildpacks(told, room)
         asked = "ENCLII_BUILDER=auto took it" if told.builder == "auto" else f"ENCLII_BUILDER={name} asks for it"
         by_kind: dict[Kind, Builder] = {"dockerfile": found, **({"buildpacks": packs} if packs else {})}
-        return Chosen(by_kind, (f"Dockerfiles are built by {found.facts}: {asked}", *why, told_packs))
+        return Chosen(by_kind, (f"Dockerfiles are built by {found.facts}: {asked}", *why, told_packs, accounts))
     raise Unavailable("nothing here can build: " + "; ".join(why), reason="no_builder")
 
 

@@ -104,12 +104,15 @@ def test_the_same_sources_give_the_same_digest(source: Path, host: HostFacts, re
     assert leftovers(host) == []
 
 
-def test_a_base_image_is_pulled_and_its_digest_told(source: Path, host: HostFacts, registry: str) -> None:
+def test_a_base_image_is_pulled_each_time_and_its_digest_told(source: Path, host: HostFacts, registry: str) -> None:
     base = built(source, BASE, host, registry, tag="base")
 
     done = built(source, f"FROM {registry}/shop/web:base\nRUN true\n", host, registry)
 
     assert done.bases == {f"{registry}/shop/web:base": base.digest}
+    moved = built(source, BASE + "RUN echo moved > /x\n", host, registry, tag="base")
+    again = built(source, f"FROM {registry}/shop/web:base\nRUN true\n", host, registry)
+    assert again.bases == {f"{registry}/shop/web:base": moved.digest}
 
 
 def test_the_log_is_live_and_names_the_step(source: Path, host: HostFacts, registry: str) -> None:

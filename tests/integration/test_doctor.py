@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from console import checks, cli, doctor, ports
+from pipeline.registry import Registry
 from pipeline.settings import MAY_LOSE
 from tests.support.nats import monitor_of, running_nats
 from tests.support.registry import running_registry
@@ -40,7 +41,7 @@ def test_a_nats_that_syncs_late_is_an_error_with_its_fix(tmp_path: Path) -> None
 
 def test_a_registry_is_tried_with_a_push_and_a_pull(tmp_path: Path) -> None:
     with running_registry(tmp_path) as registry:
-        found = asyncio.run(checks.check_registry(registry, plain_http=True))
+        found = asyncio.run(checks.check_registry(Registry(registry, plain_http=True)))
 
     assert [one.level for one in found] == ["ok", "ok"]
     assert "gives it back" in found[0].message
@@ -49,7 +50,9 @@ def test_a_registry_is_tried_with_a_push_and_a_pull(tmp_path: Path) -> None:
 
 def test_stores_that_do_not_answer_are_errors_with_their_fix() -> None:
     found = asyncio.run(
-        checks.stores(monitors=NOBODY, durable="fsync", registry="127.0.0.1:9", plain_http=True, githost=NOBODY)
+        checks.stores(
+            monitors=NOBODY, durable="fsync", registry=Registry("127.0.0.1:9", plain_http=True), githost=NOBODY
+        )
     )
 
     assert {one.subject: one.level for one in found} == {"NATS": "error", "registry": "error", "git host": "error"}

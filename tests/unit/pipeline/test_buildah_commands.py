@@ -81,7 +81,7 @@ def test_the_last_line_decides_what_a_failed_build_means(code: int, line: str, o
     ("line", "reason"),
     [
         ("Error: … manifest unknown", "base_image_missing"),
-        ("Error: … requested access to the resource is denied", "base_image_missing"),
+        ("Error: … requested access to the resource is denied", "base_image_denied"),
         ("Error: … lookup host: no such host", "registry_unavailable"),
         ("Error: something new", "base_image_unavailable"),
     ],

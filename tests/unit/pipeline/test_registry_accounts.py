@@ -112,6 +112,16 @@ def test_what_is_wrong_is_said_without_the_secret(
     assert (type(error), error.reason) == (kind, reason)
 
 
+def test_people_are_told_who_knows_which_account(accounts: Accounts) -> None:
+    assert accounts.file is not None
+    config = {"auths": {"a": {"auth": ME}, "b": {}}, "credHelpers": {"c": "cloud"}, "credsStore": "pass"}
+    accounts.file.write_text(json.dumps(config))
+
+    told = "ours:5000 by settings, c by helper cloud, a by config.json, others by helper pass"
+    assert accounts.told() == f"accounts of registries: {told}"
+    assert Accounts().told() == "accounts of registries: none"
+
+
 def test_a_file_that_is_not_there_or_no_json_is_named(tmp_path: Path) -> None:
     for content in (None, "{", "[]"):
         file = tmp_path / "config.json"
