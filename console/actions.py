@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import uuid
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -17,7 +17,7 @@ from console import queries, sight
 from console.forges import Forges
 from console.projection import Projection
 from pipeline.bus import Write
-from pipeline.errors import Conflict, Invalid, NotFound
+from pipeline.errors import Conflict, Invalid, NotFound, Refused
 from pipeline.events import (
     AdoptRequested,
     CancelRequested,
@@ -66,7 +66,7 @@ OTHERS: Final[dict[str, type[Event]]] = {
 TYPES: Final[tuple[type[Event], ...]] = (*COMMANDS.values(), SecretChanged, *OTHERS.values())
 _ONE_SERVICE: Final = (RollbackRequested, ScaleRequested, DestroyRequested, AdoptRequested)
 _KEY_LIMIT: Final = 128
-_OWN: Final = frozenset({"id", "at", "trace", "actor", "hook", "manifest"})  # never taken from a body
+OWN: Final = frozenset({"id", "at", "trace", "actor", "hook", "manifest"})  # never taken from a body
 _RESENT_HEADERS: Final = ("ce-", "traceparent", "enclii-")
 
 
@@ -116,7 +116,7 @@ def command_id(key: str) -> str:
 
 def read_command(kind: type[Event], body: Mapping[str, Any], *, key: str, actor: str) -> Event:
     """The event that a request body asks for. Raises Invalid, which names the field."""
-    if unknown := body.keys() - (set(kind.__struct_fields__) - _OWN):
+    if unknown := body.keys() - (set(kind.__struct_fields__) - OWN):
         raise Invalid(f"unknown field {min(unknown)[:60]!r}", reason="unknown_field")
     fields = {**body, "id": command_id(key), "at": now(), "actor": actor}
     try:
@@ -178,12 +178,17 @@ def link(forges: Forges, event: LinkRequested) -> LinkRequested:
 
 
 async def publish(store: Store, event: Event) -> None:
-    """Publish once. Raises Conflict when the id was used for something else, Unavailable."""
-    if await store.publish(event):
+    """Publish once. Raises Refused when the id was used for something else, of whatever kind, and Unavailable."""
+    entry = await store.bus.get(f"ev.*.*.{token(event.id)}")
+    if entry is None and await store.publish(event):
         return
-    entry = await store.bus.get(event.subject)
-    if entry is None or _wish(msgspec.json.decode(entry.data, type=type(event))) != _wish(event):
-        raise Conflict("this Idempotency-Key was used for another request", reason="key_reused")
+    entry = entry or await store.bus.get(event.subject)
+    if (
+        entry is None
+        or entry.subject != event.subject
+        or _wish(msgspec.json.decode(entry.data, type=type(event))) != _wish(event)
+    ):
+        raise Refused("this Idempotency-Key was used for another request", reason="key_reused")
 
 
 def _wish(event: Event) -> Event:
@@ -230,11 +235,16 @@ async def settle_parked(store: Store, wanted: str, *, retry: bool) -> None:
     The event goes first and the mark second: dying in between repeats the event, which is harmless.
     """
     found = await store.get(Parked, wanted)
-    if found is None or found.record.state != "parked":
+    state: Literal["retried", "dropped"] = "retried" if retry else "dropped"
+    if found is None:
         raise NotFound(f"nothing is parked as {wanted[:60]!r}", reason="no_such_parked")
+    if found.record.state == state:  # an answer got lost
+        return
+    if found.record.state != "parked":
+        raise Refused(f"{wanted[:60]} was {found.record.state} already", reason="settled_otherwise")
     if retry:
         await _send_again(store, found.record.subject_parked)
-    closed = msgspec.structs.replace(found.record, state="retried" if retry else "dropped")
+    closed = msgspec.structs.replace(found.record, state=state)
     with contextlib.suppress(Conflict):  # it was parked again meanwhile: that is the newer truth
         await store.commit(Step((Change(closed, found.seq),)))
 

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -18,16 +19,32 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from console import actions, adoptions, builds, overview, permissions, problems, promotions, queries, streams
+from console import (
+    actions,
+    adoptions,
+    builds,
+    given,
+    happenings,
+    overview,
+    paging,
+    permissions,
+    problems,
+    promotions,
+    queries,
+    service_list,
+    streams,
+)
 from console.authority import Authority
 from console.bearer import Bearer, actor_of
 from console.bodies import accepted, read_body
+from console.conditional import Conditional
 from console.configuration import configuration
 from console.domains import domains
 from console.exec_routes import ExecRoutes
 from console.forges import Forges
 from console.permissions import guarded
 from console.projection import Projection
+from console.resources import Resources
 from console.retention import RetentionView
 from console.secret_routes import SecretRoutes
 from console.why import why
@@ -46,7 +63,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 """Answers one address."""
 
 LONGEST_WAIT: Final = 30.0
-LIST_LIMIT: Final = 200
+ALL: Final = 100_000
 TAIL_LIMIT: Final = 10_000
 
 
@@ -77,11 +94,22 @@ def create_api(
         HTTPException: problems.on_http_error,
         Exception: problems.on_surprise,
     }
+    routes = [*surface.routes(), *more]
+    routes.append(Route("/v1/openapi.json", lambda _: _described(routes), methods=["GET"]))
     return Starlette(
-        routes=guarded([*surface.routes(), *more], permissions.API, authority=authority, db=projection),
-        middleware=[Middleware(Bearer, token=token, actor=actor, authority=authority, people=people)],
+        routes=guarded(routes, permissions.API, authority=authority, db=projection),
+        middleware=[
+            Middleware(Bearer, token=token, actor=actor, authority=authority, people=people),
+            Middleware(Conditional),
+        ],
         exception_handlers=handlers,
     )
+
+
+def _described(routes: Sequence[Route]) -> Response:
+    from console.openapi import encoded  # the shapes of all answers: for who asks
+
+    return Response(encoded(routes), media_type="application/json")
 
 
 class _Surface:
@@ -131,6 +159,7 @@ class _Surface:
                 "/v1/runs/{id}/events": self.run_events,
                 "/v1/runs/{id}/logs": self.build_logs,
                 "/v1/why/{id:path}": self.why,
+                "/v1/events": self.events,
                 "/v1/parked": self.parked,
                 "/v1/promotions": self.promotions,
                 "/v1/retention": self._retention.answer,
@@ -148,6 +177,7 @@ class _Surface:
         return [Route(path, handler, methods=["GET"]) for path, handler in reads.items()] + [
             *acting,
             parked,
+            *Resources(self._db, self._store.bus).routes(),
             *SecretRoutes(self._db, self._store).routes(),
             *ExecRoutes(self._db, Commands(self._store.bus), self._stopping).routes(),
         ]
@@ -157,10 +187,13 @@ class _Surface:
 
     def services(self, request: Request) -> Response:
         query = request.query_params
-        with_status = _flag(request, "include_status")
-        environment = query.get("environment", "")
-        slug = request.path_params["slug"]
-        return JSONResponse(queries.services(self._db, slug, environment, include_status=with_status, now=_now()))
+        environment, slug = query.get("environment", ""), request.path_params["slug"]
+        after = paging.place(query.get("cursor", ""), 1) or ("",)
+        found = service_list.services(
+            self._db, slug, environment, include_status=given.flag(request, "include_status"), now=_now(),
+            limit=given.whole(request, "limit", 0, ALL), after=after[0],
+        )  # fmt: skip
+        return Response(msgspec.json.encode(found), media_type="application/json")
 
     def latest(self, request: Request) -> Response:
         project, service = split_service_id(request.path_params["id"])
@@ -170,13 +203,13 @@ class _Surface:
     def releases(self, request: Request) -> Response:
         project, service = split_service_id(request.path_params["id"])
         environment = request.query_params.get("environment", "")
-        limit = _whole(request, "limit", 10, LIST_LIMIT)
-        return JSONResponse(queries.releases(self._db, project, service, environment, limit))
+        limit, after = given.limit(request, 10), _after(request)
+        return JSONResponse(queries.releases(self._db, project, service, environment, limit, after))
 
     def rollback_plan(self, request: Request) -> Response:
         project, service = split_service_id(request.path_params["id"])
         environment = request.query_params.get("environment", "")
-        to = _whole(request, "to", 0, 1 << 31)
+        to = given.whole(request, "to", 0, 1 << 31)
         return JSONResponse(promotions.rollback_plan(self._db, project, service, environment, to))
 
     def configuration(self, request: Request) -> Response:
@@ -192,8 +225,8 @@ class _Surface:
 
     async def status(self, request: Request) -> Response:
         """With ``after`` and ``wait``: answers when something was applied behind ``after``, at the latest then."""
-        await self._moved_behind(_whole(request, "after", 0, 1 << 62), _wait(request))
-        return JSONResponse(await asyncio.to_thread(overview.status, self._db, *_scope(request)))
+        await self._moved_behind(given.whole(request, "after", 0, 1 << 62), _wait(request))
+        return JSONResponse(await asyncio.to_thread(overview.status, self._db, *given.scope(request)))
 
     async def _moved_behind(self, position: int, seconds: float) -> None:
         moved = self._db.moved
@@ -204,18 +237,19 @@ class _Surface:
         return JSONResponse({"domains": domains(self._db)})
 
     def processes(self, request: Request) -> Response:
-        return JSONResponse(overview.processes(self._db, *_scope(request)))
+        return JSONResponse(overview.processes(self._db, *given.scope(request)))
 
     def runs(self, request: Request) -> Response:
         project = request.query_params.get("project", "")
-        return JSONResponse(queries.runs(self._db, project, _whole(request, "limit", 20, LIST_LIMIT)))
+        return JSONResponse(queries.runs(self._db, project, given.limit(request, 20), _after(request)))
 
     def builds(self, request: Request) -> Response:
-        project, _, service = _scope(request)
-        return JSONResponse(builds.builds(self._db, project, service, _whole(request, "limit", 20, LIST_LIMIT)))
+        project, _, service = given.scope(request)
+        limit, after = given.limit(request, 20), _after(request)
+        return JSONResponse(builds.builds(self._db, project, service, limit, after))
 
     def build(self, request: Request) -> Response:
-        return JSONResponse(builds.build_of(self._db, request.path_params["id"], _scope(request)[2]))
+        return JSONResponse(builds.build_of(self._db, request.path_params["id"], given.scope(request)[2]))
 
     def run(self, request: Request) -> Response:
         return JSONResponse(queries.run(self._db, request.path_params["id"]))
@@ -224,9 +258,12 @@ class _Surface:
         return JSONResponse(why(self._db, request.path_params["id"]))
 
     def promotions(self, request: Request) -> Response:
-        project, environment, _ = _scope(request)
-        limit, every = _whole(request, "limit", 50, LIST_LIMIT), _flag(request, "all")
-        return JSONResponse(promotions.promotions(self._db, project, environment, limit, every=every))
+        project, environment, _ = given.scope(request)
+        limit, every = given.limit(request, 50), given.flag(request, "all")
+        found = promotions.promotions(
+            self._db, project, environment, limit, every=every, after=_after(request) if every else None
+        )
+        return JSONResponse(found)
 
     def parked(self, _: Request) -> Response:
         return JSONResponse(queries.parked(self._db))
@@ -241,15 +278,15 @@ class _Surface:
         await asyncio.to_thread(queries.check_scope, self._db, project, environment, service)
         if not environment:
             raise Invalid("environment: which one?", reason="no_environment")
-        if _flag(request, "previous"):
+        if given.flag(request, "previous"):
             kept = await asyncio.to_thread(queries.dead_lines, self._db, project, environment, service)
             return streams.response(streams.kept_lines(kept), self._stopping)
         last_id = _last_id(request)
         resumed = streams.moment_of(last_id)
         lines = self._logs.logs(
             ServiceRef(project, environment, service),
-            tail=None if resumed else _whole(request, "tail", 100, TAIL_LIMIT),
-            since=resumed or _since(request),
+            tail=None if resumed else given.whole(request, "tail", 100, TAIL_LIMIT),
+            since=resumed or given.moment(request, "since"),
             follow=_follow(request),
         )
         return streams.response(streams.service_lines(lines, last_id), self._stopping)
@@ -269,6 +306,12 @@ class _Surface:
         run = request.path_params["id"]
         await asyncio.to_thread(queries.run, self._db, run)
         return streams.response(streams.run_changes(self._db, run), self._stopping)
+
+    async def events(self, request: Request) -> Response:
+        wanted = happenings.Wanted(*given.scope(request), type=request.query_params.get("type", ""))
+        await asyncio.to_thread(queries.check_scope, self._db, *given.scope(request))
+        told = happenings.happenings(self._store.bus, wanted, last_id=_last_id(request))
+        return streams.response(told, self._stopping)
 
     async def command(self, request: Request) -> Response:
         """With ``wait``: answers when the command was decided, at the latest after that many seconds."""
@@ -313,39 +356,16 @@ class _Surface:
         return JSONResponse({"id": wanted, "status": "retried" if verb == "retry" else "dropped"}, 202)
 
 
-def _scope(request: Request) -> tuple[str, str, str]:
-    query = request.query_params
-    return query.get("project", ""), query.get("environment", ""), query.get("service", "")
-
-
-def _whole(request: Request, name: str, default: int, most: int) -> int:
-    text = request.query_params.get(name, "")
-    if not text:
-        return default
-    if not (text.isascii() and text.isdecimal() and len(text) < 20):
-        raise Invalid(f"{name}: a whole number", reason="bad_field")
-    return min(int(text), most)
-
-
 def _wait(request: Request) -> float:
-    return min(float(_whole(request, "wait", 0, 3600)), LONGEST_WAIT)
+    return min(float(given.whole(request, "wait", 0, 3600)), LONGEST_WAIT)
 
 
 def _follow(request: Request) -> bool:
-    return _flag(request, "follow")
+    return given.flag(request, "follow")
 
 
-def _flag(request: Request, name: str) -> bool:
-    return request.query_params.get(name, "").lower() in {"true", "1"}
-
-
-def _since(request: Request) -> datetime.datetime | None:
-    text = request.query_params.get("since", "")
-    try:
-        found = datetime.datetime.fromisoformat(text) if text else None
-    except ValueError as error:
-        raise Invalid("since: a time as RFC 3339", reason="bad_field") from error
-    return found.replace(tzinfo=datetime.UTC) if found and not found.tzinfo else found
+def _after(request: Request) -> tuple[str, ...] | None:
+    return paging.place(request.query_params.get("cursor", ""), 2)
 
 
 def _last_id(request: Request) -> str:

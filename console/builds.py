@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from console import paging
 from console.projection import Projection
 from console.queries import check_scope, plain
 from pipeline.build_report import BuilderState, BuildReport, BuildStep
@@ -13,11 +14,11 @@ from pipeline.records import Image, Job, Release, Run
 Value = dict[str, Any]
 
 
-def builds(db: Projection, project: str, service: str, limit: int) -> Value:
+def builds(db: Projection, project: str, service: str, limit: int, after: tuple[str, ...] | None = None) -> Value:
     """The newest builds, newest first. Raises NotFound."""
     check_scope(db, project, "", service)
-    found = db.find(Job, project=project, service=service, newest_first=True, limit=limit)
-    return {"builds": [view(db, job) for job in found]}
+    found, following = db.page(Job, limit=limit, after=after, project=project, service=service)
+    return {"builds": [view(db, job) for job in found], **paging.following(following)}
 
 
 def build_of(db: Projection, wanted: str, service: str) -> Value:

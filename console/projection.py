@@ -10,7 +10,7 @@ import contextlib
 import logging
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -24,6 +24,7 @@ from pipeline.records import KINDS, Decision, Record
 log = logging.getLogger(__name__)
 
 R = TypeVar("R", bound=Record)
+S = TypeVar("S", bound=msgspec.Struct)
 
 SHAPE: Final = 3
 BATCH: Final = 500
@@ -137,12 +138,67 @@ class Projection:
         values: list[str | int] = [kind.kind, *wanted.values(), *([limit] if limit else [])]
         return [_decode(kind, row) for row in self._select(where, values, order)]
 
+    def page(
+        self, kind: type[R], *, limit: int, after: tuple[str, ...] | None, such: Mapping[str, str] = {}, **equal: str
+    ) -> tuple[list[R], tuple[str, str] | None]:
+        """The newest records behind the place ``after``, and the place where the following page begins, if any.
+
+        A place is a time of creation and a subject, so that what is written between two pages moves nothing. ``such``
+        are values of fields that are no columns.
+        """
+        wanted = {column: value for column, value in equal.items() if value}
+        if unknown := wanted.keys() - set(COLUMNS):
+            raise ValueError(f"no such column: {', '.join(sorted(unknown))}")
+        where = ["kind = ?", *(f'"{column}" = ?' for column in wanted)]
+        values: list[str | int] = [kind.kind, *wanted.values()]
+        for field, value in such.items():
+            where.append("json_extract(CAST(json AS TEXT), ?) = ?")
+            values += (f"$.{field}", value)
+        if after:
+            where.append("(created_at, subject) < (?, ?)")
+            values += after
+        seen, hidden = sight.condition()
+        order = f"{seen} ORDER BY created_at DESC, subject DESC LIMIT ?"
+        query = f"SELECT created_at, subject, json FROM records WHERE {' AND '.join(where)}{order}"  # noqa: S608
+        with self._lock:
+            rows = self._db.execute(query, [*values, *hidden, limit + 1]).fetchall()
+        shown = rows[:limit]
+        return [_decode(kind, row[2]) for row in shown], (shown[-1][:2] if len(rows) > limit else None)
+
+    def head(self, kind: type[Record], shape: type[S], *key: str) -> S | None:
+        """The record of that kind and key, read as ``shape``: some of its fields."""
+        found = self._select("subject = ?", [kind.subject_of(*key)], "")
+        return msgspec.json.decode(found[0], type=shape) if found else None
+
+    def rows(self, kind: type[Record], shape: type[S], *, project: str, environment: str, after: str) -> list[S]:
+        """The records of one environment behind a service's name, by name, read as ``shape``: some of their fields."""
+        where = "kind = ? AND project = ? AND environment = ? AND service > ?"
+        return [
+            msgspec.json.decode(row, type=shape)
+            for row in self._select(where, [kind.kind, project, environment, after], "ORDER BY service")
+        ]
+
     def places(self, kind: type[Record]) -> list[tuple[str, str, str]]:
         """Project, environment and service of every record of a kind, out of the index alone."""
         seen, values = sight.condition()
         wanted = f"SELECT project, environment, service FROM records INDEXED BY by_place WHERE kind = ?{seen}"  # noqa: S608
         with self._lock:
             return self._db.execute(wanted, [kind.kind, *values]).fetchall()
+
+    def services(self, project: str, *, after: str = "", limit: int = -1) -> list[str]:
+        """Names of the project's services behind ``after``, sorted: those with a release, a place or a replica."""
+        part = "SELECT service FROM records INDEXED BY by_service WHERE kind = ? AND project = ? AND service > ?"
+        unknown = """NOT EXISTS (SELECT 1 FROM records known WHERE known.kind IN ('service', 'target')
+          AND known.project = records.project AND known.service = records.service)"""
+        running = "json_array_length(CAST(json AS TEXT), '$.replicas') > 0"
+        seen, hidden = sight.condition()
+        end = f"{seen} GROUP BY service ORDER BY service LIMIT ?"
+        parts = (f"{part} {end}", f"{part} {end}", f"{part} AND {unknown} AND {running} {end}")
+        united = " UNION ".join(f"SELECT * FROM ({one})" for one in parts)  # noqa: S608 - texts of this function alone
+        query = f"SELECT service FROM ({united}) ORDER BY service LIMIT ?"  # noqa: S608
+        values = [value for kind in ("service", "target", "live") for value in (kind, project, after, *hidden, limit)]
+        with self._lock:
+            return [row[0] for row in self._db.execute(query, [*values, limit])]
 
     def starting(self, kind: type[R], column: str, prefix: str, *, limit: int = 20) -> list[R]:
         """The newest records of a kind of which a column begins so (for abbreviated commit ids)."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from console import queries, texts
+from console import paging, queries, texts
 from console.projection import Projection
 from console.queries import check_scope, plain, release_named
 from pipeline.promotions import OPEN, Promotion
@@ -17,12 +17,17 @@ from pipeline.servicefile import ServiceSpec
 Value = dict[str, Any]
 
 
-def promotions(db: Projection, project: str, environment: str, limit: int, *, every: bool) -> Value:
+def promotions(
+    db: Projection, project: str, environment: str, limit: int, *, every: bool, after: tuple[str, ...] | None = None
+) -> Value:
     """What is on its way between environments, or with ``every`` all that ever was, newest first. Raises NotFound."""
     check_scope(db, project, environment, "")
-    found = db.find(Promotion, project=project, environment=environment, newest_first=True)
-    shown = [one for one in found if every or one.status in OPEN]
-    return {"promotions": [view(one) for one in shown[:limit]]}
+    if every:
+        found, following = db.page(Promotion, limit=limit, after=after, project=project, environment=environment)
+        return {"promotions": [view(one) for one in found], **paging.following(following)}
+    known = db.find(Promotion, project=project, environment=environment, newest_first=True)
+    shown = [one for one in known if one.status in OPEN]
+    return {"promotions": [view(one) for one in shown[:limit]], **paging.following(None)}
 
 
 def view(one: Promotion) -> Value:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from console import texts
+from console import paging, texts
 from console.projection import Projection
 from gitops.committing.history import rollback_target, undone
 from pipeline.errors import NotFound, Refused
@@ -59,25 +59,24 @@ def projects(db: Projection) -> Value:
     return {"projects": [_project(db, project) for project in db.find(Project)]}
 
 
+def project(db: Projection, slug: str) -> Value:
+    """One project. Raises NotFound."""
+    return _project(db, known_project(db, slug))
+
+
 def _project(db: Projection, project: Project) -> Value:
     repositories = db.find(Repository, project=project.slug)
+    known = {record.service: record.repository for record in db.find(ServiceRecord, project=project.slug)}
     return {
         "slug": project.slug,
         "environments": [plain(environment) for environment in project.environments],
         "repositories": [{"id": r.id, "name": r.name, "forge": r.forge, "url": r.url} for r in repositories],
         "services": [
-            {"name": name, "id": service_id(project.slug, name), "repository": repository}
-            for name, repository in sorted(_services(db, project.slug).items())
+            {"name": name, "id": service_id(project.slug, name), "repository": known.get(name, "")}
+            for name in db.services(project.slug)
         ],
         "created_at": project.created_at,
     }
-
-
-def _services(db: Projection, project: str) -> dict[str, str]:
-    """Every service that has a release, a place in git or something running, with its repository where known."""
-    found = {live.service: "" for live in db.find(Live, project=project) if live.replicas}
-    found |= {target.service: "" for target in db.find(Target, project=project)}
-    return found | {record.service: record.repository for record in db.find(ServiceRecord, project=project)}
 
 
 def known_project(db: Projection, slug: str) -> Project:
@@ -92,7 +91,9 @@ def known_project(db: Projection, slug: str) -> Project:
 def known_service(db: Projection, project: str, service: str) -> None:
     """Return if the service exists. Raises NotFound."""
     known_project(db, project)
-    if service not in (names := _services(db, project)):
+    if db.get(ServiceRecord, project, service) or db.find(Target, limit=1, project=project, service=service):
+        return
+    if service not in (names := db.services(project)):
         hint = texts.suggestion(service, names)
         raise NotFound(f"no service {service!r} in {project}{hint}", reason="no_such_service")
 
@@ -183,42 +184,23 @@ def dead_lines(db: Projection, project: str, environment: str, service: str) -> 
     ]
 
 
-def services(db: Projection, project: str, environment: str, *, include_status: bool, now: datetime.datetime) -> Value:
-    """A project's services; with status, each with what is live in the environment (by default the first)."""
-    found = known_project(db, project)
-    if environment:
-        known_environment(db, project, environment)
-    chosen = environment or next((one.name for one in found.environments), "")
-    listed: list[Value] = []
-    for name in sorted(_services(db, project)):
-        entry: Value = {"id": service_id(project, name), "name": name}
-        if include_status:
-            entry["current_deployment"] = _current(db.get(Live, project, chosen, name), now)
-        listed.append(entry)
-    return {"project": project, "environment": chosen, "services": listed}
-
-
-def _current(live: Live | None, now: datetime.datetime) -> Value | None:
-    if live is None or not live.deployment:
-        return None
-    return {
-        "id": live.deployment,
-        "status": live.status,
-        "health": live.health,
-        "replicas": f"{live.ready}/{live.desired}",
-        "version": texts.version(live.release),
-        "uptime": texts.age(live.since, now) if live.since else "",
-        "since": live.since,
-    }
-
-
-def releases(db: Projection, project: str, service: str, environment: str, limit: int) -> Value:
+def releases(
+    db: Projection, project: str, service: str, environment: str, limit: int, after: tuple[str, ...] | None = None
+) -> Value:
     """The service's releases, newest first, each with the newest that happened to it."""
     check_scope(db, project, environment, service)
-    found = db.find(Release, project=project, service=service, newest_first=True, limit=limit)
+    found, following = db.page(Release, limit=limit, after=after, project=project, service=service)
     lives = db.find(Live, project=project, service=service, environment=environment)
     targets = db.find(Target, project=project, service=service, environment=environment)
-    return {"service": service_id(project, service), "releases": [_release(db, one, lives, targets) for one in found]}
+    shown = [_release(db, one, lives, targets) for one in found]
+    return {"service": service_id(project, service), "releases": shown, **paging.following(following)}
+
+
+def release_view(db: Projection, found: Release) -> Value:
+    """One release, with the newest that happened to it anywhere."""
+    lives = db.find(Live, project=found.project, service=found.service)
+    targets = db.find(Target, project=found.project, service=found.service)
+    return _release(db, found, lives, targets)
 
 
 def _release(db: Projection, release: Release, lives: Sequence[Live], targets: Sequence[Target]) -> Value:
@@ -306,12 +288,13 @@ def _other_secrets(now: Deployment | None, back: Deployment) -> list[Value]:
     return [{"name": name, "from": used.get(name), "to": back.secrets[name]} for name in names]
 
 
-def runs(db: Projection, project: str, limit: int) -> Value:
+def runs(db: Projection, project: str, limit: int, after: tuple[str, ...] | None = None) -> Value:
     """Runs, newest first."""
     if project:
         known_project(db, project)
-    found = db.find(Run, project=project, newest_first=True, limit=limit)
-    return {"runs": [plain(run) | {"status": run_status(run, db.find(Job, run=run.id))} for run in found]}
+    found, following = db.page(Run, limit=limit, after=after, project=project)
+    shown = [plain(run) | {"status": run_status(run, db.find(Job, run=run.id))} for run in found]
+    return {"runs": shown, **paging.following(following)}
 
 
 def run(db: Projection, wanted: str) -> Value:

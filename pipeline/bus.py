@@ -162,6 +162,10 @@ class Bus:
                 if question.reply:
                     group.create_task(one(question))
 
+    async def asked(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """What JetStream's own API says at ``$JS.API.<path>``; nothing found is an ``error`` in it."""
+        return await self._api(path, body, tolerate={NO_MESSAGE, 10014, 10059})
+
     async def _put(self, subject: str, data: bytes, headers: dict[str, str]) -> int:
         answer = _checked(await self._request(subject, data, headers))
         return int(answer["seq"])
