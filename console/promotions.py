@@ -10,6 +10,7 @@ import msgspec
 from console import paging, queries, texts
 from console.projection import Projection
 from console.queries import check_scope, plain, release_named
+from gitops.secret_versions import outdated
 from pipeline.promotions import OPEN, Promotion
 from pipeline.records import Deployment, Release, Target
 from pipeline.servicefile import ServiceSpec
@@ -41,7 +42,16 @@ def rollback_plan(db: Projection, project: str, service: str, environment: str, 
     plan = queries.rollback_plan(db, project, service, environment, to)
     target = db.get(Target, project, environment, service)
     undone = [release_named(project, service, one["version"]) for one in plan["undone"] if one["version"]]
-    return plan | {"warnings": _warnings(db, target, undone) if target else []}
+    warnings = [*_forgotten(db, target, plan), *_warnings(db, target, undone)] if target else []
+    return plan | {"warnings": warnings}
+
+
+def _forgotten(db: Projection, target: Target, plan: Value) -> list[str]:
+    """A rollback that would be refused says so before it is asked for."""
+    place = {"project": target.project, "environment": target.environment, "service": target.service}
+    gone = set(outdated(target, db.find(Deployment, **place)))
+    listed = ", ".join(f"{one['name']} v{one['to']}" for one in plan["secrets"] if one["to"] in gone)
+    return [f"the cluster does not keep {listed} any more: the rollback would be refused"] if listed else []
 
 
 def _warnings(db: Projection, current: Target, undone: Sequence[str]) -> list[str]:

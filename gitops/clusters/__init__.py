@@ -191,6 +191,10 @@ class SecretStore(Protocol):
         """
         ...
 
+    async def missing(self, ref: ServiceRef, numbers: list[int]) -> list[int]:
+        """Those of these versions that are not there. Raises Unavailable, Refused."""
+        ...
+
     async def remove(self, ref: ServiceRef, numbers: list[int]) -> None:
         """Forget these versions; what is gone already is no error."""
         ...

@@ -46,6 +46,18 @@ class KubeSecrets:
                 return number
         raise Unavailable("no free version was found: too many are set at once", reason="secret_busy")
 
+    async def missing(self, ref: ServiceRef, numbers: list[int]) -> list[int]:
+        """Asked by a dry run that would make each: what is there is in the way, and none is read."""
+        return [number for number in numbers if not await self._there(ref, number)]
+
+    async def _there(self, ref: ServiceRef, number: int) -> bool:
+        try:
+            return not await self._create(ref, number, "ANY", b"", dry_run=True)
+        except NotFound:  # nor is its namespace
+            return False
+        except Refused:  # a quota or a policy that knows no dry run: nothing is said about what is there
+            return True
+
     async def remove(self, ref: ServiceRef, numbers: list[int]) -> None:
         for number in numbers:
             try:
@@ -54,7 +66,7 @@ class KubeSecrets:
             except NotFound:
                 continue
 
-    async def _create(self, ref: ServiceRef, number: int, name: str, value: bytes) -> bool:
+    async def _create(self, ref: ServiceRef, number: int, name: str, value: bytes, *, dry_run: bool = False) -> bool:
         document: dict[str, Any] = {
             "apiVersion": "v1",
             "kind": "Secret",
@@ -65,10 +77,13 @@ class KubeSecrets:
         }
         doing = f"store v{number} of a secret"
         try:
-            await self._api.call("POST", self._path(ref), body=document, doing=doing)
+            query = {"dryRun": "All"} if dry_run else None
+            await self._api.call("POST", self._path(ref), query, document, doing=doing)
         except Conflict:
             return False
         except NotFound:  # nothing was deployed there yet
+            if dry_run:
+                raise
             await self._make_namespace(self._namespace or after_names(ref))
             raise
         except EncliiError as error:  # its text may quote what was sent, as an admission webhook's does

@@ -35,6 +35,10 @@ class PodmanSecrets:
                 return number
         raise Unavailable("no free version was found: too many are set at once", reason="secret_busy")
 
+    async def missing(self, ref: ServiceRef, numbers: list[int]) -> list[int]:
+        there = set(await self._calls.names(commands.secret_list(), "list secrets"))
+        return [number for number in numbers if self._name(ref, number) not in there]
+
     async def remove(self, ref: ServiceRef, numbers: list[int]) -> None:
         there = set(await self._calls.names(commands.secret_list(), "list secrets"))
         if going := sorted({self._name(ref, number) for number in numbers} & there):

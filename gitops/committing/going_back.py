@@ -11,6 +11,7 @@ import datetime
 
 from msgspec.structs import replace
 
+from gitops import secret_versions
 from gitops.committing import history, intents, writing
 from gitops.committing.clearance import clear
 from gitops.committing.edits import Draft
@@ -115,8 +116,20 @@ async def _back(
         raise Refused(f"{goal.config_commit[:12]} has no {here.place}", reason="config_commit_missing")
     undone = history.undone(deployments, target=goal, current=current)
     former = await session.former(here, goal.config_commit)
+    if gone := secret_versions.forgotten(goal, former.owned, target=current, deployments=deployments):
+        raise _forgotten(goal, gone)
     return intents.roll_back(
         here, goal, tree=tree, former=former, undone=undone, cause=cause, hold=hold, automatic=automatic
+    )
+
+
+def _forgotten(goal: Deployment, gone: dict[str, int]) -> Refused:
+    listed = ", ".join(f"{name} v{number}" for name, number in gone.items())
+    return Refused(
+        f"{goal.release.rpartition('.')[2]} ran with {listed}, which the cluster does not keep any more: only what the"
+        f" last {secret_versions.KEPT_DEPLOYMENTS} deployments name is. Go back to a later release, or push a commit"
+        " that reverts to this one: it runs with today's secrets",
+        reason="secret_version_gone",
     )
 
 

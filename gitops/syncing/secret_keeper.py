@@ -14,6 +14,7 @@ import msgspec
 
 from gitops.clusters import SecretStore, ServiceRef
 from gitops.layout import place
+from gitops.secret_versions import outdated
 from pipeline.errors import EncliiError, Invalid, Retryable
 from pipeline.records import Deployment, Target
 from pipeline.sealing import Opener
@@ -23,7 +24,6 @@ from pipeline.store import Store
 
 log = logging.getLogger(__name__)
 
-KEPT_DEPLOYMENTS = 10
 Stores = Callable[[ServiceRef], Awaitable[SecretStore]]
 """The store of the cluster that an environment is bound to."""
 
@@ -78,17 +78,6 @@ def _checked(value: bytes) -> bytes:
     if "\x00" in text:
         raise Invalid("a variable cannot hold a NUL", reason="bad_value")
     return value
-
-
-def outdated(target: Target, deployments: list[Deployment]) -> list[int]:
-    """The versions that may go: named by a deployment once, and now by neither git nor one of the last ten."""
-    committed = sorted((one for one in deployments if one.config_commit), key=lambda one: one.created_at)
-    ever = {number for one in committed for number in one.secrets.values()}
-    if not target.tree:
-        return sorted(ever)
-    named = {one.version for one in target.secrets.values()}
-    named |= {number for one in committed[-KEPT_DEPLOYMENTS:] for number in one.secrets.values()}
-    return sorted(ever - named)
 
 
 async def tidy(store: Store, stores: Stores) -> None:

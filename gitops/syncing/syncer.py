@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from gitops import secret_versions
 from gitops.clusters import Cluster, DeadLog, Health, ServiceRef, Wanted
 from gitops.gate.signatures import Gate
 from gitops.syncing.desired import Desired
 from gitops.syncing.front import Front
 from gitops.syncing.live import last_lines, live_from, same, unseen
 from gitops.syncing.placement import PLACELESS, Clusters, is_away
-from pipeline.errors import Conflict, EncliiError, Permanent, Retryable, Unavailable
+from pipeline.errors import Conflict, EncliiError, Permanent, Refused, Retryable, Unavailable
 from pipeline.events import DeploymentObserved
 from pipeline.log import bound
 from pipeline.records import Decision, Deployment, DeploymentStatus, Live, Target
@@ -127,11 +128,26 @@ class Syncer:
         try:
             await self.gate.image(found.record.image)
             cluster, wanted = await self.clusters.of(ref), await self._wanted(found.record)
+            if live is None or live.record.deployment != wanted.deployment:
+                await self._secrets_are_there(found.record, wanted)
             await self._bring_up(cluster, found, wanted)
         except Permanent as error:
             await self._failed(ref, found.record.id, live, error)
             return
         await self._switch(ref, cluster, found.record.id, wanted)
+
+    async def _secrets_are_there(self, deployment: Deployment, wanted: Wanted) -> None:
+        """Nothing is started that waits for a version that was forgotten or deleted. Raises Refused."""
+        asked = secret_versions.referred(map(msgspec.json.encode, wanted.documents), wanted.ref.service)
+        named = {name: number for name, number in sorted(deployment.secrets.items()) if number in asked}
+        if not named:
+            return
+        gone = await (await self.clusters.secrets(wanted.ref)).missing(wanted.ref, sorted(named.values()))
+        if listed := ", ".join(f"{name} v{number}" for name, number in named.items() if number in gone):
+            raise Refused(
+                f"the cluster has no {listed}, so nothing was started: set it again with `enclii secret set`",
+                reason="secret_version_gone",
+            )
 
     async def _bring_up(self, cluster: Cluster, found: Stored[Deployment], wanted: Wanted) -> None:
         if found.record.status == "pending":

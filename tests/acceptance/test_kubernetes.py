@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support import kube
+from tests.support.cluster_story import is_ready
 from tests.support.components import needs
 from tests.support.kubernetes import found, kubectl
 from tests.support.line import API, Line, commit, eventually, git, run_enclii, running_line, sample
@@ -91,3 +92,40 @@ def test_a_project_whose_namespace_would_be_the_platforms_fails_with_the_reason_
         assert wanted(line, "kube")["reason"] == "reserved_namespace"
         assert "`namespace:` in project.yaml" in wanted(line, "kube")["message"]
         assert "the pass failed" not in line.log("syncer")
+
+
+def tokens(namespace: str) -> set[str]:
+    """What each ready pod has as ``TOKEN``."""
+    pods = [pod["metadata"]["name"] for pod in found(namespace, "pods")["items"] if is_ready(pod)]
+    shown = ("--", "/bin/busybox", "sh", "-c", "echo $TOKEN")
+    return {kubectl("-n", namespace, "exec", one, *shown, check=False).strip() for one in pods}
+
+
+def test_a_secret_reaches_the_pods_each_version_rolls_out_and_one_that_is_gone_stops_a_rollback(
+    tmp_path: Path,
+) -> None:
+    with on_kubernetes(tmp_path / "home", "vault") as line:
+        place = ("-p", "vault", "-e", "production", "-s", "web")
+        shop = tmp_path / "shop"
+        sample(shop, "one\n")
+        (shop / "enclii.yaml").write_text("services:\n  web: {port: 8080, replicas: 2, secrets: [TOKEN]}\n")
+        commit(shop, "Ask for a secret")
+        git("push", line.url("vault/vault"), "main", cwd=shop)
+        eventually(lambda: wanted(line, "vault")["reason"] == "secret_missing", what="it waits for its secret")
+        for number, value in enumerate(("first", "second"), start=1):
+            done = run_enclii(line, API, "secret", "set", "TOKEN=-", *place, stdin=value)
+            assert f"TOKEN is v{number}" in done.stdout, done.stderr
+            eventually(lambda: tokens("vault-production") == {value}, what=f"both pods have v{number}")  # noqa: B023
+        (shop / "index.html").write_text("two\n")
+        commit(shop, "Another page")
+        git("push", line.url("vault/vault"), "main", cwd=shop)
+        eventually(lambda: runs(line, "v2"), what="v2 runs")
+        done = run_enclii(line, API, "secret", "set", "TOKEN=-", *place, stdin="third")
+        eventually(lambda: tokens("vault-production") == {"third"}, what="both pods have v3")
+        assert "TOKEN v3 → v2" in run_enclii(line, API, "rollback", "--plan", *place).stdout
+
+        kubectl("-n", "vault-production", "delete", "secret", "web-secrets-v2")
+        done = run_enclii(line, API, "rollback", "--wait", *place)
+        assert done.returncode != 0
+        assert "the cluster has no TOKEN v2" in done.stdout + done.stderr
+        assert tokens("vault-production") == {"third"}

@@ -14,6 +14,7 @@ from pipeline.events import (
     DeployRequested,
     HoldRequested,
     ResumeRequested,
+    SecretChanged,
 )
 from pipeline.records import ConfigTip, Deployment, Project, Release, Repository, Target
 from pipeline.store import Change, Step
@@ -301,5 +302,25 @@ def test_the_hint_of_its_own_move_needs_no_repository(tmp_path: Path) -> None:
         (other,) = await world.do(ConfigMoved(id="other", commit=sha_of(9)))
         assert known.error is None
         assert isinstance(other.error, Unavailable)
+
+    told(tmp_path, story)
+
+
+def secret(number: int) -> SecretChanged:
+    place = {"project": "shop", "environment": "production", "service": "web", "actor": "ada"}
+    return SecretChanged(id=f"c-secret-{number}", name="TOKEN", number=number, **place)
+
+
+def test_a_release_whose_secret_is_forgotten_is_no_way_back(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        await world.do(secret(1), await world.release(1, secrets=("TOKEN",)))
+        await world.do(await world.release(2, secrets=("TOKEN",)), secret(2))
+        await world.do(*[await world.release(number, secrets=("TOKEN",)) for number in range(3, 12)])
+        await world.do(rollback("c-gone", to=1), rollback("c-there", to=3))
+
+        said = await world.decision("c-gone")
+        assert (said.outcome, said.reason) == ("refused", "secret_version_gone")
+        assert "TOKEN v1" in said.message
+        assert (await world.decision("c-there")).outcome == "accepted"
 
     told(tmp_path, story)

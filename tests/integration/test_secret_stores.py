@@ -71,6 +71,19 @@ def test_a_version_that_is_gone_can_be_removed_again(opened: Opened) -> None:
 
 
 @pytest.mark.parametrize("opened", [podman, kubernetes])
+def test_a_version_that_is_missing_is_named(opened: Opened) -> None:
+    async def check(store: SecretStore) -> None:
+        assert await store.missing(REF, [1]) == [1]
+        await store.add(REF, "TOKEN", b"one", after=0)
+        await store.add(REF, "TOKEN", b"two", after=0)
+        await store.remove(REF, [1])
+
+        assert await store.missing(REF, [1, 2, 3]) == [1, 3]
+
+    on(opened, check)
+
+
+@pytest.mark.parametrize("opened", [podman, kubernetes])
 def test_values_that_are_set_at_once_do_not_meet(opened: Opened) -> None:
     async def check(store: SecretStore) -> None:
         numbers = await asyncio.gather(*(store.add(REF, "TOKEN", b"value", after=0) for _ in range(4)))

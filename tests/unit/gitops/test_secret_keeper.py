@@ -9,8 +9,7 @@ import msgspec
 import pytest
 
 from gitops.clusters import SecretStore, ServiceRef
-from gitops.syncing.secret_keeper import SecretKeeper, outdated
-from pipeline.records import Deployment, SecretVersion, Target
+from gitops.syncing.secret_keeper import SecretKeeper
 from pipeline.sealing import load_or_make, seal
 from pipeline.secret_requests import Reply, StoreSecret, context
 
@@ -25,6 +24,9 @@ class Memory:
         number = max([after, *self.kept]) + 1
         self.kept[number] = (name, value)
         return number
+
+    async def missing(self, ref: ServiceRef, numbers: list[int]) -> list[int]:
+        return [number for number in numbers if number not in self.kept]
 
     async def remove(self, ref: ServiceRef, numbers: list[int]) -> None:
         for number in numbers:
@@ -79,29 +81,3 @@ def test_a_question_that_is_none_is_answered(tmp_path: Path) -> None:
     keeper = SecretKeeper(load_or_make(tmp_path / "key"), stores)
 
     assert msgspec.json.decode(asyncio.run(keeper.keep(b"{")), type=Reply).reason == "bad_request"
-
-
-def target(*, tree: str = "t", version: int = 12) -> Target:
-    return Target(
-        project="shop", environment="production", service="web", deployment="d", release="r", image="i", sha="s",
-        config_commit="c", tree=tree, secrets={"TOKEN": SecretVersion(version=version)},
-    )  # fmt: skip
-
-
-def deployed(number: int) -> Deployment:
-    return Deployment(
-        id=f"d{number}", project="shop", environment="production", service="web", release="r", image="i",
-        status="running", config_commit=f"c{number}", created_at=f"2026-01-{number:02d}", secrets={"TOKEN": number},
-    )  # fmt: skip
-
-
-def test_what_the_last_ten_deployments_name_is_kept() -> None:
-    assert outdated(target(), [deployed(number) for number in range(1, 13)]) == [1, 2]
-
-
-def test_what_git_names_is_kept_however_old() -> None:
-    assert outdated(target(version=1), [deployed(number) for number in range(1, 13)]) == [2]
-
-
-def test_of_a_removed_service_nothing_is_kept() -> None:
-    assert outdated(target(tree=""), [deployed(1), deployed(2)]) == [1, 2]
