@@ -48,8 +48,8 @@ def rollback_plan(db: Projection, project: str, service: str, environment: str, 
 
 def _forgotten(db: Projection, target: Target, plan: Value) -> list[str]:
     """A rollback that would be refused says so before it is asked for."""
-    place = {"project": target.project, "environment": target.environment, "service": target.service}
-    gone = set(outdated(target, db.find(Deployment, **place)))
+    deployed = db.find(Deployment, project=target.project, environment=target.environment, service=target.service)
+    gone = set(outdated(target, deployed))
     listed = ", ".join(f"{one['name']} v{one['to']}" for one in plan["secrets"] if one["to"] in gone)
     return [f"the cluster does not keep {listed} any more: the rollback would be refused"] if listed else []
 

@@ -14,12 +14,13 @@ from typing import Any
 
 import msgspec
 
-from gitops.clusters import ServiceRef, Wanted, kube_diff, kube_plan
+from gitops.clusters import ServiceRef, Wanted, kube_claims, kube_diff, kube_plan
 from gitops.clusters.kube_api import APPLY, Api
 from gitops.clusters.kube_errors import FieldConflict
 from gitops.clusters.kube_kinds import JOBS, KNOWN, NAMESPACE, WAVES, Kind, Kinds, wave
+from gitops.clusters.kube_lost import found_again
 from gitops.clusters.kube_objects import MANAGER, PREFIX, ConfigMap, Object
-from gitops.clusters.kube_plan import Entry, Inventory, Item
+from gitops.clusters.kube_plan import INVENTORY_NAME, Entry, Inventory, Item
 from pipeline.errors import Conflict, Invalid, NotFound, Refused
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ class Applier:
     def __init__(
         self, api: Api, kinds: Kinds, *, instance: str, pod_security: str, look: Look,
         inventory: Callable[[ServiceRef], Inventory | None], wrote: Callable[[Kind, bytes], None],
+        there: Callable[[ServiceRef], Object | None],
         jobs: Callable[[Wanted, Item], Awaitable[None]],
     ) -> None:  # fmt: skip
         self._api = api
@@ -55,10 +57,12 @@ class Applier:
         self._look = look
         self._inventory = inventory
         self._wrote = wrote
+        self._there = there
         self._jobs = jobs
 
     async def items(self, wanted: Wanted) -> list[Item]:
         """What shall be, in the order of the documents. Raises Invalid."""
+        kube_plan.plain_ones(wanted)
         kube_plan.the_deployment(wanted)
         found = []
         for document in wanted.documents:
@@ -69,11 +73,7 @@ class Applier:
     async def apply(self, wanted: Wanted) -> None:
         """Make it so. Raises Invalid, Refused, FieldConflict, Unavailable; may be called again after any of them."""
         items = await self.items(wanted)
-        old = self._inventory(wanted.ref) or Inventory(wanted.ref, kube_plan.namespace_of(wanted), "", ())
-        if old.namespace != kube_plan.namespace_of(wanted):
-            await self.remove(old)
-            old = Inventory(wanted.ref, kube_plan.namespace_of(wanted), "", ())
-        old = await self._trusted(wanted, items, old)
+        old = await self._trusted(wanted, items, await self._before(wanted, items))
         await self._announce(wanted, old, items)
         entries = {entry.key: entry for entry in old.entries}
         for number in range(WAVES):
@@ -88,10 +88,54 @@ class Applier:
         if done != old:
             await self._record(done)
 
+    async def found_again(self, ref: ServiceRef, namespace: str) -> Inventory:
+        """An inventory for what is there of a service, when somebody deleted its own."""
+        return await found_again(self._api, ref, namespace, instance=self._instance)
+
+    async def lost(self, wanted: Wanted, there: Object) -> tuple[str, ...]:
+        """What to say of a service without its inventory; where drift is kept it is made anew as things stand."""
+        if there.metadata.annotations.get(PREFIX + "deployment") != wanted.deployment:
+            return ()
+        name = f"{INVENTORY_NAME}{wanted.ref.service}"
+        if wanted.drift == "keep":
+            log.warning("%s: %s was deleted: made anew, and what is there counts as applied", wanted.ref, name)
+            await self._record(await self._accepted(wanted, await self.items(wanted)))
+            return ()
+        return (f"ConfigMap {name}: was deleted",)
+
+    async def _accepted(self, wanted: Wanted, items: list[Item]) -> Inventory:
+        """The inventory as if all had just been applied, whatever others made of it."""
+        known = {item.key: item.hash for item in items}
+        found = await self.found_again(wanted.ref, kube_plan.namespace_of(wanted))
+        entries = []
+        for entry in found.entries:
+            seen = await self._look(await self._kinds.of(entry.api, entry.kind), found.namespace, entry.name)
+            owned = seen.metadata.owned if seen else ""
+            entries.append(replace(entry, hash=known.get(entry.key, ""), owned=owned))
+        return replace(found, deployment=wanted.deployment, entries=tuple(entries))
+
+    async def _before(self, wanted: Wanted, items: list[Item]) -> Inventory:
+        """What was applied in the namespace that is wanted; that in another stays until this runs."""
+        namespace = kube_plan.namespace_of(wanted)
+        known, there = self._inventory(wanted.ref), self._there(wanted.ref)
+        if known is not None and known.namespace == namespace:
+            return known
+        if there is None or there.metadata.namespace != namespace:
+            return Inventory(wanted.ref, namespace, "", ())
+        log.warning("%s: its inventory is gone: what is there is found again by its labels", wanted.ref)
+        found = await self.found_again(wanted.ref, namespace)
+        if there.metadata.annotations.get(PREFIX + "deployment") != wanted.deployment:
+            return found
+        # The release job of what runs has ended, or nothing would run; it is not run a second time.
+        jobs = [Entry(*item.key, item.hash) for item in items if item.kind.kind in JOBS]
+        kept = [one for one in found.entries if one.key not in {job.key for job in jobs}]
+        return replace(found, entries=(*kept, *jobs))
+
     async def drift(self, inventory: Inventory) -> list[Drift]:
-        """What somebody else changed or deleted since it was applied."""
+        """What somebody else changed or deleted since it was applied, and what was left to others."""
         found = []
         for entry in inventory.entries:
+            found += [Drift(entry, f"{field} is left to another") for field in entry.left]
             if not entry.owned or entry.kind in JOBS:
                 continue
             kind = await self._kinds.of(entry.api, entry.kind)
@@ -169,7 +213,8 @@ class Applier:
         if entry and item.kind.kind in JOBS and entry.hash == item.hash:
             return entry
         seen = await self._look(item.kind, namespace, item.name)
-        if entry and entry.hash == item.hash and seen and seen.metadata.owned == entry.owned:
+        whole = wanted.drift == "keep" or not (entry and entry.left)
+        if entry and entry.hash == item.hash and seen and seen.metadata.owned == entry.owned and whole:
             return entry
         seen = seen or await self._ask(item.kind, namespace, item.name)
         if seen is not None:
@@ -177,11 +222,11 @@ class Applier:
         drifted = bool(entry and entry.owned and seen and seen.metadata.owned != entry.owned)
         if entry and drifted and wanted.drift == "keep" and entry.hash == item.hash:
             return entry
-        data = await self._patched(wanted, item, namespace)
+        data, left = await self._patched(wanted, item, namespace)
         self._wrote(item.kind, data)
         made = msgspec.json.decode(data, type=Object)
         made.metadata.stripped()
-        return Entry(*item.key, item.hash, made.metadata.owned)
+        return Entry(*item.key, item.hash, made.metadata.owned, left)
 
     async def _ask(self, kind: Kind, namespace: str, name: str) -> Object | None:
         """The watches see what carries our label; what is there without it is asked for by name."""
@@ -193,14 +238,26 @@ class Applier:
         found.metadata.stripped()
         return found
 
-    async def _patched(self, wanted: Wanted, item: Item, namespace: str) -> bytes:
+    async def _patched(self, wanted: Wanted, item: Item, namespace: str) -> tuple[bytes, tuple[str, ...]]:
+        """The object as applied, and the fields that were left to other managers."""
         try:
-            return await self._patch(item, namespace, force=False)
+            return await self._patch(item, namespace, force=False), ()
         except FieldConflict as error:
             if wanted.drift == "keep":
-                raise
+                return await self._beside(wanted, item, namespace, error)
             log.warning("%s: taking back what others changed: %s", wanted.ref, error)
-            return await self._patch(item, namespace, force=True)
+            return await self._patch(item, namespace, force=True), ()
+
+    async def _beside(
+        self, wanted: Wanted, item: Item, namespace: str, conflict: FieldConflict
+    ) -> tuple[bytes, tuple[str, ...]]:
+        """All but the fields that are to be kept. Raises FieldConflict where one of them is the release itself."""
+        fields = tuple(claim.field for claim in conflict.claims)
+        document = kube_claims.without(item.document, fields)
+        if document is None:
+            raise conflict
+        log.warning("%s: kept as others have it: %s", wanted.ref, conflict)
+        return await self._patch(replace(item, document=document), namespace, force=False), fields
 
     async def _patch(self, item: Item, namespace: str, *, force: bool, dry_run: bool = False) -> bytes:
         query = {"fieldManager": MANAGER, "force": "true" if force else "false"}

@@ -14,7 +14,7 @@ from typing import Any
 from gitops.clusters import Document, ServiceRef, Wanted, Workload
 from gitops.clusters.kube_kinds import Kind, wave
 from gitops.clusters.kube_objects import PREFIX, plain
-from pipeline.errors import Invalid
+from pipeline.errors import Invalid, Refused
 
 SURGE: Mapping[str, Any] = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": "25%"}}
 INVENTORY_NAME = "enclii-inventory-"
@@ -93,9 +93,27 @@ def address(wanted: Wanted) -> str | None:
 def the_deployment(wanted: Wanted) -> Document:
     """The one Deployment of a service. Raises Invalid."""
     found = [one for one in wanted.documents if one.get("kind") == "Deployment"]
+    if not found and wanted.adopted:
+        raise elsewhere(wanted)
     if len(found) != 1:
         raise Invalid(f"{wanted.ref} needs exactly one Deployment, not {len(found)}", reason="unsupported_manifest")
     return found[0]
+
+
+def plain_ones(wanted: Wanted) -> None:
+    """Return if every document is a Kubernetes object. Raises Refused for a kustomization, and what is of a chart."""
+    for document in wanted.documents:
+        if not document.get("kind") or str(document.get("apiVersion") or "").startswith("kustomize.config.k8s.io/"):
+            raise elsewhere(wanted)
+
+
+def elsewhere(wanted: Wanted) -> Refused:
+    """Why a kustomization or a chart is not applied."""
+    return Refused(
+        f"the files of {wanted.ref} are a kustomization or a chart: Enclii writes the image into them and renders"
+        " neither. Have Argo CD or Flux deploy them; what runs is not seen here",
+        reason="rendered_elsewhere",
+    )
 
 
 def prepared(wanted: Wanted, document: Document, kind: Kind, *, instance: str) -> Item:
@@ -157,13 +175,17 @@ def _mark_template(found: dict[str, Any], wanted: Wanted) -> None:
 
 @dataclass(frozen=True)
 class Entry:
-    """One applied object: what was asked for, and which fields were Enclii's afterwards, both as hashes."""
+    """One applied object: what was asked for, and which fields were Enclii's afterwards, both as hashes.
+
+    ``left``: the fields that git sets and another manager keeps.
+    """
 
     api: str
     kind: str
     name: str
     hash: str = ""
     owned: str = ""
+    left: tuple[str, ...] = ()
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -188,7 +210,7 @@ class Inventory:
 
 def inventory_document(inventory: Inventory, instance: str) -> dict[str, Any]:
     """The inventory as a ConfigMap beside what it lists."""
-    rows = [[one.api, one.kind, one.name, one.hash, one.owned] for one in sorted(inventory.entries, key=str)]
+    rows = [[one.api, one.kind, one.name, one.hash, one.owned, *one.left] for one in sorted(inventory.entries, key=str)]
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -202,7 +224,7 @@ def inventory_document(inventory: Inventory, instance: str) -> dict[str, Any]:
 
 
 def entries_of(rows: Any) -> Iterator[Entry]:
-    """The entries of an inventory's decoded rows; what is no row of five texts is left out."""
+    """The entries of an inventory's decoded rows; what is no row of at least five texts is left out."""
     for row in rows if isinstance(rows, list) else ():
-        if isinstance(row, list) and len(row) == 5 and all(isinstance(one, str) for one in row):
-            yield Entry(*row)
+        if isinstance(row, list) and len(row) >= 5 and all(isinstance(one, str) for one in row):
+            yield Entry(row[0], row[1], row[2], row[3], row[4], tuple(row[5:]))

@@ -41,7 +41,9 @@ class View:
         self._pods_of: dict[ServiceRef, dict[str, Pod]] = defaultdict(dict)
         self._sets_of: dict[ServiceRef, dict[str, ReplicaSet]] = defaultdict(dict)
         self._deployments_of: dict[ServiceRef, dict[str, Deployment]] = defaultdict(dict)
-        self._inventories: dict[ServiceRef, Inventory] = {}
+        self._inventories: dict[ServiceRef, dict[str, Inventory]] = defaultdict(dict)
+        self.homes: dict[ServiceRef, str] = {}
+        """The namespace that each service is wanted in: while it moves, it is in two."""
         self._warned: dict[str, Warned] = {}
         self._metadata: dict[Kind, Cache[Object]] = {}
         self._pulse = True
@@ -102,37 +104,51 @@ class View:
         return sorted(found, key=lambda pod: (pod.metadata.creation_timestamp or "", pod.metadata.name))
 
     def deployment(self, ref: ServiceRef) -> Deployment | None:
-        """The Deployment of a service, unless it is another installation's."""
-        for found in self._deployments_of.get(ref, {}).values():
-            if found.metadata.labels.get(PREFIX + "instance", self._instance) == self._instance:
-                return found
-        return None
+        """The Deployment of a service, unless it is another installation's; of two the one where it is wanted."""
+        found = [
+            one
+            for one in self._deployments_of.get(ref, {}).values()
+            if one.metadata.labels.get(PREFIX + "instance", self._instance) == self._instance
+        ]
+        home = self.homes.get(ref)
+        return min(found, key=lambda one: one.metadata.namespace != home, default=None)
 
     def gone(self, ref: ServiceRef) -> bool:
         """Whether nothing of the service exists any more."""
         return not any(ref in index for index in (self._deployments_of, self._sets_of, self._pods_of))
 
     def inventory(self, ref: ServiceRef) -> Inventory | None:
-        return self._inventories.get(ref)
+        """What was applied where the service is wanted, else what was applied of it anywhere."""
+        known = self._inventories.get(ref, {})
+        return known.get(self.homes.get(ref, "")) or next(iter(known.values()), None)
+
+    def inventories_of(self, ref: ServiceRef) -> list[Inventory]:
+        """What was applied of it, in every namespace."""
+        return list(self._inventories.get(ref, {}).values())
 
     def seen(self, ref: ServiceRef) -> dict[str, Seen]:
         """What exists, by the name of the ReplicaSet that has it; the current one is under ``""``."""
         deployment = self.deployment(ref)
         if deployment is None:
             return {}
-        sets = [one for one in self._sets_of.get(ref, {}).values() if one.metadata.owner == deployment.metadata.name]
+        home = deployment.metadata.namespace
+        sets = [
+            one
+            for one in self._sets_of.get(ref, {}).values()
+            if one.metadata.owner == deployment.metadata.name and one.metadata.namespace == home
+        ]
         revision = deployment.metadata.annotations.get(REVISION, "")
         current = {one.metadata.name for one in sets if one.metadata.annotations.get(REVISION, "") == revision}
         groups: dict[str, list[Pod]] = {"": []}
         names = {one.metadata.name for one in sets}
         for pod in self.pods(ref):
             owner = pod.metadata.owner
-            if owner in names:
+            if owner in names and pod.metadata.namespace == home:
                 groups.setdefault("" if owner in current else owner, []).append(pod)
         return {name: Seen(ref, deployment, pods, self._warned) for name, pods in groups.items()}
 
     def set_named(self, ref: ServiceRef, name: str) -> ReplicaSet | None:
-        return self._sets_of.get(ref, {}).get(name)
+        return next((one for one in self._sets_of.get(ref, {}).values() if one.metadata.name == name), None)
 
     def moved(self, ref: ServiceRef) -> asyncio.Event:
         """An event that is set when anything of the service changes after this call."""
@@ -216,10 +232,11 @@ class View:
     def _inventory(self, old: ConfigMap | None, new: ConfigMap | None) -> None:
         if new is None and old is not None:
             before = inventory_of(old)
-            if before is not None and self._inventories.get(before.ref) == before:
-                del self._inventories[before.ref]
+            if before is not None and self._inventories[before.ref].get(before.namespace) == before:
+                del self._inventories[before.ref][before.namespace]
+                self._wake(before.ref, before.deployment)
         elif new is not None and (found := inventory_of(new)) is not None:
-            self._inventories[found.ref] = found
+            self._inventories[found.ref][found.namespace] = found
 
     def _other(self, old: Object | None, new: Object | None) -> None:
         self._say((old, new))
@@ -240,7 +257,7 @@ class View:
             ref = ref_of(item.metadata.labels) if item is not None else None
             if ref is None:
                 continue
-            key = item.metadata.name if not isinstance(item, Pod) else item.metadata.uid
+            key = item.metadata.uid if isinstance(item, Pod) else "/".join(item.metadata.key)
             if item is new:
                 index[ref][key] = item
             elif new is None:

@@ -43,14 +43,13 @@ from gitops.clusters.kube_apply import Applier
 from gitops.clusters.kube_exec import execute
 from gitops.clusters.kube_jobs import ReleaseJobs
 from gitops.clusters.kube_kinds import KNOWN, Kinds
-from gitops.clusters.kube_logs import Follower, Reader
-from gitops.clusters.kube_objects import PREFIX, Deployment, Pod
+from gitops.clusters.kube_last_words import LastWords
+from gitops.clusters.kube_logs import Follower
+from gitops.clusters.kube_objects import PREFIX, Deployment
 from gitops.clusters.kube_secrets import KubeSecrets
 from gitops.clusters.kube_view import View
 from pipeline.errors import EncliiError, Permanent, Refused, Unavailable
 
-LAST_LINES = 200
-TOLD_LINES = 20
 RECHECK = 5.0
 GONE_LIMIT = 40.0
 UNMADE = frozenset({"not_applied", "missing_replicas"})
@@ -111,10 +110,11 @@ class Kubernetes:
         self._members = members
         self._indexes: dict[str, frozenset[str]] = {}
         self._wanted: dict[ServiceRef, Wanted] = {}
+        self._words = LastWords(self.api, self._view, self._id_of)
         self._applier = Applier(
             self.api, Kinds(self.api), instance=instance, pod_security=pod_security, look=self._view.look,
-            inventory=self._view.inventory, wrote=self._view.wrote,
-            jobs=ReleaseJobs(self.api, self._view, self._drain).finished,
+            inventory=self._view.inventory, wrote=self._view.wrote, there=self._view.deployment,
+            jobs=ReleaseJobs(self.api, self._view, self._words.of_pod).finished,
         )  # fmt: skip
 
     async def close(self) -> None:
@@ -140,12 +140,18 @@ class Kubernetes:
 
     async def start(self, wanted: Wanted) -> None:
         await self._view.ready()
-        self._wanted[wanted.ref] = wanted
+        self._know(wanted)
         await self._applier.apply(wanted)
+
+    def _know(self, wanted: Wanted) -> None:
+        self._wanted[wanted.ref] = wanted
+        self._view.homes[wanted.ref] = kube_plan.namespace_of(wanted)
 
     async def drift(self, wanted: Wanted) -> tuple[str, ...]:
         await self._view.ready()
         inventory = self._view.inventory(wanted.ref)
+        if inventory is None and (there := self._view.deployment(wanted.ref)) is not None:
+            return await self._applier.lost(wanted, there)
         if inventory is None or inventory.deployment != wanted.deployment:
             return ()
         return tuple(str(one) for one in await self._applier.drift(inventory))
@@ -174,11 +180,11 @@ class Kubernetes:
 
     async def healthy(self, wanted: Wanted) -> Health:
         """Unknown while the cluster is away: what was seen before proves nothing about now."""
-        self._wanted[wanted.ref] = wanted
+        self._know(wanted)
         try:
             await self._view.ready()
             current = self._view.seen(wanted.ref).get("")
-            if current is None:
+            if current is None or current.deployment.metadata.namespace != kube_plan.namespace_of(wanted):
                 return Health("unhealthy", "missing_replicas", f"0 of {self.workload(wanted).replicas} replicas exist")
             if self._id_of(current.deployment) != wanted.deployment:
                 return Health("unhealthy", "not_applied", "the cluster still has another deployment")
@@ -225,23 +231,37 @@ class Kubernetes:
                     await moved.wait()
 
     async def stop(self, ref: ServiceRef, *, keep: frozenset[str], grace: float) -> list[DeadLog]:
-        """The rollout has replaced the old pods already, and one that failed stays: only words are collected here."""
+        """The rollout has replaced the old pods already, and one that failed stays: only words are collected here.
+
+        What an environment that moved left in its old namespace goes, once it runs in the new one.
+        """
         await self._view.ready()
+        await self._leave(ref, keep)
         found = self._view.seen(ref)
         going = [seen for name, seen in found.items() if self._set_id(ref, name, seen.deployment) not in keep]
         pods = [pod for seen in going for pod in seen.pods if not rollout.ready(pod)]
-        return list(await asyncio.gather(*(self._drain(ref, pod) for pod in pods)))
+        return list(await asyncio.gather(*(self._words.of_pod(ref, pod) for pod in pods)))
 
     async def remove(self, ref: ServiceRef, *, grace: float = 10.0) -> list[DeadLog]:
         await self._view.ready()
         self._wanted.pop(ref, None)
-        inventory = self._view.inventory(ref)
-        if inventory is None:
+        inventories = self._view.inventories_of(ref)
+        if not inventories and (there := self._view.deployment(ref)) is not None:
+            inventories = [await self._applier.found_again(ref, there.metadata.namespace)]
+        if not inventories:
             return []
-        logs = await asyncio.gather(*(self._drain(ref, pod) for pod in self._view.pods(ref)))
-        await self._applier.remove(inventory)
+        logs = await asyncio.gather(*(self._words.of_pod(ref, pod) for pod in self._view.pods(ref)))
+        for inventory in inventories:
+            await self._applier.remove(inventory)
         await self._gone(ref, grace + GONE_LIMIT)
         return list(logs)
+
+    async def _leave(self, ref: ServiceRef, keep: frozenset[str]) -> None:
+        wanted, home = self._wanted.get(ref), self._view.homes.get(ref)
+        old = [one for one in self._view.inventories_of(ref) if one.namespace != home]
+        if old and wanted and wanted.deployment in keep and (await self.healthy(wanted)).status == "healthy":
+            for one in old:
+                await self._applier.remove(one)
 
     async def _gone(self, ref: ServiceRef, limit: float) -> None:
         """Wait for the cluster to have ended the pods. Raises Unavailable when it takes too long."""
@@ -359,36 +379,11 @@ class Kubernetes:
     async def _with_lines(self, wanted: Wanted, health: Health) -> Health:
         if health.status != "unhealthy" or health.reason not in DEAD:
             return health
-        return Health(health.status, health.reason, health.detail, tuple(await self._last_words(wanted)))
+        return Health(health.status, health.reason, health.detail, tuple(await self._words.of_service(wanted.ref)))
 
     async def _given_up(self, wanted: Wanted, health: Health) -> EncliiError:
         if health.reason in AWAY:
             return Unavailable(f"{wanted.ref}: {health.detail}", reason=health.reason, delay=2.0)
-        words = "".join(f"\n  {text[:300]}" for text in await self._last_words(wanted))
+        words = "".join(f"\n  {text[:300]}" for text in await self._words.of_service(wanted.ref))
         reason = "unhealthy" if health.reason in (None, "starting") else health.reason
         return Permanent(f"{wanted.ref} {wanted.release} did not become healthy: {health.detail}{words}", reason=reason)
-
-    async def _last_words(self, wanted: Wanted) -> list[str]:
-        current = self._view.seen(wanted.ref).get("")
-        pods = [pod for pod in current.pods if not rollout.ready(pod)] if current else []
-        logs = await asyncio.gather(*(self._drain(wanted.ref, pod) for pod in pods[:3]))
-        lines = sorted((line for log in logs for line in log.lines), key=lambda line: line.time)[-TOLD_LINES:]
-        return [line.text.decode("utf-8", "replace") for line in lines]
-
-    async def _drain(self, ref: ServiceRef, pod: Pod) -> DeadLog:
-        """The last lines of a pod: of the life that runs, and of the one before when it has just begun."""
-        lines: list[LogLine] = []
-        code = None
-        release = pod.metadata.annotations.get(PREFIX + "release", "").rpartition(".")[2]
-        for status in pod.status.container_statuses:
-            reader = Reader(self.api, pod, status.name)
-            with contextlib.suppress(Unavailable):
-                if status.restart_count and status.state.running is not None:
-                    lines += await reader.read(tail=LAST_LINES, previous=True)
-                lines += await reader.read(tail=LAST_LINES)
-            ended = status.state.terminated or status.last_state.terminated
-            code = ended.exit_code if ended else code
-        lines = sorted(lines, key=lambda line: line.time)[-LAST_LINES:]
-        deployment = self._view.deployment(ref)
-        known = self._id_of(deployment) if deployment else ""
-        return DeadLog(ref, known, pod.metadata.name, release, code, tuple(lines))

@@ -88,7 +88,7 @@ class Synced(Kubernetes):
 
     async def start(self, wanted: Wanted) -> None:
         await self._ready()
-        self._wanted[wanted.ref] = wanted
+        self._know(wanted)
         self._started[wanted.ref] = wanted.deployment
         await self._tool.tell(wanted)
 
@@ -97,7 +97,7 @@ class Synced(Kubernetes):
         return ()
 
     async def healthy(self, wanted: Wanted) -> Health:
-        self._wanted[wanted.ref] = wanted
+        self._know(wanted)
         try:
             await self._ready()
             sync = await self._tool.sync(wanted)
@@ -109,7 +109,7 @@ class Synced(Kubernetes):
 
     async def remove(self, ref: ServiceRef, *, grace: float = 10.0) -> list[DeadLog]:
         await self._ready()
-        logs = list(await asyncio.gather(*(self._drain(ref, pod) for pod in self._view.pods(ref))))
+        logs = list(await asyncio.gather(*(self._words.of_pod(ref, pod) for pod in self._view.pods(ref))))
         await self._taken_away(ref)
         await self._gone(ref, grace + GONE_LIMIT)
         self._wanted.pop(ref, None)

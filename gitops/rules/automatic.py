@@ -31,6 +31,8 @@ class Answer:
 
 
 NOTHING = Answer("nothing")
+NOT_ITS_FAULT = frozenset({"rendered_elsewhere", "unknown_cluster", "reserved_namespace"})
+"""Reasons that speak of where a service is to run, and not of the release."""
 
 
 def answer(
@@ -51,6 +53,10 @@ def answer(
     within = datetime.timedelta(seconds=rule.within)
     if deployment.via == "rollback" or deployment.reverts:
         return Answer("skip", "is_a_rollback", "what failed is itself a rollback; that is never rolled back")
+    if deployment.reason in NOT_ITS_FAULT:
+        return Answer(
+            "skip", deployment.reason, "the release was not tried: going back would change nothing about that"
+        )
     if target.held:
         return Answer("skip", "held", "the service is held; a person decides")
     if now - seen_at > within:

@@ -82,50 +82,6 @@ def test_an_unchanged_service_costs_no_request(world: KubernetesWorld) -> None:
     asyncio.run(go())
 
 
-def test_an_edit_by_hand_is_shown_with_its_author_and_taken_back(world: KubernetesWorld) -> None:
-    async def go() -> None:
-        async with a_service(world) as service:
-            wanted = service.script(STAY)
-            await world.cluster.start(wanted)
-            kubectl("-n", namespace(service), "scale", "deployment/web", "--replicas=3")
-            await until(lambda: _drifted(world, wanted, "kubectl"))
-            await world.cluster.start(wanted)
-
-            assert found(namespace(service), "deployment", "web")["spec"]["replicas"] == 1
-            assert await world.cluster.drift(wanted) == ()
-
-    asyncio.run(go())
-
-
-def test_an_edit_by_hand_is_kept_where_the_environment_says_so(world: KubernetesWorld) -> None:
-    async def go() -> None:
-        async with a_service(world) as service:
-            wanted = replace(service.script(STAY), drift="keep")
-            await world.cluster.start(wanted)
-            kubectl("-n", namespace(service), "scale", "deployment/web", "--replicas=3")
-            await until(lambda: _drifted(world, wanted, "kubectl"))
-            await world.cluster.start(wanted)
-
-            assert found(namespace(service), "deployment", "web")["spec"]["replicas"] == 3
-            assert await _drifted(world, wanted, "kubectl")
-
-    asyncio.run(go())
-
-
-def test_a_field_of_another_manager_is_told_by_its_name(world: KubernetesWorld) -> None:
-    async def go() -> None:
-        async with a_service(world) as service:
-            await world.cluster.start(service.script(STAY))
-            kubectl("-n", namespace(service), "scale", "deployment/web", "--replicas=2")
-            changed = replace(with_spec(service.script(STAY, "d2"), replicas=3), drift="keep")
-            error = await refused(world, changed)
-
-            assert error.reason == "field_conflict"
-            assert ".spec.replicas belongs to kubectl" in error.message
-
-    asyncio.run(go())
-
-
 def test_an_object_that_somebody_else_made_is_not_taken_over(world: KubernetesWorld) -> None:
     async def go() -> None:
         async with a_service(world) as service:
@@ -360,10 +316,6 @@ def test_the_difference_is_told_without_making_it(world: KubernetesWorld) -> Non
 
 async def _drift_of(world: KubernetesWorld, wanted: Wanted) -> bool:
     return bool(await world.cluster.drift(wanted))
-
-
-async def _drifted(world: KubernetesWorld, wanted: Wanted, manager: str) -> bool:
-    return any(f"was changed by {manager}" in line for line in await world.cluster.drift(wanted))
 
 
 async def _says(world: KubernetesWorld, wanted: Wanted, reason: str) -> bool:

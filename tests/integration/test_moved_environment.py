@@ -9,13 +9,13 @@ from dataclasses import replace
 
 import pytest
 
-from gitops.clusters import Finding, ServiceRef
+from gitops.clusters import Finding, ServiceRef, Wanted
 from gitops.syncing.placement import Clusters
 from pipeline.records import Environment, Project
 from tests.contract.cluster_contract import LIMIT, a_service, until
 from tests.support import kube
 from tests.support.kube import KubernetesWorld
-from tests.support.kubernetes import kubectl
+from tests.support.kubernetes import found, kubectl
 
 STAY = "exec sleep 1000"
 
@@ -60,19 +60,39 @@ async def _none(clusters: Clusters) -> bool:
     return await warnings(clusters) == []
 
 
-def test_a_namespace_that_changes_takes_the_service_along_and_leaves_nothing(world: KubernetesWorld) -> None:
+def test_a_namespace_that_changes_takes_the_service_along_once_it_runs_there(world: KubernetesWorld) -> None:
     async def go() -> None:
         async with a_service(world) as service:
-            wanted = service.script(STAY)
+            wanted, keep = service.script(STAY), frozenset({"d1"})
+            old = f"{service.ref.project}-production"
             await world.cluster.start(wanted)
             await world.cluster.wait_healthy(wanted, timeout=LIMIT)
             moved = replace(wanted, namespace=f"{service.ref.project}-elsewhere")
+            kubectl("create", "namespace", moved.namespace)
+            kubectl("label", "namespace", moved.namespace, f"enclii.dev/instance={world.instance}")
+            kubectl("-n", moved.namespace, "create", "quota", "none", "--hard=pods=0")
             await world.cluster.start(moved)
-            await world.cluster.wait_healthy(moved, timeout=LIMIT)
+            await until(lambda: _says(world, moved, "quota"))
+            await world.cluster.stop(service.ref, keep=keep, grace=0)
+            assert ready(old) == 1
 
+            kubectl("-n", moved.namespace, "delete", "quota", "none")
+            await world.cluster.wait_healthy(moved, timeout=LIMIT)
+            assert ready(old) == 1
+            await world.cluster.stop(service.ref, keep=keep, grace=0)
             await until(lambda: _nothing_left(world, service.ref))
+            assert ready(moved.namespace) == 1
+            assert (await world.cluster.healthy(moved)).status == "healthy"
 
     asyncio.run(go())
+
+
+def ready(namespace: str) -> int:
+    return int(found(namespace, "deployment", "web")["status"].get("readyReplicas", 0))
+
+
+async def _says(world: KubernetesWorld, wanted: Wanted, reason: str) -> bool:
+    return (await world.cluster.healthy(wanted)).reason == reason
 
 
 async def _nothing_left(world: KubernetesWorld, ref: ServiceRef) -> bool:
