@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from pipeline.comments import Ignored, parse
 from pipeline.events import (
     BranchDeleted,
     CheckAsked,
@@ -73,12 +74,11 @@ def _comment(delivery: Delivery) -> Meaning:
     said = delivery.comment
     if said is None:
         return Meaning("skipped", "no_pull_request", "the comment is not below a pull request")
-    first = next((line.strip() for line in said.body.splitlines() if line.strip()), "")
     if said.action != "created":
         return Meaning("skipped", f"comment_{said.action}", "only a new comment is a command")
-    if first.startswith(MARKER):
+    if said.body.lstrip().startswith(MARKER):
         return Meaning("skipped", "own_comment", "the comment is Enclii's own")
-    if not first.startswith("/"):
+    if isinstance(parse(said.body), Ignored):
         return Meaning("skipped", "no_command", "the comment's first line is no command")
     if said.bot:
         return Meaning("skipped", "comment_by_bot", f"{said.author} is a bot")

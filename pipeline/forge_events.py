@@ -37,7 +37,7 @@ class PullRequestChanged(Event, frozen=True, kw_only=True):
 
 
 class CommentPosted(Event, frozen=True, kw_only=True):
-    """Somebody wrote under a pull request. ``body`` is as written: see the grammar in ``ingest/comments.py``."""
+    """Somebody wrote under a pull request. ``body`` is as written: see the grammar in ``pipeline/comments.py``."""
 
     type: ClassVar[str] = "comment.posted"
     forge: str

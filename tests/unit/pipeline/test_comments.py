@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.comments import Asked, Ignored, Refusal, parse, read, unknown_names
+from pipeline.comments import Asked, Ignored, Refusal, parse, read, unknown_names
 from pipeline.events import CommentPosted
 from pipeline.names import NAME
 
