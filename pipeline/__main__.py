@@ -83,7 +83,7 @@ async def builder(process: Process) -> None:
 async def signer(process: Process) -> None:
     """Images become releases."""
     from pipeline import keys
-    from pipeline.stages.sign import Signer
+    from pipeline.stages.sign import AT_ONCE, Signer
 
     told = process.settings
     path = told.below_home(told.signing_key)
@@ -92,7 +92,7 @@ async def signer(process: Process) -> None:
     keys.write_public(told.below_home(told.verify_key), key.public)
     async with configured(told) as images:
         stage = Signer(process.store, images, key, told.builder_id)
-        signing = Stage("signer", (ImageBuilt,), stage.handle, stage.failed, at_once=4)
+        signing = Stage("signer", (ImageBuilt,), stage.handle, stage.failed, at_once=AT_ONCE)
         await work(signing, process.store, process.stopping)
 
 

@@ -5,22 +5,21 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from pipeline.images import ImageRef
+from pipeline.images import Manifest
 from pipeline.registry import Registry
 
 CONFIG_LIMIT = 4 << 20
 
 
-async def image_user(registry: Registry, image: ImageRef) -> str:
+async def image_user(registry: Registry, repository: str, image: Manifest) -> str:
     """The user as written, a number or a name, with a group or without; "" for none, and for what is unreadable.
 
     Raises Unavailable when the registry does not answer.
     """
-    manifest = await registry.manifest(image.repository, image.digest)
-    digest = _config_digest(_read(manifest.body)) if manifest else ""
+    digest = _config_digest(_read(image.body))
     if not digest:
         return ""
-    found = _read(await registry.blob(image.repository, digest, limit=CONFIG_LIMIT))
+    found = _read(await registry.blob(repository, digest, limit=CONFIG_LIMIT))
     config = found.get("config")
     user = config.get("User", "") if isinstance(config, dict) else ""
     return user if isinstance(user, str) and len(user) <= 100 else ""

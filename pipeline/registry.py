@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
@@ -18,7 +19,7 @@ from weakref import WeakValueDictionary
 from pipeline import attest, images
 from pipeline.errors import Conflict, Invalid, NotFound, Unavailable
 from pipeline.images import Descriptor, Manifest
-from pipeline.registry_http import Address, Answer, Transport, not_broken, stored, succeeded, together
+from pipeline.registry_http import Address, Answer, Transport, both, not_broken, stored, succeeded, together
 from pipeline.registry_login import Account, Credentials
 
 __all__ = ["Credentials", "Registry"]
@@ -27,6 +28,9 @@ PAGES = 64
 ROUNDS = 12
 SETTLED = 0.02
 """Seconds after which an absent tag is absent, not being written."""
+
+KNOWN = 300.0
+"""Seconds for which a registry that had no referrers API is not asked for it before something is written."""
 
 _ACCEPT = ", ".join((images.OCI_MANIFEST, images.OCI_INDEX, images.DOCKER_MANIFEST, images.DOCKER_INDEX))
 _NO_API = frozenset({400, 404, 405, 501})
@@ -47,6 +51,7 @@ class Registry:
     ) -> None:
         self.host = images.registry_host(host)
         self._http = Transport(host, plain_http=plain_http, credentials=credentials, timeout=timeout)
+        self._lacks_api_until = 0.0
 
     async def __aenter__(self) -> Self:
         return self
@@ -155,19 +160,47 @@ class Registry:
         """Whether the registry has the referrers API; without it the fallback tag lists what is attached."""
         return await self._native(repository, digest) is not None
 
+    async def list_referrers(
+        self,
+        repository: str,
+        digest: str,
+        descriptors: Sequence[Descriptor],
+        *,
+        store: Callable[[], Coroutine[Any, Any, None]],
+    ) -> set[str]:
+        """Have ``descriptors``, whose manifests ``store`` stores, listed as referrers of ``digest``.
+
+        Returns the digests of those that were listed before. Whether other writers left the list as it was written is
+        for the caller to see; ``add_referrers`` does both.
+        """
+        tag, begun = images.fallback_tag(digest), time.monotonic()
+        async with self._only_writer(repository, digest):
+            known = both(self._native_if_any(repository, digest), self.manifest(repository, tag))
+            (native, early), _ = await both(known, store())
+            if native is not None:  # storing the manifests has listed them
+                return {one.digest for one in native}
+            index = await self._index(repository, tag, absent_since=None if early else begun)
+            wanted = attest.merged_index(index.body if index else None, descriptors)
+            if wanted is not None:
+                await self.put_manifest(repository, tag, images.OCI_INDEX, wanted)
+            return {str(one["digest"]) for one in attest.index_entries(index.body)} if index else set()
+
     async def add_referrers(self, repository: str, digest: str, descriptors: Sequence[Descriptor]) -> None:
         """Have ``descriptors``, whose manifests are stored, listed as referrers of ``digest``, and see that they are.
 
         Raises Conflict when other writers undo it again and again.
         """
-        key = (asyncio.get_running_loop(), self.host, repository, digest)
-        async with _writers.setdefault(key, asyncio.Lock()):
+        async with self._only_writer(repository, digest):
             for attempt in range(ROUNDS):
                 if await self._add_missing(repository, digest, descriptors):
                     return
                 if attempt:
                     await asyncio.sleep(random.uniform(0, 0.05 * attempt))  # noqa: S311 - it only parts two writers
         raise Conflict(f"other writers keep changing the referrers of {digest}", reason="referrers_contended")
+
+    def _only_writer(self, repository: str, digest: str) -> asyncio.Lock:
+        key = (asyncio.get_running_loop(), self.host, repository, digest)
+        return _writers.setdefault(key, asyncio.Lock())
 
     async def _add_missing(self, repository: str, digest: str, descriptors: Sequence[Descriptor]) -> bool:
         """True when nothing was missing; otherwise what was missing has been written once more."""
@@ -197,23 +230,32 @@ class Registry:
 
     async def _native(self, repository: str, digest: str) -> list[Descriptor] | None:
         """The referrers API's list; None where the registry has no such API."""
+        self._lacks_api_until = 0.0
         found: list[Descriptor] = []
         async for answer in self._pages(f"{_path(repository)}/referrers/{images.digest(digest)}", repository):
             if answer.status in _NO_API or (answer.status == 200 and answer.media_type != images.OCI_INDEX):
+                self._lacks_api_until = time.monotonic() + KNOWN
                 return None
             succeeded(answer, 200)
             found += [attest.descriptor(entry) for entry in attest.index_entries(answer.body)]
         return found
+
+    async def _native_if_any(self, repository: str, digest: str) -> list[Descriptor] | None:
+        """As ``_native``; a registry that had no such API a moment ago is not asked again."""
+        return None if time.monotonic() < self._lacks_api_until else await self._native(repository, digest)
 
     async def _tagged(self, repository: str, tag: str) -> list[Descriptor] | None:
         """The fallback tag's list; None where there is no such tag."""
         index = await self._index(repository, tag)
         return [attest.descriptor(entry) for entry in attest.index_entries(index.body)] if index else None
 
-    async def _index(self, repository: str, tag: str) -> Manifest | None:
+    async def _index(self, repository: str, tag: str, *, absent_since: float | None = None) -> Manifest | None:
         """The manifest under the fallback tag. While a tag is written a registry was seen to answer for a moment that
-        it does not exist; believed, that would make a signed image unsigned, or the next writer drop every entry."""
-        if found := await self.manifest(repository, tag):
+        it does not exist; believed, that would make a signed image unsigned, or the next writer drop every entry.
+
+        ``absent_since``: the moment (time.monotonic's) at which it was asked for before, and was absent."""
+        found = await self.manifest(repository, tag)
+        if found or (absent_since is not None and time.monotonic() - absent_since > SETTLED):
             return found
         await asyncio.sleep(SETTLED)
         return await self.manifest(repository, tag)

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import ssl
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import httpx2
-import tenacity
 
 from pipeline import images
 from pipeline.errors import Invalid, Refused, Unavailable
+from pipeline.http1 import Pool
 from pipeline.registry_login import Access, Account, Credentials, Login
 
 BODY_LIMIT = 4 << 20
@@ -25,10 +26,14 @@ REDIRECTS = 3
 PATIENCE = 2.0
 """Seconds that are worth waiting here; a longer Retry-After is the worker's business."""
 
+PAUSES = (0.2, 0.4)
+"""Before the second and the third try: a random time up to so many seconds, unless the registry says how long."""
+
 _BUSY = frozenset({408, 429})
 
 Address = str | httpx2.URL
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 @dataclass(frozen=True)
@@ -53,15 +58,15 @@ class Transport:
         self, host: str, *, plain_http: bool, credentials: Credentials | Account | None, timeout: float
     ) -> None:
         self.host = images.registry_host(host)
-        self._origin = httpx2.URL(f"{'http' if plain_http else 'https'}://{host}")
+        self._base = f"{'http' if plain_http else 'https'}://{host}"
+        self._origin = _origin(httpx2.URL(self._base))
         self._plain_http = plain_http
         self._timeout = timeout
         self._login = Login(credentials, plain_http=plain_http, ask=self._ask_for_token)
+        # Without any authority in it, a plain-HTTP client trusts no TLS server; and loading them takes 20 ms.
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if plain_http else ssl.create_default_context()
         self._client = httpx2.AsyncClient(
-            timeout=timeout / 3,
-            limits=httpx2.Limits(max_connections=16, max_keepalive_connections=16, keepalive_expiry=30),
-            # Without any authority in it, a plain-HTTP client trusts no TLS server; and loading them takes 20 ms.
-            verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if plain_http else ssl.create_default_context(),
+            transport=Pool(tls=tls, seconds=timeout / 3),
             headers={"Accept-Encoding": "identity", "User-Agent": "enclii"},
             trust_env=False,
         )
@@ -71,12 +76,17 @@ class Transport:
 
     async def patiently(self, call: Callable[[], Awaitable[T]]) -> T:
         """``call``, again while a second or two may help, all within the deadline."""
-        retrying = tenacity.AsyncRetrying(
-            stop=tenacity.stop_after_attempt(3), wait=_wait, retry=tenacity.retry_if_exception(_worth_it), reraise=True
-        )
         try:
             async with asyncio.timeout(self._timeout):
-                return await retrying(call)
+                for most in PAUSES:
+                    try:
+                        return await call()
+                    except Unavailable as error:
+                        if not _worth_it(error):
+                            raise
+                        told = error.delay
+                    await asyncio.sleep(random.uniform(0, most) if told is None else told)  # noqa: S311 - it only parts
+                return await call()
         except TimeoutError:
             raise Unavailable(
                 f"registry {self.host} did not answer within {self._timeout:g} s", reason="registry_timeout"
@@ -94,7 +104,7 @@ class Transport:
         limit: int = BODY_LIMIT,
     ) -> Answer:
         """One request with its login and, for a read, the redirects that follow."""
-        url = target if isinstance(target, httpx2.URL) else self._origin.join(target)
+        url = target if isinstance(target, httpx2.URL) else httpx2.URL(self._base + target)
         headers = {"Accept": accept, **(headers or {})}
         answer = await self._authorised(method, url, access, headers, body, limit)
         for _ in range(REDIRECTS):
@@ -107,7 +117,7 @@ class Transport:
     async def _authorised(
         self, method: str, url: httpx2.URL, access: Access, headers: Mapping[str, str], body: bytes | None, limit: int
     ) -> Answer:
-        if _origin(url) != _origin(self._origin):
+        if _origin(url) != self._origin:
             return await self._once(method, url, headers, body, limit)  # a stranger's host never sees the login
         used = self._login.header(access)
         answer = await self._once(method, url, {**headers, **used}, body, limit)
@@ -163,6 +173,11 @@ async def together(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     except BaseExceptionGroup as several:
         raise several.exceptions[0] from None
     return [task.result() for task in tasks]
+
+
+async def both(one: Coroutine[Any, Any, T], other: Coroutine[Any, Any, U]) -> tuple[T, U]:
+    """As ``together``, for two that answer with different things."""
+    return cast(tuple[T, U], tuple(await together((one, other))))
 
 
 async def _read(response: httpx2.Response, limit: int) -> bytes:
@@ -227,9 +242,3 @@ def _retry_after(answer: Answer) -> float | None:
 
 def _worth_it(error: BaseException) -> bool:
     return isinstance(error, Unavailable) and error.reason != "registry_lied" and (error.delay or 0) <= PATIENCE
-
-
-def _wait(state: tenacity.RetryCallState) -> float:
-    error = state.outcome.exception() if state.outcome else None
-    told = error.delay if isinstance(error, Unavailable) else None
-    return told if told is not None else tenacity.wait_random_exponential(0.1, 1.0)(state)

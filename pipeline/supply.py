@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from pipeline import attest, evidence, simplesigning
 from pipeline.attest import Link, Provenance
@@ -16,7 +17,7 @@ from pipeline.evidence import DEFAULT, Evidence
 from pipeline.images import Descriptor, ImageRef, Manifest, sha256
 from pipeline.keys import SigningKey
 from pipeline.registry import Registry
-from pipeline.registry_http import together
+from pipeline.registry_http import both, together
 from pipeline.verify import Demand, gather_evidence, judge
 
 __all__ = ["Link", "Provenance", "Signed", "sign_link", "sign_release", "sign_summary"]
@@ -28,10 +29,11 @@ TRIES = 6
 class Signed:
     """What lies beside ``image`` and was read back: predicate type → digest of its referrer manifest.
 
-    ``added`` names those that the registry did not have before.
+    ``added`` names those that were not listed before; ``subject`` is the image's own manifest.
     """
 
     image: ImageRef
+    subject: Manifest
     manifests: Mapping[str, str]
     added: tuple[str, ...]
 
@@ -73,8 +75,8 @@ async def sign_release(
     if cyclonedx is not None:
         payloads[attest.CYCLONEDX] = attest.cyclonedx_statement(image, cyclonedx)
     demand = Demand(provenance.source_url, provenance.sha, frozenset({provenance.builder_id}))
-    signed = await _attach(registry, image, payloads, key, check=lambda found: judge(found, image, demand))
-    await _sign_simply(registry, image, key)
+    attaching = _attach(registry, image, payloads, key, check=lambda found: judge(found, image, demand))
+    signed, _ = await both(attaching, _sign_simply(registry, image, key))
     return signed
 
 
@@ -115,14 +117,12 @@ async def _attach(
     *,
     check: Callable[[Evidence], object],
 ) -> Signed:
-    """Store what is missing, list it, read it all back; what got lost on the way, once more."""
+    """Store, list and read it all back; what got lost on the way, once more."""
     subject = await _subject(registry, image)
     wanted = [_attachment(subject, kind, payload, key) for kind, payload in payloads.items()]
-    stored = await together(registry.manifest(image.repository, one.manifest.digest) for one in wanted)
-    missing = [one for one, found in zip(wanted, stored, strict=True) if found is None]
     listed = [one.listed() for one in wanted]
-    await _store(registry, image, missing)
-    await registry.add_referrers(image.repository, image.digest, listed)
+    storing = partial(_store, registry, image, wanted)
+    before = await registry.list_referrers(image.repository, image.digest, listed, store=storing)
     try:
         await _read_back(registry, image, wanted, key, check)
     except Conflict:
@@ -130,7 +130,7 @@ async def _attach(
         await registry.add_referrers(image.repository, image.digest, listed)
         await _read_back(registry, image, wanted, key, check)
     manifests = {one.predicate_type: one.manifest.digest for one in wanted}
-    return Signed(image, manifests, tuple(one.manifest.digest for one in missing))
+    return Signed(image, subject, manifests, tuple(one for one in manifests.values() if one not in before))
 
 
 async def _subject(registry: Registry, image: ImageRef) -> Manifest:
@@ -149,8 +149,6 @@ def _attachment(subject: Manifest, predicate_type: str, payload: bytes, key: Sig
 
 async def _store(registry: Registry, image: ImageRef, attachments: Sequence[_Attachment]) -> None:
     """Blobs, then manifests: a registry refuses what names something that it does not have yet."""
-    if not attachments:
-        return
     await together([_empty(registry, image), *(registry.put_blob(image.repository, one.bundle) for one in attachments)])
     manifests = [one.manifest for one in attachments]
     await together(registry.put_manifest(image.repository, one.digest, one.media_type, one.body) for one in manifests)

@@ -24,6 +24,8 @@ from pipeline.servicefile import ServiceSpec
 from pipeline.store import Change, Step, Store, Stored, now
 from pipeline.supply import sign_link, sign_release
 
+AT_ONCE = 8
+"""Releases in hand at once: while one waits for the registry's disk, another is signed."""
 SBOM_LIMIT = 64 << 20
 
 
@@ -91,7 +93,7 @@ class Signer:
         return Image(
             build_key=event.build_key, image=event.image, sbom=event.sbom, source_url=repository.url, sha=run.sha,
             run=run.id, provenance=signed.provenance, built_at=event.finished_at,
-            bases=event.bases, user=await image_user(self.registry, image),
+            bases=event.bases, user=await image_user(self.registry, image.repository, signed.subject),
         )  # fmt: skip
 
     async def _release(
