@@ -16,7 +16,9 @@ from console.ports import LOOPBACK
 MAX_PAYLOAD: Final = 8 << 20
 
 _RELEASES = ("ev.release.ready.>", "st.release.>", "st.verdict.>")
-_DEPLOYMENTS = ("ev.deployment.>", "st.deployment.>", "st.target.>", "st.live.>", "st.route.>", "st.config.>")
+_DEPLOYMENTS = (
+    "ev.deployment.>", "st.deployment.>", "st.target.>", "st.live.>", "st.observer.>", "st.route.>", "st.config.>",
+)  # fmt: skip
 _RULES = ("st.project.>", "st.repository.>", "st.promotion.>")  # the config repository's word, as the committer read it
 _DELIVERIES = ("hooks.>",)
 _PLANS = ("ev.build.requested.>",)

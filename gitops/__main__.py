@@ -80,6 +80,7 @@ async def syncer(process: Process) -> None:
     from gitops.syncing.desired import Desired
     from gitops.syncing.difference import difference
     from gitops.syncing.front import Front
+    from gitops.syncing.heartbeat import Heartbeat
     from gitops.syncing.syncer import Syncer
     from pipeline.registries import configured
 
@@ -101,7 +102,8 @@ async def syncer(process: Process) -> None:
         relay = Relay(process.store.bus, clusters, partial(difference, process.store, clusters, desired))
         commands = ExecRelay(process.store, clusters)
         secrets = secret_work(process, clusters)
-        work = (bound, relay.run(), commands.run(), worker.follow(), worker.hints(), worker.heal(told.heal), *secrets)
+        watching = (worker.follow(), worker.hints(), worker.heal(told.heal), Heartbeat(process.store).run())
+        work = (bound, relay.run(), commands.run(), *watching, *secrets)
         async with in_background(*work):
             await process.stopping.wait()
         await clusters.close()

@@ -254,6 +254,19 @@ class Live(Record, frozen=True, kw_only=True):
         return (self.project, self.environment, self.service)
 
 
+class Observer(Record, frozen=True, kw_only=True):
+    """That somebody observed without a break from ``since`` to ``at``; what is older than that nobody vouches for."""
+
+    kind: ClassVar[str] = "observer"
+    NAME: ClassVar[str] = "syncer"
+    since: str
+    at: str
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        return (self.NAME,)
+
+
 class Route(Record, frozen=True, kw_only=True):
     """Where the front door sends a host name."""
 

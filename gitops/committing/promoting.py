@@ -25,7 +25,7 @@ from pipeline import names
 from pipeline.errors import NotFound, Permanent, Refused
 from pipeline.events import CheckReported, PromotionRequested, PromotionReviewed, WaitEnded
 from pipeline.promotions import OPEN, Approval, Check, CheckState, Member, Promotion, PromotionStatus
-from pipeline.records import Decision, Deployment, Environment, Live, Outcome, Release
+from pipeline.records import Decision, Deployment, Environment, Live, Observer, Outcome, Release
 from pipeline.store import now
 
 Roles = Mapping[str, Sequence[str]]
@@ -243,7 +243,15 @@ async def _source(session: Session, one: Promotion, member: Member) -> Source:
     well = live is not None and live.deployment == target.deployment and live.status == "running"
     since = (live.healthy_since or live.since) if live and well and live.health == "healthy" else ""
     failed = deployment is not None and deployment.status == "failed"
-    return Source(True, failed, datetime.datetime.fromisoformat(since) if since else None)
+    observer = await session.get(Observer, Observer.NAME)
+    if not since or observer is None:
+        return Source(True, failed, _moment(since))
+    begun = max(datetime.datetime.fromisoformat(since), datetime.datetime.fromisoformat(observer.since))
+    return Source(True, failed, begun, _moment(observer.at))
+
+
+def _moment(text: str) -> datetime.datetime | None:
+    return datetime.datetime.fromisoformat(text) if text else None
 
 
 async def _drafts(session: Session, one: Promotion, environment: Environment, ports: Ports) -> dict[Place, Draft]:

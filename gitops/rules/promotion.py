@@ -19,18 +19,23 @@ from pipeline.promotions import Approval, CheckState, Member, Promotion, Promoti
 from pipeline.records import Environment
 
 BRANCHES = "enclii/promote-"
+UNSEEN = datetime.timedelta(seconds=60)
+"""An observer that has said nothing for so long is taken for dead."""
+LOOK_AGAIN = datetime.timedelta(seconds=10)
 
 
 @dataclass(frozen=True)
 class Source:
     """One member in the environment that it is promoted from.
 
-    ``there``: git says this release there. ``failed``: it came to nothing there. ``healthy_since``: without a break.
+    ``there``: git says this release there. ``failed``: it came to nothing there. ``healthy_since``: without a break,
+    neither in its health nor in anybody's looking at it. ``seen_at``: when somebody last looked, by the same clock.
     """
 
     there: bool
     failed: bool = False
     healthy_since: datetime.datetime | None = None
+    seen_at: datetime.datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -150,9 +155,14 @@ def _soaked(member: Member, source: str, soak: float, facts: Facts) -> tuple[Mem
         raise Refused(f"{version} failed in {source}", reason="unhealthy_in_source")
     if found.healthy_since is None:
         return member, Wait("not_healthy", f"{version} is not healthy in {source}")
+    if found.seen_at is None or facts.at - found.seen_at > UNSEEN:
+        since = f" since {stamp(found.seen_at)}" if found.seen_at else ""
+        why = f"nobody has observed {version} in {source}{since}: is the syncer running?"
+        return member, Wait("not_observed", why, facts.at + LOOK_AGAIN)
     ripe = found.healthy_since + datetime.timedelta(seconds=soak)
-    if not member.soaked_at and facts.at < ripe:
-        return member, Wait("soaking", f"{version} soaks in {source} until {stamp(ripe)}", ripe)
+    if not member.soaked_at and found.seen_at < ripe:
+        until = ripe if ripe > facts.at else facts.at + LOOK_AGAIN  # nobody has looked since its time was over
+        return member, Wait("soaking", f"{version} soaks in {source} until {stamp(ripe)}", until)
     return replace(member, soaked_at=member.soaked_at or stamp(facts.at)), None
 
 

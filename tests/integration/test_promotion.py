@@ -18,7 +18,6 @@ from tests.support.promotion_world import (
     check,
     decided,
     freeze,
-    healthy,
     observed,
     only,
     promote,
@@ -164,24 +163,6 @@ def test_what_waited_for_a_thaw_is_no_way_around_promotion(tmp_path: Path) -> No
         found = next(one for one in await promotions(world) if one.id == waiting.id)
         assert (found.status, found.reason) == ("refused", "only_by_promotion")
         assert (await released(world, WEB)) == "shop.web.v1"
-
-    told(tmp_path, story)
-
-
-def test_a_release_soaks_and_then_goes_on_by_itself(tmp_path: Path) -> None:
-    async def story(world: World) -> None:
-        await ruled(world, "{promotion: {from: staging, soak: 1h}}")
-        await staged(world, 1, healthy_since=ago(60))
-        decision = await decided(world, promote())
-        one = await only(world)
-        assert (decision.outcome, decision.reason, one.status) == ("waiting", "soaking", "waiting")
-        assert one.wake_at > ago(0)
-        await woken(world, one, "early")
-        assert (await only(world)).status == "waiting"
-        await healthy(world, since=ago(3601))
-        await woken(world, one)
-        assert await released(world, WEB) == "shop.web.v1"
-        assert (await world.decision("c-promote")).outcome == "accepted"
 
     told(tmp_path, story)
 

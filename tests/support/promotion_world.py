@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from gitops.layout import Place
 from pipeline.events import CheckReported, Event, FreezeRequested, PromotionRequested, PromotionReviewed, WaitEnded
 from pipeline.promotions import Promotion
-from pipeline.records import Decision, Deployment, Live
+from pipeline.records import Decision, Deployment, Live, Observer
 from pipeline.store import Change, Step, now
 from tests.support.committer_world import World
 from tests.support.config_git import git
@@ -51,7 +51,8 @@ async def healthy(world: World, service: str = "web", *, since: str = "", status
         image=target.image, status=status, health="healthy" if status == "running" else "unhealthy",  # type: ignore[arg-type]
         ready=1, desired=1, since=since or now(), healthy_since=(since or now()) if status == "running" else "",
     )  # fmt: skip
-    await world.store.commit(Step((Change(live, None),)))
+    watching = Observer(since=since or now(), at=now())
+    await world.store.commit(Step((Change(live, None), Change(watching, None))))
 
 
 def promote(*services: str, identity: str = "c-promote", actor: str = "ada", **given: object) -> PromotionRequested:

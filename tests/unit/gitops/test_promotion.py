@@ -35,8 +35,11 @@ def ago(seconds: float) -> datetime.datetime:
 def facts(
     *, healthy: float | None = 3600, there: bool = True, failed: bool = False, frozen: Frozen | None = None,
     checks: dict[tuple[str, str], CheckState] | None = None, roles: dict[str, list[str]] | None = None,
+    seen: float | None = 0,
 ) -> Facts:  # fmt: skip
-    source = Source(there, failed, ago(healthy) if healthy is not None else None)
+    source = Source(
+        there, failed, ago(healthy) if healthy is not None else None, ago(seen) if seen is not None else None
+    )
     return Facts(NOW, {"web": source, "api": source}, checks or {}, frozen, roles or {})
 
 
@@ -56,6 +59,20 @@ def test_a_release_soaks_until_it_was_healthy_for_long_enough() -> None:
 
     assert (found.reason, found.wake_at) == ("soaking", "2026-11-23T12:03:20.000Z")
     assert not standing(PromotionRule(soak=600), facts(healthy=600)).waits
+
+
+@pytest.mark.parametrize("seen", [None, 61])
+def test_what_nobody_observes_is_not_called_healthy_and_is_looked_at_again(seen: float | None) -> None:
+    found = standing(PromotionRule(soak=600), facts(healthy=900, seen=seen))
+
+    assert (found.reason, found.wake_at) == ("not_observed", "2026-11-23T12:00:10.000Z")
+    assert "is the syncer running?" in found.message
+
+
+def test_a_soak_counts_to_the_last_look_and_not_to_the_clock() -> None:
+    found = standing(PromotionRule(soak=600), facts(healthy=605, seen=10))
+
+    assert (found.reason, found.wake_at) == ("soaking", "2026-11-23T12:00:10.000Z")
 
 
 def test_a_release_that_is_not_healthy_waits_without_a_clock() -> None:
@@ -111,11 +128,17 @@ def test_one_person_counts_once() -> None:
     assert standing(PromotionRule(approvals=2), facts(), asked(approvals=twice)).reason == "needs_approval"
 
 
+ADA = (Approval(by="ada", at="1"),)
+"""The word of whoever asked."""
+
+
 def test_a_proposal_needs_one_word_and_is_shown_before_it() -> None:
     found = standing(PromotionRule(), facts(), protected=True)
 
     assert (found.reason, found.proposable) == ("needs_approval", True)
     assert not standing(PromotionRule(by="commit"), facts(), protected=True).waits
+    assert not standing(PromotionRule(), facts(), asked(approvals=ADA), protected=True).waits
+    assert standing(PromotionRule(approvals=1), facts(), asked(approvals=ADA), protected=True).waits
     assert not standing(PromotionRule(soak=9e9), facts(), protected=True).proposable
 
 
@@ -165,7 +188,7 @@ def test_it_is_looked_at_again_when_the_last_clock_has_run_out() -> None:
 
 
 def test_a_set_waits_for_its_last_member() -> None:
-    known = Facts(NOW, {"web": Source(True, False, ago(9)), "api": Source(True, False, None)}, {})
+    known = Facts(NOW, {"web": Source(True, False, ago(9), NOW), "api": Source(True, False, None)}, {})
 
     assert standing(PromotionRule(), known, asked(WEB, API)).message == "api v3 is not healthy in staging"
 
