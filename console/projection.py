@@ -10,7 +10,7 @@ import contextlib
 import logging
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -28,6 +28,7 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 SHAPE: Final = 3
 BATCH: Final = 500
+FLUSH_AFTER: Final = 0.02
 SHA_LENGTH: Final = 40
 RECONNECT_DELAY: Final = 1.0
 COLUMNS: Final = ("project", "environment", "service", "run", "release", "sha", "commit", "created_at")
@@ -91,15 +92,38 @@ class Projection:
             try:
                 await self._same_store(bus)
                 async with bus.watch("st.>", after=self.position()) as messages:
-                    waiting: list[Message] = []
-                    async for message in messages:
-                        waiting.append(message)
-                        if message.pending == 0 or len(waiting) >= BATCH:
-                            self.apply(waiting)
-                            waiting = []
+                    await self._apply_all(messages)
             except EncliiError as error:
                 log.warning("the projection waits for the event store: %s", error)
             await asyncio.sleep(RECONNECT_DELAY)
+
+    async def _apply_all(self, messages: AsyncIterator[Message]) -> None:
+        """In batches as they come; a batch that is not full waits a moment for more.
+
+        How many are pending says nothing reliable: a record that is superseded before it was delivered still counts
+        in the message before it, and never comes.
+        """
+        waiting: list[Message] = []
+        timer: asyncio.TimerHandle | None = None
+        loop = asyncio.get_running_loop()
+
+        def flush() -> None:
+            nonlocal timer
+            timer = None
+            if waiting:
+                self.apply(waiting)
+                waiting.clear()
+
+        try:
+            async for message in messages:
+                waiting.append(message)
+                if message.pending == 0 or len(waiting) >= BATCH:
+                    flush()
+                elif timer is None:
+                    timer = loop.call_later(FLUSH_AFTER, flush)
+        finally:
+            if timer is not None:
+                timer.cancel()
 
     async def _same_store(self, bus: Bus) -> None:
         """Start anew when the store is not the one that was read: the newest message read is older there, or gone."""

@@ -33,7 +33,7 @@ REQUEST_LIMIT = 2.5
 COMMIT_LIMIT = 8.0
 HEARTBEAT = 1.0
 NANO = 1_000_000_000
-
+Asked = Callable[[], Awaitable[bool]] | None
 STREAMS: dict[str, dict[str, Any]] = {
     "HOOKS": {"subjects": ["hooks.>"], "discard": "new", "max_bytes": 2 << 30, "max_age": 30 * 86_400 * NANO},
     "PIPE": {"subjects": ["ev.>", "st.>"], "discard": "old", "allow_atomic": True},
@@ -234,8 +234,15 @@ class Bus:
             info = await self._api(f"CONSUMER.INFO.{stream}.{name}", {})
             if info["num_pending"] + info["num_ack_pending"] == 0:
                 return
-            async with self._pulled(stream, name, 512, acknowledge=False) as messages:
+            last = 0
+
+            async def over() -> bool:  # what is superseded while it waits counts as pending before it, and never comes
+                told = await self._api(f"CONSUMER.INFO.{stream}.{name}", {})
+                return bool(told["num_pending"] == 0 and told["delivered"]["stream_seq"] <= last)
+
+            async with self._pulled(stream, name, 512, acknowledge=False, over=over) as messages:
                 async for message in messages:
+                    last = message.seq
                     yield message
                     if message.pending == 0:
                         return
@@ -260,13 +267,13 @@ class Bus:
 
     @contextlib.asynccontextmanager
     async def _pulled(
-        self, stream: str, consumer: str, batch: int, *, acknowledge: bool = True
+        self, stream: str, consumer: str, batch: int, *, acknowledge: bool = True, over: Asked = None
     ) -> AsyncIterator[AsyncIterator[Message]]:
         inbox = self._client.new_inbox()
         subscription = await self._client.subscribe(inbox, pending_msgs_limit=-1, pending_bytes_limit=-1)
         puller = _Puller(self._client, f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}", inbox, batch)
         try:
-            yield puller.messages(subscription, durable=acknowledge)
+            yield puller.messages(subscription, durable=acknowledge, over=over)
         finally:
             with contextlib.suppress(nats.errors.Error):
                 await subscription.unsubscribe()
@@ -286,7 +293,7 @@ class _Puller:
         self._batch = batch
         self._outstanding = 0
 
-    async def messages(self, subscription: Any, *, durable: bool) -> AsyncIterator[Message]:
+    async def messages(self, subscription: Any, *, durable: bool, over: Asked = None) -> AsyncIterator[Message]:
         await self._pull()
         silent = 0
         while True:
@@ -301,6 +308,8 @@ class _Puller:
                 continue
             silent = 0
             status = (raw.headers or {}).get("Status", "") if not raw.data else ""
+            if status == "100" and over is not None and await over():
+                return
             if status:
                 await self._heard(status, raw.headers or {}, durable=durable)
                 continue

@@ -133,3 +133,22 @@ def test_what_was_acknowledged_survives_the_servers_death_and_readers_go_on(tmp_
 def test_no_server_is_said_in_words(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="no event store"):
         asyncio.run(connect("nats://127.0.0.1:9", name="test", wait=0.5))
+
+
+def test_a_scan_ends_though_what_it_reads_is_superseded_meanwhile(tmp_path: Path) -> None:
+    async def story(bus: Bus) -> None:
+        await bus.commit(*(Write(f"st.run.{number}", b"0") for number in range(40)))
+
+        async def supersede() -> None:
+            while True:
+                await bus.commit(*(Write(f"st.run.{number}", b"1") for number in range(40)))
+
+        writing = asyncio.create_task(supersede())
+        try:
+            for _ in range(25):
+                async with asyncio.timeout(5):
+                    assert len(await bus.scan("st.run.*")) >= 1
+        finally:
+            writing.cancel()
+
+    with_bus(tmp_path, story)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from console.projection import Projection
@@ -139,5 +140,21 @@ def test_a_record_of_a_later_version_is_passed_over(tmp_path: Path) -> None:
         async with following(tmp_path / "p.sqlite", store.bus) as projection:
             await reached(projection, await put(store, data.run(1, "running")))
             assert len(projection.find(Run)) == 1
+
+    with_store(tmp_path, story)
+
+
+def test_a_record_that_is_superseded_before_it_is_read_holds_nothing_up(tmp_path: Path) -> None:
+    async def story(store: Store) -> None:
+        async with following(tmp_path / "p.sqlite", store.bus) as projection:
+            for number in range(60):
+                twice = (data.run(1, "running"), data.run(2, "running"))
+                again = (msgspec.structs.replace(one, reason=str(number)) for one in (*twice, *twice))
+                changes = tuple(Change(one, None) for one in again)
+                await store.commit(Step(changes))
+                entry = await store.bus.get(twice[1].subject)
+                assert entry is not None
+                async with asyncio.timeout(5):
+                    await reached(projection, entry.seq)
 
     with_store(tmp_path, story)
