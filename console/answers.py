@@ -76,7 +76,11 @@ class Services(msgspec.Struct):
 
 
 class ReleaseShown(msgspec.Struct):
-    """A release, with the newest that happened to it; ``live`` are the environments that run it."""
+    """A release, with the newest that happened to it.
+
+    ``live`` are the environments that run it, ``desired`` those that shall; ``took`` the seconds from the push until it
+    ran; ``available``, when that was asked for, whether the registry has its image (null: it did not say).
+    """
 
     id: str
     version: str
@@ -93,6 +97,9 @@ class ReleaseShown(msgspec.Struct):
     reused: bool
     status: str
     live: list[str]
+    desired: list[str]
+    took: float | None
+    available: bool | None = None
 
 
 class Hold(msgspec.Struct):

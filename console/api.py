@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import functools
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from starlette.applications import Starlette
@@ -47,17 +48,21 @@ from console.projection import Projection
 from console.resources import Resources
 from console.retention import RetentionView
 from console.secret_routes import SecretRoutes
+from console.service_logs import Choice, service_lines
 from console.why import why
 from gitops.clusters import ServiceRef
 from gitops.clusters.exec_relay import Commands
 from pipeline.errors import EncliiError, Invalid
 from pipeline.events import AdoptRequested, DeployRequested, Event, LinkRequested
 from pipeline.names import split_service_id
-from pipeline.records import Repository
+from pipeline.records import Live, Repository
 from pipeline.store import Store
 
 Doctor = Callable[[], Awaitable[list[dict[str, str]]]]
 """The checks of this installation: ``{"level": ok|warning|error, "subject", "message", "fix"}`` each."""
+
+Available = Callable[[list[dict[str, Any]]], Awaitable[None]]
+"""Says of each release whether the registry has its image."""
 
 Handler = Callable[[Request], Awaitable[Response]]
 """Answers one address."""
@@ -77,6 +82,7 @@ def create_api(
     doctor: Doctor | None = None,
     verify: Handler | None = None,
     diff: Handler | None = None,
+    available: Available | None = None,
     actor: str = "deployer",
     people: Path | None = None,
     stopping: asyncio.Event | None = None,
@@ -88,7 +94,7 @@ def create_api(
     if not token:
         raise ValueError("the API needs a token")
     authority = Authority(projection)
-    surface = _Surface(projection, store, logs, forges, doctor, verify, diff, stopping or asyncio.Event())
+    surface = _Surface(projection, store, logs, forges, doctor, verify, diff, available, stopping or asyncio.Event())
     handlers = {
         EncliiError: problems.on_error,
         HTTPException: problems.on_http_error,
@@ -124,6 +130,7 @@ class _Surface:
         doctor: Doctor | None,
         verify: Handler | None,
         diff: Handler | None,
+        available: Available | None,
         stopping: asyncio.Event,
     ) -> None:
         self._db = projection
@@ -134,6 +141,7 @@ class _Surface:
         self._doctor = doctor
         self._verify = verify
         self._diff = diff
+        self._available = available
         self._stopping = stopping
 
     def routes(self) -> list[Route]:
@@ -150,6 +158,7 @@ class _Surface:
                 "/v1/deployments/{id}": self.deployment,
                 "/v1/releases/{id}/deployments": self.release_deployments,
                 "/v1/status": self.status,
+                "/v1/position": self.position,
                 "/v1/ps": self.processes,
                 "/v1/domains": self.domains,
                 "/v1/builds": self.builds,
@@ -200,11 +209,15 @@ class _Surface:
         environment = request.query_params.get("environment", "")
         return JSONResponse(queries.latest_deployment(self._db, project, service, environment))
 
-    def releases(self, request: Request) -> Response:
+    async def releases(self, request: Request) -> Response:
+        """With ``available=true``: also whether the registry has each image, which takes a request for each."""
         project, service = split_service_id(request.path_params["id"])
         environment = request.query_params.get("environment", "")
         limit, after = given.limit(request, 10), _after(request)
-        return JSONResponse(queries.releases(self._db, project, service, environment, limit, after))
+        found = await asyncio.to_thread(queries.releases, self._db, project, service, environment, limit, after)
+        if given.flag(request, "available") and self._available:
+            await self._available(found["releases"])
+        return JSONResponse(found)
 
     def rollback_plan(self, request: Request) -> Response:
         project, service = split_service_id(request.path_params["id"])
@@ -222,6 +235,11 @@ class _Surface:
 
     def release_deployments(self, request: Request) -> Response:
         return JSONResponse(queries.release_deployments(self._db, request.path_params["id"]))
+
+    async def position(self, request: Request) -> Response:
+        """How far the projection is; with ``after`` and ``wait``, once something was applied behind ``after``."""
+        await self._moved_behind(given.whole(request, "after", 0, 1 << 62), _wait(request))
+        return JSONResponse({"seq": self._db.position()})
 
     async def status(self, request: Request) -> Response:
         """With ``after`` and ``wait``: answers when something was applied behind ``after``, at the latest then."""
@@ -278,18 +296,18 @@ class _Surface:
         await asyncio.to_thread(queries.check_scope, self._db, project, environment, service)
         if not environment:
             raise Invalid("environment: which one?", reason="no_environment")
+        ref, release = ServiceRef(project, environment, service), request.query_params.get("release", "")
+        tail, until = given.whole(request, "tail", 100, TAIL_LIMIT), given.moment(request, "until")
         if given.flag(request, "previous"):
-            kept = await asyncio.to_thread(queries.dead_lines, self._db, project, environment, service)
-            return streams.response(streams.kept_lines(kept), self._stopping)
-        last_id = _last_id(request)
-        resumed = streams.moment_of(last_id)
-        lines = self._logs.logs(
-            ServiceRef(project, environment, service),
-            tail=None if resumed else given.whole(request, "tail", 100, TAIL_LIMIT),
-            since=resumed or given.moment(request, "since"),
-            follow=_follow(request),
+            kept = await asyncio.to_thread(queries.dead_lines, self._db, project, environment, service, release)
+            return streams.response(streams.kept_lines(kept[-tail:] if tail else []), self._stopping)
+        dead = functools.partial(queries.dead_lines, self._db, project, environment, service, release)
+        idle = not getattr(await asyncio.to_thread(self._db.get, Live, project, environment, service), "replicas", ())
+        choice = Choice(tail=tail, since=given.moment(request, "since"), until=until, release=release)
+        lines = service_lines(
+            self._logs, ref, choice, _last_id(request), follow=given.flag(request, "follow"), dead=dead, idle=idle
         )
-        return streams.response(streams.service_lines(lines, last_id), self._stopping)
+        return streams.response(lines, self._stopping)
 
     async def build_logs(self, request: Request) -> Response:
         run, service = request.path_params["id"], request.query_params.get("service", "")
@@ -299,7 +317,9 @@ class _Surface:
             raise Invalid(f"service: one of {', '.join(known) or 'none yet'}", reason="no_such_job")
         last_id = _last_id(request)
         streams.two_numbers(last_id)
-        lines = streams.build_lines(self._store.bus, self._db, run, service, last_id=last_id, follow=_follow(request))
+        lines = streams.build_lines(
+            self._store.bus, self._db, run, service, last_id=last_id, follow=given.flag(request, "follow")
+        )
         return streams.response(lines, self._stopping)
 
     async def run_events(self, request: Request) -> Response:
@@ -358,10 +378,6 @@ class _Surface:
 
 def _wait(request: Request) -> float:
     return min(float(given.whole(request, "wait", 0, 3600)), LONGEST_WAIT)
-
-
-def _follow(request: Request) -> bool:
-    return given.flag(request, "follow")
 
 
 def _after(request: Request) -> tuple[str, ...] | None:

@@ -15,6 +15,7 @@ from typing import Final
 import click
 
 from console.client import FAILED, INTERRUPTED, NOT_FOUND, NOT_LOGGED_IN, REFUSED, STILL_OLD, TIMED_OUT, USAGE, Failure
+from console.flags import everywhere
 from console.session import Session
 
 TITLES: Final = {
@@ -31,6 +32,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "open": ("opening", "Print an address that logs a browser in, once."),
     "cluster": ("cluster", "The clusters that services run on: add, list, remove."),
     "bootstrap": ("bootstrap", "Write what Argo CD or Flux needs to sync the config repository."),
+    "init": ("init", "Look at this folder and write its enclii.yaml."),
     "link": ("link", "Register a repository and its branches."),
     "adopt": ("adopt", "Take files of yours in the config repository under management."),
     "status": ("reading", "What is wanted, what is live, what to do next."),
@@ -64,6 +66,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "retention": ("retention", "What the registry keeps and sheds; --apply frees its storage."),
     "doctor": ("doctor", "Check this installation."),
     "parked": ("acting", "Events that failed for good: show, retry or drop them."),
+    "api": ("api", "Ask the API itself: enclii api GET /v1/projects."),
+    "completion": ("completion", "Print what makes bash, zsh or fish complete enclii's words."),
 }
 
 
@@ -78,7 +82,7 @@ class Verbs(click.Group):
             return None
         module = importlib.import_module(f"console.commands.{COMMANDS[cmd_name][0]}")
         command: click.Command = getattr(module, {"exec": "exec_", "open": "open_"}.get(cmd_name, cmd_name))
-        return command
+        return everywhere(command)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -97,19 +101,18 @@ class Verbs(click.Group):
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="enclii", message="enclii %(version)s")
-@click.option("--no-color", is_flag=True, help="Print no colours, as with NO_COLOR=1.")
-@click.option("--server", default="", metavar="URL", help="The API; else ENCLII_SERVER, else the state folder's.")
-@click.pass_obj
-def enclii(session: Session, *, no_color: bool, server: str) -> None:
-    """A push becomes a signed, running, revertible release."""
-    given = {"NO_COLOR": "1" if no_color else "", "ENCLII_SERVER": server}
-    session.env = {**session.env, **{name: value for name, value in given.items() if value}}
+def enclii() -> None:
+    """A push becomes a signed, running, revertible release. These flags may also stand behind a command."""
+
+
+everywhere(enclii, hidden=False)
 
 
 def run(arguments: Sequence[str], env: Mapping[str, str], cwd: Path) -> int:
     """Run one command and return its exit code; errors are told on stderr."""
+    session = Session(env, cwd)
     try:
-        code = enclii.main(list(arguments), prog_name="enclii", standalone_mode=False, obj=Session(env, cwd))
+        code = enclii.main(list(arguments), prog_name="enclii", standalone_mode=False, obj=session)
         return code if isinstance(code, int) else 0
     except Failure as failure:
         click.echo(problem(failure) if _wants_json(arguments) else explain(failure), err=True)
@@ -122,7 +125,7 @@ def run(arguments: Sequence[str], env: Mapping[str, str], cwd: Path) -> int:
             click.echo(problem(wrong), err=True)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted; what was asked for goes on (see: enclii status)", err=True)
+        click.echo(f"detached; {session.goes_on or 'nothing was changed by that'}", err=True)
         return INTERRUPTED
     except BrokenPipeError:
         sys.stdout = None  # the reader has left: nothing can be flushed to it at exit
@@ -153,9 +156,10 @@ def problem(failure: Failure) -> str:
 
 
 def _wants_json(arguments: Sequence[str]) -> bool:
-    """Whether ``-o json`` was asked for; a command that could not even be parsed must honour it too."""
+    """Whether a form for programs was asked for; a command that could not even be parsed must honour it too."""
     said = " ".join(arguments[: arguments.index("--")] if "--" in arguments else arguments)
-    return any(f" {form}json" in f" {said} " for form in ("-o ", "-o", "--output ", "--output="))
+    forms = (f" {flag}{form}" for flag in ("-o ", "-o", "--output ", "--output=") for form in ("json", "yaml"))
+    return any(form in f" {said} " for form in forms)
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode, urlsplit
@@ -60,7 +60,10 @@ def path(*parts: str) -> str:
 class Client:
     """Talks to one server with one token. Every call raises Failure."""
 
-    def __init__(self, server: str, token: str) -> None:
+    def __init__(
+        self, server: str, token: str, *, limit: float = ANSWER_LIMIT, told: Callable[[str], None] | None = None
+    ) -> None:
+        """``limit`` is the seconds that an answer may take; ``told`` hears of each request and how it ended."""
         parts = urlsplit(server)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise Failure(f"{server!r} is not an http(s) address", reason="bad_server", exit_code=USAGE)
@@ -70,11 +73,21 @@ class Client:
         self._port = _port(server)
         self._prefix = parts.path.rstrip("/")
         self._token = token
+        self._limit = limit
+        self._told = told
 
     def get(self, address: str, query: Query | None = None) -> Any:
         """The JSON at an address."""
-        with _Closing(self._ask("GET", _with_query(address, query))) as answer:
+        patience = self._limit + float((query or {}).get("wait") or 0)
+        with _Closing(self._ask("GET", _with_query(address, query), patience=patience)) as answer:
             return _json(answer)
+
+    def call(
+        self, method: str, address: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> str:
+        """The text of any answer; for ``enclii api``."""
+        with _Closing(self._ask(method, address, body, headers)) as answer:
+            return answer.response.read().decode("utf-8", "replace")
 
     def post(self, address: str, body: Mapping[str, Any] | None = None, *, key: str = "") -> Any:
         """What the server answered to ``body``; the same ``key`` again is the same request, so it is safe to repeat."""
@@ -109,29 +122,45 @@ class Client:
 
     def _stream(self, address: str, last: str) -> Iterator[ServerEvent]:
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last} if last else {})
-        with _Closing(self._ask("GET", address, None, headers)) as answer:
+        with _Closing(self._ask("GET", address, None, headers, patience=ANSWER_LIMIT)) as answer:
             yield from parse_events(answer.response)
 
     def _ask(
-        self, method: str, address: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
-    ) -> _Answer:
+        self, method: str, address: str, body: bytes | None = None, headers: Mapping[str, str] | None = None, *,
+        patience: float = 0.0,
+    ) -> _Answer:  # fmt: skip
         import http.client
 
         kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
-        connection = kind(self._host, self._port, timeout=CONNECT_LIMIT)
+        begun = time.monotonic()
+        connection = kind(self._host, self._port, timeout=min(CONNECT_LIMIT, self._limit))
         try:
             connection.connect()
-            connection.sock.settimeout(ANSWER_LIMIT)
+            connection.sock.settimeout(patience or self._limit)
             sent = {"Authorization": f"Bearer {self._token}", "Accept": "application/json", **(headers or {})}
             connection.request(method, self._prefix + address, body, sent)
             answer = _Answer(connection, connection.getresponse())
         except (OSError, http.client.HTTPException) as error:
             connection.close()
+            self._tell(method, address, "no answer", begun)
+            if isinstance(error, TimeoutError) and self._limit < ANSWER_LIMIT:
+                raise self._late() from error
             raise self._away(str(error) or type(error).__name__) from error
+        self._tell(method, address, str(answer.response.status), begun)
         if answer.response.status >= 400:
             with _Closing(answer):
                 raise _failure(answer.response.status, answer.response.read(1 << 20))
         return answer
+
+    def _tell(self, method: str, address: str, ended: str, begun: float) -> None:
+        if self._told:
+            self._told(f"{method} {self._prefix}{address}  {ended}  {(time.monotonic() - begun) * 1000:.0f} ms")
+
+    def _late(self) -> Failure:
+        return Failure(
+            f"the API at {self.server} did not answer within {self._limit:g} s", reason="timeout", exit_code=TIMED_OUT,
+            advice="give it more: --timeout SECONDS",
+        )  # fmt: skip
 
     def _away(self, detail: str) -> Failure:
         return Failure(f"the API at {self.server} does not answer: {detail}", reason="api_away", advice="enclii up -d")

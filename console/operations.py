@@ -52,6 +52,8 @@ PARAMETERS: Final[dict[str, tuple[dict[str, Any], str]]] = {
     "previous": ({"type": "boolean"}, "the last lines of dead containers"),
     "tail": ({"type": "integer", "minimum": 0}, "so many of the newest lines"),
     "since": ({"type": "string"}, "a time as RFC 3339"),
+    "until": ({"type": "string"}, "a time as RFC 3339"),
+    "available": ({"type": "boolean"}, "ask the registry whether it has each image"),
     "after": ({"type": "integer", "minimum": 0}, "answer when something behind this position was read"),
     "wait": ({"type": "integer", "minimum": 0}, "seconds to wait for that"),
 }
@@ -82,13 +84,13 @@ READS: Final[dict[str, Operation]] = {
     ),
     "/v1/services/{id}/releases": Operation(
         "its releases, newest first", "Releases",
-        listed("Releases", answers.ReleaseShown, "releases", service=str), f"environment {_PAGED}",
+        listed("Releases", answers.ReleaseShown, "releases", service=str), f"environment available {_PAGED}",
     ),
     "/v1/services/{id}/rollback-plan": Operation(
         "what a rollback would do", "Releases", answers.Plan, "environment to", "environment"
     ),
     "/v1/services/{id}/logs": Operation(
-        "its lines, one event each", "Logs", None, "environment follow previous tail since", "environment"
+        "its lines, one event each", "Logs", None, "environment follow previous tail since until release", "environment"
     ),
     "/v1/services/{id}/configuration": Operation(
         "what it is configured with", "Services", answers.Configuration, "environment", "environment"
@@ -137,6 +139,7 @@ READS: Final[dict[str, Operation]] = {
         "what is on its way between environments", "Promotions", _some("Promotions", "promotions"),
         f"project environment all {_PAGED}",
     ),
+    "/v1/position": Operation("how far what can be read is; waits for more", "Services", _ANY, "after wait"),
     "/v1/status": Operation("everything on one screen", "Services", _ANY, f"{_PLACE} after wait"),
     "/v1/ps": Operation("replicas", "Services", _ANY, _PLACE),
     "/v1/domains": Operation("names and where they answer", "Services", _some("Domains", "domains")),

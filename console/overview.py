@@ -39,12 +39,14 @@ def _entry(db: Projection, key: tuple[str, ...], target: Target | None, live: Li
     wanted = db.get(Deployment, target.deployment) if target and target.deployment else None
     newest = db.find(Deployment, limit=1, newest_first=True, project=project, environment=environment, service=service)
     word = _status(target, live, wanted)
+    leaving = word == "removed"
     return {
         "project": project,
         "environment": environment,
         "service": service,
         "status": word,
-        "health": live.health if live else "unknown",
+        # What git no longer wants is on its way out: that it still answers says nothing about a minute from now.
+        "health": live.health if live and not leaving else "unknown",
         "desired": _side(target.deployment, target.release, target.image, target.sha) if target else None,
         "live": _live(live),
         "reason": (wanted.reason if wanted else "") or (live.reason if live else ""),
@@ -119,7 +121,7 @@ def processes(db: Projection, project: str, environment: str, service: str) -> V
         rows += [place | _process(db, entry, live, number, r) for number, r in enumerate(replicas, 1) if live]
         if not replicas:
             rows.append(place | _absent(entry))
-    return {"processes": rows, "services": overview["services"]}
+    return {"seq": overview["seq"], "processes": rows, "services": overview["services"]}
 
 
 def _process(db: Projection, entry: Value, live: Live, number: int, replica: ReplicaView) -> Value:
@@ -127,13 +129,14 @@ def _process(db: Projection, entry: Value, live: Live, number: int, replica: Rep
         "process": f"{live.service}.{number}",
         "name": replica.name,
         "ready": "1/1" if replica.state == "ready" else "0/1",
-        "status": "orphaned" if entry["status"] == "orphaned" else _word(replica.state),
+        "status": {"orphaned": "orphaned", "removed": "stopping"}.get(entry["status"]) or _word(replica.state),
         "reason": replica.reason,
         "restarts": replica.restarts,
         "started_at": replica.started_at,
         "release": _release_of(db, live, replica.digest),
         "digest": replica.digest,
         "address": replica.address,
+        "node": replica.node,
     }
 
 
@@ -162,4 +165,5 @@ def _absent(entry: Value) -> Value:
         "release": wanted.get("version", ""),
         "digest": "",
         "address": "",
+        "node": "",
     }

@@ -142,6 +142,7 @@ API: Final[Mapping[str, Need]] = {
     "GET /v1/events": _SEEN,
     "GET /v1/queue": Need("viewer", installation),
     "GET /v1/workers": Need("viewer", installation),
+    "GET /v1/position": _SEEN,
     "GET /v1/status": _SEEN,
     "GET /v1/ps": _SEEN,
     "GET /v1/domains": _SEEN,

@@ -15,7 +15,7 @@ import msgspec
 from console import paging, texts
 from console.projection import Projection
 from gitops.committing.history import rollback_target, undone
-from pipeline.errors import NotFound, Refused
+from pipeline.errors import Invalid, NotFound, Refused
 from pipeline.jobs import run_status
 from pipeline.names import release_id, service_id
 from pipeline.records import (
@@ -171,12 +171,19 @@ def _wanted_replicas(db: Projection, found: Deployment) -> int:
     return int(spec.get("replicas", 1) if override is None else override)
 
 
-def dead_lines(db: Projection, project: str, environment: str, service: str) -> list[dict[str, str]]:
-    """The last lines of dead containers, as the newest deployment that has some kept them. Raises NotFound."""
-    tries = db.find(Deployment, newest_first=True, project=project, environment=environment, service=service)
+def dead_lines(db: Projection, project: str, environment: str, service: str, release: str = "") -> list[dict[str, str]]:
+    """The last lines of dead containers, as the newest deployment (of ``v41``) that has some kept them.
+
+    Raises NotFound.
+    """
+    wanted = release_named(project, service, release) if release else ""
+    tries = db.find(
+        Deployment, newest_first=True, project=project, environment=environment, service=service, release=wanted
+    )  # fmt: skip
     found = next((one for one in tries if one.dead_logs), None)
     if found is None:
-        raise NotFound(f"no container of {service} died in {environment} yet", reason="no_dead_logs")
+        of = f"{service} {release}".rstrip()
+        raise NotFound(f"no container of {of} died in {environment} yet", reason="no_dead_logs")
     parts = (line.partition(" ") for line in found.dead_logs)
     return [
         {"time": "", "replica": replica, "release": texts.version(found.release), "stream": "", "text": text}
@@ -225,7 +232,17 @@ def _release(db: Projection, release: Release, lives: Sequence[Live], targets: S
         "reused": release.reused,
         "status": status,
         "live": sorted(places),
+        "desired": sorted(one.environment for one in targets if one.deployment and one.release == release.id),
+        "took": _took(db, release, tries),
     }
+
+
+def _took(db: Projection, release: Release, tries: Sequence[Deployment]) -> float | None:
+    """Seconds from the push until it ran for the first time; None while it never did."""
+    ran = min((one.running_at for one in tries if one.running_at), default="")
+    pushed = db.get(Run, release.run)
+    begun, ended = texts.moment(pushed.created_at if pushed else release.created_at), texts.moment(ran)
+    return round(max(0.0, (ended - begun).total_seconds()), 1) if begun and ended else None
 
 
 def rollback_plan(db: Projection, project: str, service: str, environment: str, to: int) -> Value:
@@ -328,5 +345,8 @@ def parked(db: Projection) -> Value:
 
 
 def release_named(project: str, service: str, version: str) -> str:
-    """The release id of ``v41`` or ``41``."""
+    """The release id of ``v41`` or ``41``. Raises Invalid."""
+    number = version.removeprefix("v")
+    if not (number.isascii() and number.isdecimal() and len(number) < 10):
+        raise Invalid("release: a version such as v41", reason="bad_field")
     return release_id(project, service, int(version.removeprefix("v")))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 
 from console import builds, checks, writers
 from console.api import create_api
+from console.available import available
 from console.difference import DifferenceView
 from console.forges import Forges
 from console.projection import Projection
@@ -50,6 +52,7 @@ async def serve_api(process: Process) -> None:
             doctor=doctor,
             verify=Verification(projection, process, images).answer,
             diff=DifferenceView(projection, cluster.diff).answer,
+            available=functools.partial(available, images),
             stopping=process.stopping,
             more=login.api_routes(),
         )

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from console.client import NOT_FOUND, NOT_LOGGED_IN, USAGE, Client, Failure
+from console.client import ANSWER_LIMIT, NOT_FOUND, NOT_LOGGED_IN, USAGE, Client, Failure
 
 STATE: Final = ".enclii"
 ADDRESSES: Final = "addresses.json"
@@ -53,6 +53,25 @@ class Session:
         self.env = env
         self.cwd = cwd
         self.terminal = sys.stdout.isatty() and not env.get("CI")
+        self.timeout: float | None = None
+        self.quiet = False
+        self.verbose = False
+        self.asks = sys.stdin.isatty() and sys.stderr.isatty() and not env.get("CI")
+        self.goes_on = ""
+        """What goes on when its watcher leaves now, and how to see it again."""
+
+    def keep(self, flag: str, value: Any) -> None:
+        """What one of the flags that every command takes says."""
+        if flag in {"server", "no_color"}:
+            self.env = {**self.env, **({"NO_COLOR": "1"} if flag == "no_color" else {"ENCLII_SERVER": str(value)})}
+        elif flag == "no_input":
+            self.asks = False
+        else:
+            setattr(self, flag, value)
+
+    def limit(self, default: float) -> float:
+        """How many seconds to wait: what ``--timeout`` says, else ``default``."""
+        return self.timeout or default
 
     def now(self) -> datetime.datetime:
         """The time that ages are measured from."""
@@ -74,7 +93,12 @@ class Session:
     @cached_property
     def api(self) -> Client:
         """The API. Raises Failure when nobody said where it is."""
-        return Client(self._server(), self._token())
+        told = self._traced if self.verbose else None
+        return Client(self._server(), self._token(), limit=self.limit(ANSWER_LIMIT), told=told)
+
+    @staticmethod
+    def _traced(line: str) -> None:
+        print(line, file=sys.stderr)
 
     def _server(self) -> str:
         given = self.env.get("ENCLII_SERVER", "")

@@ -57,11 +57,11 @@ async def _told(events: AsyncIterator[ServerSentEvent], stopping: asyncio.Event)
         while True:
             following = asyncio.create_task(waiting.get())
             done, _ = await asyncio.wait({following, stop}, return_when=asyncio.FIRST_COMPLETED)
-            event = following.result() if following in done else None
-            if event is None:
+            told = following.result() if following in done else None
+            if told is None:
                 following.cancel()
                 return
-            yield event
+            yield told
     finally:
         for task in (pump, stop):
             task.cancel()
@@ -71,16 +71,17 @@ async def _told(events: AsyncIterator[ServerSentEvent], stopping: asyncio.Event)
 async def _pump(events: AsyncIterator[ServerSentEvent], waiting: asyncio.Queue[ServerSentEvent | None]) -> None:
     """The status line is out when a stream fails, so the failure is the last event."""
     try:
-        async for event in events:
-            await waiting.put(event)
+        async for one in events:
+            await waiting.put(one)
     except EncliiError as error:
-        await waiting.put(_event("problem", {"detail": error.message, "reason_code": error.reason}))
+        await waiting.put(event("problem", {"detail": error.message, "reason_code": error.reason}))
     except Exception:
         log.exception("a stream broke off")
     await waiting.put(None)
 
 
-def _event(kind: str, data: Any, number: str | None = None) -> ServerSentEvent:
+def event(kind: str, data: Any, number: str | None = None) -> ServerSentEvent:
+    """One event of a stream, its data as JSON."""
     return ServerSentEvent(json.dumps(data, ensure_ascii=False), event=kind, id=number)
 
 
@@ -92,40 +93,11 @@ def two_numbers(last_id: str) -> tuple[int, int]:
     return int(first), int(second)
 
 
-def moment_of(last_id: str) -> datetime.datetime | None:
-    """The time of the line that a service's id names; None for no id. Raises Invalid."""
-    seen, _ = two_numbers(last_id)
-    return datetime.datetime.fromtimestamp(seen // NANO, datetime.UTC) if seen else None
-
-
-async def service_lines(lines: AsyncIterator[LogLine], last_id: str) -> AsyncIterator[ServerSentEvent]:
-    """A service's lines behind ``last_id``. An id is a line's time and how many lines had that time."""
-    seen_time, seen_count = two_numbers(last_id)
-    time, count = 0, 0
-    async for line in lines:
-        count = count + 1 if line.time == time else 1
-        time = line.time
-        if (time, count) > (seen_time, seen_count):
-            yield _event("line", _line(line), f"{time}-{count}")
-    yield _event("end", {})
-
-
 async def kept_lines(lines: Sequence[dict[str, str]]) -> AsyncIterator[ServerSentEvent]:
     """Lines that were kept of containers that are no more; nothing follows them."""
     for number, line in enumerate(lines, 1):
-        yield _event("line", line, f"0-{number}")
-    yield _event("end", {})
-
-
-def _line(line: LogLine) -> dict[str, Any]:
-    moment = datetime.datetime.fromtimestamp(line.time / NANO, datetime.UTC)
-    return {
-        "time": moment.isoformat(timespec="microseconds").replace("+00:00", "Z"),
-        "replica": line.replica,
-        "release": line.release,
-        "stream": line.stream,
-        "text": line.text.decode("utf-8", "replace"),
-    }
+        yield event("line", line, f"0-{number}")
+    yield event("end", {})
 
 
 async def build_lines(
@@ -147,10 +119,10 @@ async def build_lines(
                 lines, ended = _parsed(message.data)
                 skip = line if message.seq == sequence else 0
                 for number, entry in enumerate(lines[skip:], skip + 1):
-                    yield _event("line", entry, f"{message.seq}-{number}")
+                    yield event("line", entry, f"{message.seq}-{number}")
                 if ended:
                     break
-    yield _event("end", {})
+    yield event("end", {})
 
 
 def _never() -> bool:
@@ -206,9 +178,9 @@ async def run_changes(db: Projection, run: str) -> AsyncIterator[ServerSentEvent
         view = await asyncio.to_thread(queries.run, db, run)
         if view != shown:
             shown = view
-            yield _event("run", view, f"{position}-0")
+            yield event("run", view, f"{position}-0")
         if view["finished"]:
             break
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(moved.wait(), QUIET_SECONDS)
-    yield _event("end", {})
+    yield event("end", {})

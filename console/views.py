@@ -14,6 +14,7 @@ from console.texts import age, failure, printable, seconds_between, short, span
 
 Value = dict[str, Any]
 GAP: Final = "  "
+_AVAILABLE: Final = {True: "yes", False: "no", None: "?"}
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -31,24 +32,28 @@ def when(moment: str, now: datetime.datetime, *, relative: bool) -> str:
     return f"{age(moment, now)} ago" if relative else moment
 
 
-def processes(answer: Value, now: datetime.datetime) -> str:
+def processes(answer: Value, now: datetime.datetime, *, wide: bool = False) -> str:
     """``ps``: a line of state per service, then one row per process."""
+    header = ["PROCESS", "READY", "STATUS", "RESTARTS", "AGE", "RELEASE", "NODE"]
     rows = [
-        [p["process"], p["ready"], _status(p), str(p["restarts"]), age(p["started_at"], now), p["release"] or "-"]
+        [p["process"], p["ready"], _status(p), str(p["restarts"]), age(p["started_at"], now), p["release"] or "-",
+         p.get("node") or "-", *((p["name"] or "-", p["address"] or "-", p["digest"] or "-") if wide else ())]
         for p in answer["processes"]
-    ]
-    heads = [_headline(service) for service in answer["services"]]
-    return "\n".join([*heads, table(("PROCESS", "READY", "STATUS", "RESTARTS", "AGE", "RELEASE"), rows)])
+    ]  # fmt: skip
+    heads = [_headline(service, wide=wide) for service in answer["services"]]
+    return "\n".join([*heads, table([*header, *(("NAME", "ADDRESS", "DIGEST") if wide else ())], rows)])
 
 
 def _status(row: Value) -> str:
     return f"{row['status']} ({row['reason']})" if row.get("reason") else str(row["status"])
 
 
-def _headline(service: Value) -> str:
+def _headline(service: Value, *, wide: bool = False) -> str:
     live, desired = service["live"], service["desired"]
     parts = [f"{service['project']}/{service['environment']} {service['service']}"]
-    parts.append(f"live {live['version']} {short(live['image'])}" if live else "nothing live")
+    parts.append(
+        f"live {live['version']} {live['image'] if wide else short(live['image'])}" if live else "nothing live"
+    )
     if desired and (not live or live["deployment"] != desired["deployment"]):
         parts.append(f"(desired {desired['version'] or 'none'})")
     if service["hold"]:
@@ -61,26 +66,30 @@ def _headline(service: Value) -> str:
     return GAP.join(printable(part) for part in parts if part)
 
 
-def releases(answer: Value, now: datetime.datetime, *, relative: bool) -> str:
-    """``releases``: newest first, the live one starred."""
+def releases(answer: Value, now: datetime.datetime, *, relative: bool, wide: bool = False) -> str:
+    """``releases``: newest first; ``*`` is live, ``→`` is what git wants while that does not run yet."""
+    header = ["REL", "STATUS", "COMMIT", "DIGEST", "AVAIL", "BY", "VIA", "WHEN", "TOOK"]
     rows = [
         [
-            r["version"] + ("*" if r["live"] else ""),
+            r["version"] + ("*" if r["live"] else "") + ("→" if set(r.get("desired", ())) - set(r["live"]) else ""),
             r["status"],
-            r["git_sha"][:7],
-            short(r["digest"]),
+            r["git_sha"] if wide else r["git_sha"][:7],
+            r["digest"] if wide else short(r["digest"]),
+            _AVAILABLE[r.get("available")],
             r["actor"] or "-",
             r["via"],
             when(r["created_at"], now, relative=relative),
+            "-" if r.get("took") is None else span(r["took"]),
+            *((r["id"], r["run"] or "-") if wide else ()),
         ]
         for r in answer["releases"]
     ]
-    return table(("REL", "STATUS", "COMMIT", "DIGEST", "BY", "VIA", "WHEN"), rows)
+    return table([*header, *(("ID", "RUN") if wide else ())], rows)
 
 
-def status(answer: Value, now: datetime.datetime, *, relative: bool) -> str:
+def status(answer: Value, now: datetime.datetime, *, relative: bool, wide: bool = False) -> str:
     """``status``: one block per service, and the newest run."""
-    blocks = [_block(service, now, relative=relative) for service in answer["services"]]
+    blocks = [_block(service, now, relative=relative, wide=wide) for service in answer["services"]]
     run = answer["last_run"]
     if run:
         told = f"{run['id']} {run['status']} {run['sha'][:7]} {run['subject_line']}"
@@ -94,13 +103,13 @@ def status(answer: Value, now: datetime.datetime, *, relative: bool) -> str:
     return "\n\n".join(blocks) if blocks else "nothing is deployed yet"
 
 
-def _block(service: Value, now: datetime.datetime, *, relative: bool) -> str:
+def _block(service: Value, now: datetime.datetime, *, relative: bool, wide: bool) -> str:
     live, desired, hold = service["live"], service["desired"], service["hold"]
     pairs = [
         ("service", f"{service['project']}/{service['environment']} {service['service']}"),
         ("status", _status(service) + f", {service['health']}"),
-        ("live", _side(live) + (_running(live, now, relative=relative) if live else "")),
-        ("desired", _side(desired)),
+        ("live", _side(live, wide=wide) + (_running(live, now, relative=relative) if live else "")),
+        ("desired", _side(desired, wide=wide)),
         ("scaled", f"to {_count(service['scaled'])}, not as enclii.yaml says" if _is_scaled(service) else ""),
         ("held", _hold(hold, now, relative=relative) if hold else ""),
         *(("drift", line) for line in _drift(service)),
@@ -128,8 +137,10 @@ def _running(live: Value, now: datetime.datetime, *, relative: bool) -> str:
     return f"  {live['replicas']}  since {when(live['since'], now, relative=relative)}"
 
 
-def _side(side: Value | None) -> str:
-    return f"{side['version'] or 'unknown release'} {short(side['image'])}" if side and side["image"] else "nothing"
+def _side(side: Value | None, *, wide: bool) -> str:
+    if not (side and side["image"]):
+        return "nothing"
+    return f"{side['version'] or 'unknown release'} {side['image'] if wide else short(side['image'])}"
 
 
 def _hold(hold: Value, now: datetime.datetime, *, relative: bool) -> str:

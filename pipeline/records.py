@@ -225,6 +225,7 @@ class ReplicaView(msgspec.Struct, frozen=True, kw_only=True):
     started_at: str = ""
     reason: str = ""
     address: str = ""
+    node: str = ""  # the machine that it runs on
 
 
 class Live(Record, frozen=True, kw_only=True):

@@ -10,9 +10,9 @@ from typing import Any, Final
 import click
 
 from console import views
-from console.client import USAGE, Failure, path
+from console.client import path
 from console.commands import waiting
-from console.commands.options import formatted, scoped, show
+from console.commands.options import confirm, formatted, scoped, show
 from console.session import Scope, Session
 from console.texts import printable
 
@@ -22,8 +22,9 @@ DECISION_LIMIT: Final = 60.0
 def settle(session: Session, address: str, body: dict[str, Any], output: str) -> None:
     """Ask, wait for the decision and print it. Raises Failure when it is a refusal."""
     command = waiting.ask(session, address, body)
-    decisions = waiting.decided(session, command, DECISION_LIMIT)
-    show({"command": command, "decisions": decisions}, output, lambda _: "\n".join(map(_told, decisions)))
+    decisions = waiting.decided(session, command, session.limit(DECISION_LIMIT))
+    answer = {"command": command, "decisions": decisions}
+    show(answer, output, lambda _: "\n".join(map(_told, decisions)), rows="decisions")
 
 
 def _told(decision: dict[str, Any]) -> str:
@@ -86,17 +87,8 @@ def destroy(session: Session, *, scope: Scope, output: str, yes: bool, reason: s
     """Remove a service from an environment."""
     place = session.resolve(scope, service=True, environment=True)
     if not yes:
-        _confirm(session, f"Remove {place.service} from {place.project}/{place.environment}?")
+        confirm(session, f"Remove {place.service} from {place.project}/{place.environment}?")
     settle(session, "/v1/destroys", {**place.query(), "why": reason}, output)
-
-
-def _confirm(session: Session, question: str) -> None:
-    """Ask on a terminal; elsewhere nobody would answer, and that must not hang."""
-    if not session.terminal:
-        message = f"nobody is here to be asked: {question}"
-        raise Failure(message, reason="confirmation_needed", exit_code=USAGE, advice="add --yes")
-    if not click.confirm(question, err=True):
-        raise Failure("nothing was changed", reason="declined")
 
 
 @click.command()
@@ -108,7 +100,7 @@ def parked(session: Session, *, verb: str | None, wanted: str | None, output: st
     """Events that failed for good: list them, or retry or drop one."""
     if verb is None:
         answer = session.api.get("/v1/parked")
-        show(answer, output, lambda it: views.parked(it, session.now(), relative=session.terminal))
+        show(answer, output, lambda it: views.parked(it, session.now(), relative=session.terminal), rows="parked")
         return
     if not wanted:
         raise click.UsageError(f"enclii parked {verb} ID")

@@ -7,7 +7,7 @@ import click
 from console.client import USAGE, Failure
 from console.commands import waiting
 from console.commands.acting import DECISION_LIMIT, settle
-from console.commands.options import formatted, scoped, show, tell
+from console.commands.options import confirm, formatted, scoped, show, tell
 from console.session import Scope, Session
 from console.texts import printable
 
@@ -40,14 +40,16 @@ def adopt(
         raise click.UsageError("say PATH, or --from-cluster NAMESPACE/DEPLOYMENT with --cluster NAME")
     what = {"running": running, "cluster": cluster} if running else {"path": path}
     body = {**_scope(session, path, scope), **what, "targets": list(targets), "why": reason}
-    (planned,) = waiting.decided(session, waiting.ask(session, "/v1/adoptions", {**body, "plan": True}), DECISION_LIMIT)
+    (planned,) = waiting.decided(
+        session, waiting.ask(session, "/v1/adoptions", {**body, "plan": True}), session.limit(DECISION_LIMIT)
+    )
     if dry_run:
         show(planned, output, lambda one: "\n".join(map(printable, one["message"].split("\n"))))
         return
     for line in planned["message"].split("\n"):
         tell(printable(line))
     if not yes:
-        _confirm(session)
+        confirm(session, "Adopt it?")
     from pipeline.names import token
 
     settle(session, "/v1/adoptions", {**body, "expected": token(planned["message"])}, output)
@@ -62,9 +64,3 @@ def _scope(session: Session, path: str, given: Scope) -> dict[str, str]:
     if not found.service:
         raise Failure("which service is it?", reason="service_missing", exit_code=USAGE, advice="add -s SERVICE")
     return found.query()
-
-
-def _confirm(session: Session) -> None:
-    if not session.terminal:
-        raise Failure("Adopt it?", reason="confirmation_needed", exit_code=USAGE, advice="add --yes")
-    click.confirm("Adopt it?", abort=True, err=True)

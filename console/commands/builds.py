@@ -24,7 +24,7 @@ def builds(session: Session, *, what: str, scope: Scope, output: str, limit: int
         show(one_build(session, place, what), output, build_views.build)
         return
     query = {"project": place.project, "service": place.service, "limit": limit}
-    show(session.api.get("/v1/builds", query), output, lambda it: build_views.builds(it, session.now()))
+    show(session.api.get("/v1/builds", query), output, lambda it: build_views.builds(it, session.now()), rows="builds")
 
 
 def one_build(session: Session, place: Scope, what: str) -> dict[str, object]:

@@ -110,7 +110,7 @@ def list_(session: Session, *, output: str) -> None:
         for one in found.values()
     ]
     header = ("NAME", "KIND", "ACCESS", "SYNC")
-    show({"clusters": rows}, output, lambda _: table(header, [tuple(row.values()) for row in rows]))
+    show({"clusters": rows}, output, lambda _: table(header, [tuple(row.values()) for row in rows]), rows="clusters")
 
 
 @cluster.command()

@@ -73,7 +73,7 @@ def diff(session: Session, *, scope: Scope, output: str, other: str) -> None:
     else:
         before, after = _flat(here["live"]), _flat(here["wanted"])
     changes = _changes(before, after)
-    show({"changes": changes}, output, lambda _: "\n".join(map(_told, changes)) or "no difference")
+    show({"changes": changes}, output, lambda _: "\n".join(map(_told, changes)) or "no difference", rows="changes")
 
 
 def _read(session: Session, place: Scope) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from console.session import Session
 def doctor(session: Session, *, output: str) -> int:
     """Check this installation; exit code 1 when something must be mended."""
     checks = _checks(session)
-    show({"checks": checks}, output, views.checks)
+    show({"checks": checks}, output, views.checks, rows="checks")
     return FAILED if any(check["level"] == "error" for check in checks) else 0
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from console.client import path
+from console.commands.options import in_environment, of_project
 from console.session import Scope, Session
 
 
@@ -16,8 +17,8 @@ from console.session import Scope, Session
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.option("--replica", default="", metavar="web.2", help="In this one of those that ps shows; else in any.")
 @click.option("-t/-T", "--tty/--no-tty", default=None, help="With a terminal; else when there is one here.")
-@click.option("-p", "--project", default="", help="Project; else ENCLII_PROJECT, the git remote, the only one.")
-@click.option("-e", "--environment", default="", help="Environment; else ENCLII_ENVIRONMENT, the only one.")
+@of_project
+@in_environment
 @click.pass_obj
 def exec_(
     session: Session, *, service: str, command: tuple[str, ...], replica: str, tty: bool | None, project: str,

@@ -12,14 +12,16 @@ from console import views
 from console.client import NOT_FOUND, Failure, path
 from console.commands.builds import one_build
 from console.commands.options import scoped
+from console.forms import MACHINES, rendered
 from console.session import Scope, Session
+from console.texts import printable
 
 NEWEST: Final = "newest"
 _SPAN: Final = re.compile(r"([0-9]{1,9})([smhd])")
 _UNITS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
-def since_moment(text: str, now: datetime.datetime) -> str:
+def since_moment(text: str, now: datetime.datetime, *, flag: str = "--since") -> str:
     """RFC 3339 of ``10m``, ``2h`` or a time. Raises BadParameter."""
     if not text:
         return ""
@@ -28,7 +30,7 @@ def since_moment(text: str, now: datetime.datetime) -> str:
     try:
         return datetime.datetime.fromisoformat(text).astimezone(datetime.UTC).isoformat()
     except ValueError:
-        raise click.BadParameter("a span such as 10m, or a time as RFC 3339", param_hint="--since") from None
+        raise click.BadParameter("a span such as 10m, or a time as RFC 3339", param_hint=flag) from None
 
 
 @click.command()
@@ -36,6 +38,8 @@ def since_moment(text: str, now: datetime.datetime) -> str:
 @click.option("-t", "--tail", "follow", is_flag=True, hidden=True)
 @click.option("-n", "--lines", type=click.IntRange(0, 10_000), default=100, show_default=True, help="Last lines.")
 @click.option("--since", default="", help="Only newer than 10m, 2h, or a time.")
+@click.option("--until", default="", help="Only older than 10m, 2h, or a time.")
+@click.option("--release", default="", metavar="v41", help="Only what this release printed.")
 @click.option(
     "--build",
     is_flag=False,
@@ -47,7 +51,11 @@ def since_moment(text: str, now: datetime.datetime) -> str:
 @click.option("--previous", is_flag=True, help="The last lines of the containers that died.")
 @click.option("-g", "--grep", default="", metavar="RE", help="Only lines in which this regular expression is found.")
 @click.option("--run", default="", help="That run's build.")
-@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", help="json: one object a line.")
+@click.option("--raw", is_flag=True, help="The program's own lines, without the replica before them.")
+@click.option(
+    "-o", "--output", type=click.Choice(["table", "wide", "json", "jsonl", "yaml", "name"]), default="table",
+    help="wide: with time and release; json, jsonl: one object a line.",
+)  # fmt: skip
 @scoped
 @click.pass_obj
 def logs(
@@ -57,6 +65,9 @@ def logs(
     follow: bool,
     lines: int,
     since: str,
+    until: str,
+    release: str,
+    raw: bool,
     build: str,
     previous: bool,
     grep: str,
@@ -65,6 +76,10 @@ def logs(
 ) -> None:
     """The lines of a service, or of a build."""
     moment, wanted = since_moment(since, session.now()), _pattern(grep)
+    end = since_moment(until, session.now(), flag="--until")
+    if (build or run) and (previous or release or end or moment):
+        raise click.UsageError("a build's log is whole: without --previous, --release, --since and --until")
+    session.goes_on = "what prints goes on"
     if build or run:
         place = session.resolve(scope)
         chosen, service = _run_of(session, place, build, run)
@@ -74,10 +89,19 @@ def logs(
         place = session.resolve(scope, service=True, environment=True)
         address = path("services", place.service_id, "logs")
         query = {"environment": place.environment, "follow": follow, "tail": str(lines), "since": moment}
-        query |= {"previous": previous} if previous else {}
+        query |= {"until": end, "release": _version(release)} | ({"previous": previous} if previous else {})
+    form = "raw" if raw or build or run else output
     for event in session.api.events(address, query):
         if wanted.search(event.data["text"]):
-            click.echo(_text(event.data, output, safe=session.terminal, prefix=not (build or run)))
+            click.echo(_text(event.data, output if output in MACHINES else form, safe=session.terminal))
+
+
+def _version(text: str) -> str:
+    """``v41`` of ``v41`` or ``41``. Raises BadParameter."""
+    number = text.removeprefix("v")
+    if text and not (number.isascii() and number.isdecimal() and len(number) < 10):
+        raise click.BadParameter("a release such as v41", param_hint="--release")
+    return f"v{number}" if text else ""
 
 
 def _pattern(text: str) -> re.Pattern[str]:
@@ -103,9 +127,11 @@ def _newest_run(session: Session, place: Scope) -> str:
     raise Failure("nothing was built yet", reason="no_run", exit_code=NOT_FOUND, advice="git push")
 
 
-def _text(line: dict[str, Any], output: str, *, safe: bool, prefix: bool) -> str:
-    if output == "json":
-        import json
-
-        return json.dumps(line, ensure_ascii=False)
-    return views.log_line(line, prefix=prefix, safe=safe)
+def _text(line: dict[str, Any], form: str, *, safe: bool) -> str:
+    if form in ("json", "jsonl", "yaml"):
+        return ("---\n" if form == "yaml" else "") + rendered(line, "yaml" if form == "yaml" else "jsonl", str)
+    if form == "name":
+        return printable(line.get("replica", ""))
+    said = views.log_line(line, prefix=form != "raw", safe=safe)
+    when = [part for part in (line.get("time", ""), line.get("release", "")) if part] if form == "wide" else []
+    return " ".join([*map(printable, when), said])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from console.client import Client, Failure
-from console.commands.options import tell
+from console.commands.options import confirm, tell
 from console.session import Session
 
 if TYPE_CHECKING:
@@ -75,8 +75,8 @@ def down(session: Session, *, purge: bool, yes: bool) -> None:
     from console import platform
     from pipeline.errors import EncliiError
 
-    if purge and not yes and session.terminal:
-        click.confirm(f"Remove everything in {session.home}?", abort=True, err=True)
+    if purge and not yes:
+        confirm(session, f"Remove everything in {session.home}?")
     try:
         was_up = platform.down(session.home, purge=purge)
     except EncliiError as error:

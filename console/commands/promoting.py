@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import time
+from typing import Final
 
 import click
 
 from console import views
 from console.commands import waiting
 from console.commands.acting import settle
-from console.commands.options import formatted, scoped, show, tell
+from console.commands.options import formatted, of_project, scoped, show, tell, timed
 from console.session import Scope, Session
+
+LIVE_LIMIT: Final = 300.0
 
 
 @click.command()
 @click.argument("services", nargs=-1, required=True, metavar="SERVICE...")
 @click.option("--from", "source", default="", metavar="ENVIRONMENT", help="Else the one that project.yaml names.")
 @click.option("--to", "environment", required=True, metavar="ENVIRONMENT", help="Where to.")
-@click.option("-p", "--project", default="", help="Project; else ENCLII_PROJECT, the git remote, the only one.")
+@of_project
 @click.option("--override-freeze", default="", metavar="REASON", help="Go in spite of a freeze; kept in git.")
 @click.option("--force", is_flag=True, help="Even where it does not descend from what is deployed.")
 @click.option("--reason", default="", help="Why; kept in git.")
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until all of it is live.")
-@click.option("--timeout", type=click.FloatRange(1, 86_400), default=300.0, show_default=True, help="Seconds to wait.")
+@timed(LIVE_LIMIT)
 @formatted
 @click.pass_obj
 def promote(
@@ -36,10 +39,10 @@ def promote(
     force: bool,
     reason: str,
     wait: bool,
-    timeout: float,
     output: str,
 ) -> None:
     """Bring what SERVICE... run in one environment into another: the same images, in one commit."""
+    timeout = session.limit(LIVE_LIMIT)
     place = session.resolve(Scope(project, "", environment))
     body = {
         "project": place.project, "environment": environment, "source": source, "services": list(services),
@@ -82,7 +85,7 @@ def promotions(session: Session, *, scope: Scope, output: str, every: bool, limi
     found = session.resolve(scope)
     query = {"project": found.project, "environment": found.environment, "limit": limit, "all": every}
     answer = session.api.get("/v1/promotions", query)
-    show(answer, output, lambda it: views.promotions(it, session.now(), relative=session.terminal))
+    show(answer, output, lambda it: views.promotions(it, session.now(), relative=session.terminal), rows="promotions")
 
 
 @click.command()
@@ -115,7 +118,7 @@ def check() -> None:
 @click.option("--sha", required=True, help="The full commit id.")
 @click.option("--state", required=True, type=click.Choice(["pending", "success", "failure"]), help="How it stands.")
 @click.option("--url", default="", help="Where it can be read.")
-@click.option("-p", "--project", default="", help="Project; else ENCLII_PROJECT, the git remote, the only one.")
+@of_project
 @formatted
 @click.pass_obj
 def report(session: Session, *, name: str, sha: str, state: str, url: str, project: str, output: str) -> None:

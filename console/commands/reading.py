@@ -1,12 +1,16 @@
-"""The verbs that only look: status, diff, ps, releases, why."""
+"""The verbs that only look: status, diff, ps, releases, why. With ``--watch``, again whenever something changed."""
 
 from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+from typing import Any
 
 import click
 
 from console import texts, views
 from console.client import FAILED, path
-from console.commands.options import formatted, scoped, show
+from console.commands.options import completed, formatted, scoped, show, watched
 from console.session import Scope, Session
 
 
@@ -24,18 +28,27 @@ def status(session: Session, *, scope: Scope, output: str, watch: bool, run: str
         return watching.watch(session, scope, run, output)
     found = session.resolve(scope)
     answer = session.api.get("/v1/status", found.query())
-    show(answer, output, lambda it: views.status(it, session.now(), relative=session.terminal))
+    wide = output == "wide"
+    show(
+        answer, output, lambda it: views.status(it, session.now(), relative=session.terminal, wide=wide),
+        rows="services",
+    )  # fmt: skip
     return None
 
 
 @click.command()
+@watched
 @scoped
 @formatted
 @click.pass_obj
-def ps(session: Session, *, scope: Scope, output: str) -> None:
+def ps(session: Session, *, scope: Scope, output: str, watch: bool) -> None:
     """The processes of your services."""
-    answer = session.api.get("/v1/ps", session.resolve(scope).query())
-    show(answer, output, lambda it: views.processes(it, session.now()))
+    query = session.resolve(scope).query()
+
+    def text(answer: Any, now: datetime.datetime) -> str:
+        return views.processes(answer, now, wide=output == "wide")
+
+    _shown(session, lambda: session.api.get("/v1/ps", query), text, output, "processes", watch=watch)
 
 
 @click.command()
@@ -46,25 +59,31 @@ def diff(session: Session, *, scope: Scope, output: str) -> int:
     """What an apply of what git says would change in the cluster; exit code 1 when it is anything."""
     found = session.resolve(scope, service=True)
     answer = session.api.get(path("services", found.service_id, "diff"), {"environment": found.environment})
-    show(answer, output, lambda it: "\n".join(texts.printable(line) for line in it["changes"]) or "no difference")
+    told = "\n".join(texts.printable(line) for line in answer["changes"]) or "no difference"
+    show(answer, output, lambda _: told, rows="changes")
     return FAILED if answer["changes"] else 0
 
 
 @click.command()
 @click.option("-n", "--limit", type=click.IntRange(1, 200), default=20, show_default=True, help="How many.")
+@watched
 @scoped
 @formatted
 @click.pass_obj
-def releases(session: Session, *, scope: Scope, output: str, limit: int) -> None:
-    """The releases of a service, newest first; * is live."""
+def releases(session: Session, *, scope: Scope, output: str, limit: int, watch: bool) -> None:
+    """The releases of a service, newest first: * is live, → is wanted, AVAIL says whether the registry has it."""
     found = session.resolve(scope, service=True)
-    query = {"limit": limit, "environment": found.environment}
-    answer = session.api.get(path("services", found.service_id, "releases"), query)
-    show(answer, output, lambda it: views.releases(it, session.now(), relative=session.terminal))
+    query = {"limit": limit, "environment": found.environment, "available": True}
+    address = path("services", found.service_id, "releases")
+
+    def text(answer: Any, now: datetime.datetime) -> str:
+        return views.releases(answer, now, relative=session.terminal, wide=output == "wide")
+
+    _shown(session, lambda: session.api.get(address, query), text, output, "releases", watch=watch)
 
 
 @click.command()
-@click.argument("what")
+@click.argument("what", shell_complete=completed("releases"))
 @scoped
 @formatted
 @click.pass_obj
@@ -74,4 +93,17 @@ def why(session: Session, *, what: str, scope: Scope, output: str) -> None:
     if what.startswith("v") and what[1:].isdecimal():
         wanted = f"{session.resolve(scope, service=True).service_id}.{what}"
     answer = session.api.get(path("why", wanted))
-    show(answer, output, lambda it: views.why(it, session.now(), relative=session.terminal))
+    kinds = "runs,jobs,releases,deployments,promotions,decisions,parked"
+    show(answer, output, lambda it: views.why(it, session.now(), relative=session.terminal), rows=kinds)
+
+
+def _shown(
+    session: Session, read: Callable[[], Any], text: Callable[[Any, datetime.datetime], str], output: str, rows: str,
+    *, watch: bool,
+) -> None:  # fmt: skip
+    if watch:
+        from console.commands import repeating
+
+        repeating.keep_showing(session, read, text, output, rows)
+        return
+    show(read(), output, lambda it: text(it, session.now()), rows=rows)

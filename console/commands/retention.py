@@ -7,9 +7,9 @@ from typing import Any, Final
 import click
 
 from console import retention_views
-from console.client import USAGE, Failure
+from console.client import Failure
 from console.commands import waiting
-from console.commands.options import formatted, show, tell
+from console.commands.options import confirm, formatted, show, tell
 from console.session import Session
 from console.texts import printable
 
@@ -26,26 +26,20 @@ def retention(session: Session, *, carry_out: bool, yes: bool, reason: str, outp
     """What the registry keeps, and what it sheds, and why."""
     plan = session.api.get("/v1/retention")
     if not carry_out:
-        show(plan, output, retention_views.plan)
+        show(plan, output, retention_views.plan, rows="lines")
         return
     if not yes:
-        _confirm(session, plan)
+        tell(retention_views.plan(plan))
+        confirm(session, "Shed these?")
     decision = _shed(session, plan, reason) if plan["shed"] else None
     collected = _collected(session)
     show({"plan": plan, "decision": decision, "collected": collected}, output, retention_views.done)
 
 
-def _confirm(session: Session, plan: dict[str, Any]) -> None:
-    if not session.terminal:
-        raise Failure("shed what the plan sheds?", reason="confirmation_needed", exit_code=USAGE, advice="add --yes")
-    click.echo(retention_views.plan(plan), err=True)
-    click.confirm("Shed these?", abort=True, err=True)
-
-
 def _shed(session: Session, plan: dict[str, Any], reason: str) -> dict[str, Any]:
     """Ask for exactly what was seen, and wait for the decision."""
     command = waiting.ask(session, "/v1/retentions", {"expected": plan["token"], "why": reason})
-    decision = waiting.decided(session, command, SHED_LIMIT)[0]
+    decision = waiting.decided(session, command, session.limit(SHED_LIMIT))[0]
     tell(printable(decision["message"]))
     return decision
 

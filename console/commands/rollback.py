@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
+from typing import Final
 
 import click
 
 from console import views
 from console.client import NOT_FOUND, Failure, path
 from console.commands import waiting
-from console.commands.options import formatted, scoped, show, tell
+from console.commands.options import formatted, scoped, show, tell, timed
 from console.session import Scope, Session
+
+LIVE_LIMIT: Final = 300.0
 
 
 def _version(_: click.Context, __: click.Parameter, text: str) -> int:
@@ -29,7 +32,7 @@ def _version(_: click.Context, __: click.Parameter, text: str) -> int:
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until it is live.")
 @click.option("--no-hold", is_flag=True, help="Let the next release deploy as usual.")
 @click.option("--reason", default="", help="Why; kept in git.")
-@click.option("--timeout", type=click.FloatRange(1, 86_400), default=300.0, show_default=True, help="Seconds to wait.")
+@timed(LIVE_LIMIT)
 @scoped
 @formatted
 @click.pass_obj
@@ -44,9 +47,9 @@ def rollback(
     wait: bool,
     no_hold: bool,
     reason: str,
-    timeout: float,
 ) -> None:
     """Go back to an earlier release, and hold there."""
+    timeout = session.limit(LIVE_LIMIT)
     if whole:
         _set(session, scope, whole, output, wait=wait, hold=not no_hold, reason=reason, timeout=timeout)
         return

@@ -43,7 +43,7 @@ def set_(session: Session, *, name: str, scope: Scope, output: str, reason: str)
     place = session.resolve(scope, service=True, environment=True)
     value = _value(session, name)
     command, version = _keep(session, place, name, value, reason)
-    decisions = waiting.decided(session, command, DECISION_LIMIT)
+    decisions = waiting.decided(session, command, session.limit(DECISION_LIMIT))
     answer = {"command": command, "name": name, "version": version, "decisions": decisions}
     show(answer, output, lambda _: f"{name} is v{version} in {place.project}/{place.environment} {place.service}")
 
@@ -59,7 +59,7 @@ def unset(session: Session, *, name: str, scope: Scope, output: str, reason: str
     place = session.resolve(scope, service=True, environment=True)
     body = {**place.query(), "name": name, "why": reason}
     command = waiting.ask(session, "/v1/secrets/unset", body)
-    decisions = waiting.decided(session, command, DECISION_LIMIT)
+    decisions = waiting.decided(session, command, session.limit(DECISION_LIMIT))
     show({"command": command, "decisions": decisions}, output, lambda _: f"{name} is no longer set")
 
 
@@ -71,7 +71,7 @@ def list_(session: Session, *, scope: Scope, output: str) -> None:
     """Names, versions, who set them and when; LIVE is what the running deployment has."""
     place = session.resolve(scope, service=True, environment=True)
     answer = session.api.get(path("services", place.service_id, "secrets"), {"environment": place.environment})
-    show(answer, output, lambda found: _table(session, found))
+    show(answer, output, lambda found: _table(session, found), rows="secrets")
 
 
 def _table(session: Session, answer: dict[str, Any]) -> str:

@@ -20,7 +20,7 @@ from console.texts import printable
 def verify(session: Session, *, what: str, scope: Scope, output: str) -> int:
     """Check WHAT, a release such as v41 or an image by digest, as the gate does; exit code 1 when it would not pass."""
     answer = session.api.get("/v1/verify", _query(session, what, scope))
-    show(answer, output, lines)
+    show(answer, output, lines, rows="checks")
     return 0 if answer["passed"] else FAILED
 
 

@@ -29,6 +29,7 @@ def ask(session: Session, address: str, body: dict[str, Any]) -> str:
 
 def decided(session: Session, command: str, limit: float) -> list[dict[str, Any]]:
     """The command's decisions, one per service. Raises Failure when one is a refusal, or none is there in time."""
+    session.goes_on = f"command {command} goes on: enclii why {command}"
     deadline = time.monotonic() + limit
     while (left := deadline - time.monotonic()) > 0:
         answer = session.api.get(path("commands", command), {"wait": min(ONE_WAIT, max(1, int(left)))})
@@ -77,6 +78,7 @@ def until(
     ``before`` is the deployment that was wanted so far: what it says is not yet about what was asked for. ``image`` is
     what is wanted now; another one means that somebody moved the service meanwhile.
     """
+    session.goes_on = f"what was asked for goes on: enclii status {scope.flags()}"
     deadline = time.monotonic() + limit
     answer = session.api.get("/v1/status", scope.query())
     told = ""

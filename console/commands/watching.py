@@ -5,20 +5,17 @@ Leaving never cancels anything: a run goes on without its watcher.
 
 from __future__ import annotations
 
-import datetime
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
 
 from console import views
 from console.client import FAILED, NOT_FOUND, STILL_OLD, Failure, ServerEvent, path
+from console.forms import MACHINES
 from console.session import Scope, Session
 from console.texts import printable
-
-if TYPE_CHECKING:
-    from rich.text import Text
 
 REDRAWS_A_SECOND: Final = 4
 BEGIN_LIMIT: Final = 20.0
@@ -30,8 +27,9 @@ UNBORN: Final = frozenset({"no_project", "no_such_project", "no_run", "no_such_r
 def watch(session: Session, scope: Scope, wanted: str, output: str) -> int:
     """Follow a run, by default the newest, to its end; the exit code says how it ended."""
     found = _begun(session, scope, wanted)
+    session.goes_on = f"run {found['id']} goes on: enclii status --watch --run {found['id']}"
     events = session.api.events(path("runs", found["id"], "events"))
-    if output == "json":
+    if output in MACHINES:
         return _ended(_each(events, lambda run: _print_json(run)))
     click.echo(f"run {found['id']}  {found['sha'][:7]}  {printable(found['subject_line'])}", err=True)
     if session.terminal:
@@ -48,6 +46,7 @@ def _begun(session: Session, scope: Scope, wanted: str) -> dict[str, Any]:
         except Failure as failure:
             if failure.reason not in UNBORN or time.monotonic() > deadline:
                 raise
+        # The run has no stream to wait on before it exists, and its project may not exist yet either.
         time.sleep(BEGIN_PAUSE)
 
 
@@ -92,27 +91,16 @@ def _drawn(events: Iterator[ServerEvent], session: Session) -> dict[str, Any]:
     from rich.console import Console
     from rich.live import Live
 
-    picture = _Picture(session.now)
+    from console.commands.picture import Picture
+
+    picture = Picture(session.now)
+
+    def take(run: dict[str, Any]) -> None:
+        picture.show(lambda now: "\n".join(line for _, line in views.stages(run, now)))
+
     with Live(picture, console=Console(no_color=bool(session.env.get("NO_COLOR"))),
               refresh_per_second=REDRAWS_A_SECOND):  # fmt: skip
-        return _each(events, picture.take)
-
-
-class _Picture:
-    """Draws the stages anew at each refresh, so that the elapsed seconds go on between events."""
-
-    def __init__(self, now: Callable[[], datetime.datetime]) -> None:
-        self._now = now
-        self._run: dict[str, Any] = {"jobs": [], "deployments": []}
-
-    def take(self, run: dict[str, Any]) -> None:
-        """Draw this from now on."""
-        self._run = run
-
-    def __rich__(self) -> Text:
-        from rich.text import Text
-
-        return Text("\n".join(line for _, line in views.stages(self._run, self._now())))
+        return _each(events, take)
 
 
 def _ended(run: dict[str, Any]) -> int:

@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from console import queries, streams
 from console.projection import Projection
+from console.service_logs import Choice, service_lines
 from console.web import safely
 from console.web.guard import LEFT
 from console.web.places import Place
@@ -75,7 +76,9 @@ class Live:
         service = _chosen(found, request.query_params.get("service", ""))
         if not service:
             return self._answer(request, _moves(self._db))
-        lines = streams.build_lines(self._bus, self._db, wanted, service, last_id=_after(request), follow=True)
+        after = _after(request)
+        streams.two_numbers(after)
+        lines = streams.build_lines(self._bus, self._db, wanted, service, last_id=after, follow=True)
         return self._answer(request, _both(_moves(self._db), _lines(lines)))
 
     async def lines(self, request: Request) -> Response:
@@ -98,9 +101,7 @@ class Live:
 
     def _of(self, place: Place, *, tail: int, after: str, follow: bool) -> AsyncIterator[ServerSentEvent]:
         ref = ServiceRef(place.project, place.environment, place.service)
-        since = streams.moment_of(after)
-        lines = self._logs.logs(ref, follow=follow, tail=None if since else tail, since=since)
-        return streams.service_lines(lines, after)
+        return service_lines(self._logs, ref, Choice(tail), after, follow=follow)
 
     async def _dead(self, place: Place) -> AsyncIterator[ServerSentEvent]:
         kept = queries.dead_lines(self._db, place.project, place.environment, place.service)
@@ -121,9 +122,7 @@ def _chosen(run: dict[str, Any], wanted: str) -> str:
 
 def _after(request: Request) -> str:
     """Where the page ends, or the line after it that the browser saw last."""
-    found = request.headers.get("last-event-id", "") or request.query_params.get("after", "")
-    streams.two_numbers(found)
-    return found
+    return request.headers.get("last-event-id", "") or request.query_params.get("after", "")
 
 
 def _last(lines: list[dict[str, str]]) -> str:

@@ -88,6 +88,8 @@ class Replica:
     reason: str | None = None
     detail: str | None = None
     exit_code: int | None = None
+    node: str = ""
+    """The machine that it runs on; empty while none was chosen."""
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,7 @@ class Container(Shape):
 class PodSpec(Shape):
     containers: list[Container] = []
     init_containers: list[Container] = []
+    node_name: str = ""
 
 
 class Template(Shape):

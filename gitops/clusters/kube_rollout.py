@@ -83,6 +83,7 @@ def replica(
         reason=trouble.reason if trouble else None,
         detail=trouble.detail if trouble else None,
         exit_code=ended.exit_code if ended else None,
+        node=pod.spec.node_name,
     )
 
 

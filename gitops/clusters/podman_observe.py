@@ -6,6 +6,7 @@ The digest is taken from the image that runs, never from what was asked for.
 from __future__ import annotations
 
 import json
+import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -107,6 +108,7 @@ def replica(
         reason=reason,
         detail=detail,
         exit_code=None if alive and not restarts else int(container["State"].get("ExitCode") or 0),
+        node=platform.node(),
     )
 
 

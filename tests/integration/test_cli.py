@@ -58,7 +58,7 @@ def test_ps_finds_the_only_project_and_lists_its_processes(tmp_path: Path) -> No
         ended = await enclii(console, tmp_path, "ps")
         rows = ended.out.splitlines()
         assert (ended.code, ended.err) == (0, "")
-        assert rows[1].split() == ["PROCESS", "READY", "STATUS", "RESTARTS", "AGE", "RELEASE"]
+        assert rows[1].split() == ["PROCESS", "READY", "STATUS", "RESTARTS", "AGE", "RELEASE", "NODE"]
         assert [row.split()[0] for row in rows[2:]] == ["web.1", "web.2"]
 
     with_console(tmp_path, story)

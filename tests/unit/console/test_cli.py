@@ -13,6 +13,7 @@ from console import cli
 from console.client import parse_events
 from console.session import Session, bare
 from pipeline import process
+from pipeline.servicefile import parse_servicefile
 
 
 def test_help_names_every_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -112,3 +113,36 @@ def test_help_imports_no_server_and_no_heavy_library(tmp_path: Path) -> None:
 )
 def test_a_repository_is_the_same_by_every_form_of_its_address(url: str) -> None:
     assert bare(url) == "git.example.org/shop/shop"
+
+
+@pytest.mark.parametrize(("shell", "word"), [("bash", "complete -o"), ("zsh", "#compdef"), ("fish", "complete --")])
+def test_a_shell_is_told_how_to_complete(
+    shell: str, word: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["completion", shell], {}, tmp_path) == 0
+    assert word in capsys.readouterr().out
+
+
+def test_init_shows_and_writes_what_it_found_and_overwrites_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / ".git").mkdir()
+    for name, port in (("web", "EXPOSE 8080\n"), ("worker", "")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "Dockerfile").write_text(f"FROM scratch\n{port}")
+
+    asked = cli.run(["init"], {}, tmp_path)
+    said = capsys.readouterr()
+    written = cli.run(["init", "--yes"], {}, tmp_path / "web")
+    text = (tmp_path / "enclii.yaml").read_text()
+    again = cli.run(["init", "--yes"], {}, tmp_path)
+
+    assert (asked, written, again) == (2, 0, 6)
+    assert "+  web:\n+    path: web\n+    port: 8080\n" in said.err
+    found = {one.name: (one.path, one.port) for one in parse_servicefile(text).services}
+    assert found == {"web": ("web", 8080), "worker": ("worker", None)}
+
+
+def test_nothing_to_build_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["init", "--yes"], {}, tmp_path) == 2
+    assert "nothing_to_build" in capsys.readouterr().err

@@ -52,7 +52,7 @@ def test_the_live_release_is_starred() -> None:
 
 @pytest.mark.parametrize(("relative", "ending"), [(True, "2h ago"), (False, "2026-03-02T10:00:00Z")])
 def test_times_are_relative_for_people_only(relative: bool, ending: str) -> None:
-    assert views.releases({"releases": [release()]}, NOW, relative=relative).endswith(ending)
+    assert f"  {ending}  " in views.releases({"releases": [release()]}, NOW, relative=relative)
 
 
 def test_a_log_line_keeps_its_bytes_for_a_pipe_and_not_for_a_terminal() -> None:

@@ -1,0 +1,215 @@
+"""The program's output byte by byte, in a terminal and in a pipe, and what it does when its watcher leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import json
+import os
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.integration import console_records as data
+from tests.integration.console_server import TOKEN, Console, with_console
+from tests.support.terminal import Shown, in_pipe, in_terminal
+
+GOLDEN = Path(__file__).parents[1] / "data" / "cli"
+WEB = ("-p", "shop", "-s", "web", "-e", "production")
+VIEWS = {
+    "ps": ("ps", "-p", "shop"),
+    "ps-wide": ("ps", "-p", "shop", "-o", "wide"),
+    "status": ("status", "-p", "shop"),
+    "releases": ("releases", *WEB),
+    "plan": ("rollback", "--plan", *WEB),
+    "unknown": ("releases", "-p", "shop", "-s", "wbe"),
+}
+TIME = re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]+(?:Z|\+00:00)")
+
+
+def env_of(console: Console, **more: str) -> dict[str, str]:
+    return {"ENCLII_SERVER": console.url, "ENCLII_TOKEN": TOKEN, **more}
+
+
+async def some_days_old(console: Console) -> None:
+    at = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=4, hours=1, minutes=30)
+    pushed, ran = (at - datetime.timedelta(seconds=9)).isoformat(), at.isoformat()
+    live = data.live(2, data.IMAGE2, ran)
+    seen = tuple(msgspec.structs.replace(one, node="one") for one in live.replicas)
+    newer = {"image": data.IMAGE2, "sha": data.SHA2, "at": ran}
+    older = {"image": data.IMAGE1, "sha": data.SHA1, "at": (at - datetime.timedelta(days=1)).isoformat()}
+    await console.put(
+        *data.shop(), msgspec.structs.replace(data.run(2, "succeeded"), created_at=pushed),
+        msgspec.structs.replace(data.run(1, "succeeded", data.SHA1), created_at=older["at"]),
+        data.release(2, **newer), data.deployment(2, **newer, status="running"),
+        data.release(1, **older), data.deployment(1, **older, status="replaced"),
+        msgspec.structs.replace(live, replicas=seen),
+    )  # fmt: skip
+
+
+def golden(name: str, text: str) -> None:
+    """Compare with the stored text, or store it when GOLDEN=write says so."""
+    file = GOLDEN / f"{name}.txt"
+    told = TIME.sub("TIME", text.replace("\r\n", "\n"))
+    if os.environ.get("GOLDEN") == "write":
+        file.write_text(told)
+    assert told == file.read_text(), name
+
+
+def test_every_view_looks_as_it_did_in_a_terminal_and_in_a_pipe(tmp_path: Path) -> None:
+    async def story(console: Console) -> None:
+        await some_days_old(console)
+        for name, arguments in VIEWS.items():
+            tty = await asyncio.to_thread(in_terminal, *arguments, env=env_of(console), cwd=tmp_path)
+            pipe = await asyncio.to_thread(in_pipe, *arguments, env=env_of(console), cwd=tmp_path)
+            golden(f"{name}.tty", f"exit {tty.code}\n{tty.text}")
+            golden(f"{name}.pipe", f"exit {pipe.code}\n{pipe.text}{pipe.err}")
+
+    with_console(tmp_path, story)
+
+
+def test_ctrl_c_detaches_from_a_run_and_says_that_it_goes_on(tmp_path: Path) -> None:
+    async def story(console: Console) -> None:
+        await console.put(*data.shop(), data.run(3, "running"), data.job(3, "building"))
+        stage = {"name": "build", "started_at": data.AT2}
+        job = msgspec.convert(
+            {**msgspec.to_builtins(data.job(3, "building")), "stages": [stage]}, type=type(data.job(3, "building"))
+        )
+        await console.put(job)
+
+        steps = [("web  build  running", lambda: b"\x03")]
+        ended = await asyncio.to_thread(
+            in_terminal, "status", "--watch", "-p", "shop", env=env_of(console), cwd=tmp_path, steps=steps
+        )
+
+        assert ended.code == 130, ended.text
+        assert "detached; run r-3 goes on: enclii status --watch --run r-3" in ended.text
+        assert (await console.get("/v1/runs/r-3"))["status"] == "running"
+
+    with_console(tmp_path, story)
+
+
+def test_progress_is_drawn_anew_in_a_terminal_and_is_a_line_per_change_in_a_pipe(tmp_path: Path) -> None:
+    async def story(console: Console) -> None:
+        await console.put(*data.shop(), data.run(3, "running"), data.job(3, "building"))
+        here = {"env": env_of(console), "cwd": tmp_path}
+        watching = [
+            asyncio.create_task(asyncio.to_thread(run, "status", "--watch", "-p", "shop", **here))
+            for run in (in_terminal, in_pipe)
+        ]
+        await console.put(data.job(3, "deployed"), data.run(3, "succeeded"))
+        tty, pipe = await asyncio.gather(*watching)
+
+        assert (tty.code, pipe.code) == (0, 0), (tty, pipe)
+        assert pipe.text == "web  deployed\n"
+        assert "\x1b" in tty.text
+        assert "\x1b" not in pipe.text + pipe.err
+
+    with_console(tmp_path, story)
+
+
+@pytest.mark.parametrize("form", ["json", "jsonl", "yaml", "name", "wide"])
+def test_a_list_is_printed_in_every_form(tmp_path: Path, form: str) -> None:
+    async def story(console: Console) -> None:
+        await some_days_old(console)
+        ended = await _piped(console, tmp_path, "releases", *WEB, "-o", form)
+        wanted = {
+            "json": lambda: json.loads(ended.text)["releases"][0]["version"] == "v2",
+            "jsonl": lambda: [json.loads(line)["version"] for line in ended.text.splitlines()] == ["v2", "v1"],
+            "yaml": lambda: ended.text.startswith("service: shop.web\nreleases:\n  - id: shop.web.v2\n"),
+            "name": lambda: ended.text == "shop.web.v2\nshop.web.v1\n",
+            "wide": lambda: data.SHA2 in ended.text and "shop.web.v2" in ended.text,
+        }
+        assert (ended.code, wanted[form]()) == (0, True), ended
+
+    with_console(tmp_path, story)
+
+
+def test_flags_for_everything_stand_before_or_behind_a_command(tmp_path: Path) -> None:
+    async def story(console: Console) -> None:
+        await console.put(*data.shop())
+        before = await _piped(console, tmp_path, "-v", "--timeout", "9", "ps", "-p", "shop")
+        behind = await _piped(console, tmp_path, "ps", "-p", "shop", "--verbose", "--timeout", "9", "--no-color")
+        asked = await _piped(console, tmp_path, "destroy", *WEB, "--no-input")
+        late = await _piped(console, tmp_path, "hold", *WEB, "--timeout", "1", "-o", "json")
+
+        assert "GET /v1/ps?project=shop  200  " in before.err
+        assert before.err.count("GET") == behind.err.count("GET") == 2
+        assert (asked.code, "confirmation_needed" in asked.err) == (2, True)
+        assert (late.code, json.loads(late.err)["reason_code"]) == (3, "timeout")
+
+    with_console(tmp_path, story)
+
+
+def test_quiet_leaves_errors_alone(tmp_path: Path) -> None:
+    async def story(console: Console) -> None:
+        await console.put(*data.shop())
+        quiet = await _piped(console, tmp_path, "-q", "releases", "-p", "shop", "-s", "wbe")
+        assert (quiet.code, "no_such_service" in quiet.err) == (5, True)
+
+    with_console(tmp_path, story)
+
+
+def test_a_question_is_asked_in_a_terminal_and_a_no_changes_nothing(tmp_path: Path) -> None:
+    async def story(console: Console) -> None:
+        await console.put(*data.shop())
+
+        steps = [("[y/N]: ", lambda: b"n\n")]
+        ended = await asyncio.to_thread(in_terminal, "destroy", *WEB, env=env_of(console), cwd=tmp_path, steps=steps)
+
+        assert (ended.code, "nothing was changed" in ended.text) == (1, True), ended
+
+    with_console(tmp_path, story)
+
+
+def test_watching_processes_prints_each_change_once(tmp_path: Path) -> None:
+    async def story(console: Console) -> None:
+        await console.put(*data.shop())
+        one = data.live(2, data.IMAGE2, data.AT2)
+        worse = msgspec.structs.replace(one, health="unhealthy", status="degraded")
+        loop = asyncio.get_running_loop()
+
+        def worsen() -> bytes:
+            asyncio.run_coroutine_threadsafe(console.put(worse), loop).result()
+            return b""
+
+        steps = [("web.2", worsen), ("unhealthy", lambda: b"\x03")]
+        env = env_of(console, TERM="dumb")
+        ended = await asyncio.to_thread(in_terminal, "ps", "-p", "shop", "--watch", env=env, cwd=tmp_path, steps=steps)
+
+        heads = [line for line in ended.text.splitlines() if line.startswith("shop/production web")]
+        assert [line.rpartition("  ")[2] for line in heads] == ["healthy", "unhealthy"], ended
+        assert (ended.text.count("PROCESS"), ended.code) == (1, 130)
+
+    with_console(tmp_path, story)
+
+
+def test_the_api_is_asked_by_hand(tmp_path: Path) -> None:
+    async def story(console: Console) -> None:
+        await console.put(*data.shop())
+        read = await _piped(console, tmp_path, "api", "get", "/v1/projects")
+        told = await _piped(console, tmp_path, "api", "POST", "/v1/holds", "-f", "project=shop", "-f", "why=by hand",
+                            "-f", "environment=production", "-f", "service=web")  # fmt: skip
+        wrong = await _piped(console, tmp_path, "api", "GET", "/v1/nothing")
+
+        assert json.loads(read.text)["projects"][0]["slug"] == "shop"
+        assert json.loads(told.text)["command"].startswith("c-")
+        assert wrong.code == 5
+
+    with_console(tmp_path, story)
+
+
+def test_a_shell_is_offered_names_that_the_api_knows(tmp_path: Path) -> None:
+    async def story(console: Console) -> None:
+        await console.put(*data.shop())
+        words = {"COMP_WORDS": "enclii releases -p shop -s w", "COMP_CWORD": "5", "_ENCLII_COMPLETE": "bash_complete"}
+        offered = await asyncio.to_thread(in_pipe, env=env_of(console, **words), cwd=tmp_path)
+        assert offered.text == "plain,web\n", offered
+
+    with_console(tmp_path, story)
+
+
+async def _piped(console: Console, tmp_path: Path, *arguments: str) -> Shown:
+    return await asyncio.to_thread(in_pipe, *arguments, env=env_of(console), cwd=tmp_path)
