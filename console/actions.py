@@ -16,6 +16,7 @@ import msgspec
 from console import queries, sight
 from console.forges import Forges
 from console.projection import Projection
+from pipeline import trace
 from pipeline.bus import Write
 from pipeline.errors import Conflict, Invalid, NotFound, Refused
 from pipeline.events import (
@@ -118,7 +119,7 @@ def read_command(kind: type[Event], body: Mapping[str, Any], *, key: str, actor:
     """The event that a request body asks for. Raises Invalid, which names the field."""
     if unknown := body.keys() - (set(kind.__struct_fields__) - OWN):
         raise Invalid(f"unknown field {min(unknown)[:60]!r}", reason="unknown_field")
-    fields = {**body, "id": command_id(key), "at": now(), "actor": actor}
+    fields = {**body, "id": command_id(key), "at": now(), "actor": actor, "trace": trace.new()}
     try:
         return msgspec.convert(fields, type=kind)
     except msgspec.ValidationError as error:

@@ -137,7 +137,8 @@ class Client:
         try:
             connection.connect()
             connection.sock.settimeout(patience or self._limit)
-            sent = {"Authorization": f"Bearer {self._token}", "Accept": "application/json", **(headers or {})}
+            sent = {"Authorization": f"Bearer {self._token}", "Accept": "application/json", "User-Agent": "enclii"}
+            sent |= headers or {}
             connection.request(method, self._prefix + address, body, sent)
             answer = _Answer(connection, connection.getresponse())
         except (OSError, http.client.HTTPException) as error:

@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import functools
 
-from console import builds, checks, writers
+from console import builds, checks, expiries, gauges, writers
 from console.api import create_api
 from console.available import available
 from console.difference import DifferenceView
@@ -38,6 +38,11 @@ async def serve_api(process: Process) -> None:
             await asyncio.to_thread(lambda: [*builds.builders(projection), *writers.checks(projection)])
         )
 
+    secure = expiries.endpoints(
+        console=told.console_url, githost=told.githost_url, receiver=told.receiver_url,
+        registry="" if told.registry_plain_http else f"https://{told.registry}",
+    )  # fmt: skip
+    process.gauges += gauges.sources(projection, process.store.bus, monitors=told.nats_monitor_url, endpoints=secure)
     sessions = Sessions(process.store.bus, lifetime=told.session_lifetime)
     login = Login(sessions, console_url=told.console_url)
 

@@ -6,11 +6,11 @@ second changes nothing.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ingest.gitrepos import RepositoryName
+from pipeline import trace
 from pipeline.events import Delivery, LinkRequested
 from pipeline.names import branch, is_zero
 from pipeline.records import Push, Repository
@@ -19,17 +19,12 @@ from pipeline.store import Store, now
 DEFAULT_BRANCHES = ("refs/heads/main", "refs/heads/master")
 
 
-def new_trace() -> str:
-    """A ``traceparent`` (W3C Trace Context) for what begins here."""
-    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
-
-
 def delivery_of(push: Push) -> Delivery:
     """The delivery that says what this intent meant to do."""
     return Delivery(
         id=push.delivery,
         at=push.at,
-        trace=new_trace(),
+        trace=trace.new(),
         forge="local",
         kind="push",
         repository=push.repository,

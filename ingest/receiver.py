@@ -18,7 +18,7 @@ import msgspec
 
 from ingest.forges import FORGES
 from ingest.hooks import Forge, Secret, Verifier, deliveries_of
-from ingest.pushes import new_trace
+from pipeline import trace as traces
 from pipeline.errors import Invalid, Retryable
 from pipeline.events import Delivery
 from pipeline.names import run_id
@@ -89,7 +89,7 @@ class Receiver:
             return _refusal(404, "unknown_hook")
         if kid is None:
             return _refusal(401, "bad_signature")
-        digest, trace = verifier.body_sha256, new_trace()
+        digest, trace = verifier.body_sha256, traces.new()
         own = APP_HOOK if hook in self._apps else hook
         said = deliveries_of(forge, headers, body, hook=own, kid=kid, body_sha256=digest, at=now(), trace=trace)
         answers = [await self._stored(delivery) for delivery in said]

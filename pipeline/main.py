@@ -19,6 +19,7 @@ import uvloop
 from pipeline import durability, log
 from pipeline.bus import Bus, connect
 from pipeline.errors import EncliiError, Unavailable
+from pipeline.measures import Source
 from pipeline.ops import Check, Route, ops_server
 from pipeline.settings import Settings
 from pipeline.store import Store
@@ -36,6 +37,7 @@ class Process:
     stopping: asyncio.Event
     routes: dict[str, Route] = field(default_factory=dict)
     checks: dict[str, Check] = field(default_factory=dict)  # of readiness
+    gauges: list[Source] = field(default_factory=list)  # read for /metrics
 
 
 Body = Callable[[Process], Awaitable[None]]
@@ -75,13 +77,27 @@ async def _run(name: str, settings: Settings, body: Body) -> None:
         wait=START_LIMIT,
     )  # fmt: skip
     process = Process(name, settings, Store(bus, source=name), stopping, checks={"nats": _answers(bus)})
+    exporting = _exporter(settings, name)
     try:
         await durability.demand_nats(settings.nats_monitor_url, settings.durability)
         await bus.create_streams()
-        async with ops_server(settings.ops_port, process.checks, process.routes):
+        async with ops_server(settings.ops_port, process.checks, process.routes, process.gauges):
             await _until_stopped(process, body)
     finally:
         await bus.close()
+        await asyncio.to_thread(exporting)
+
+
+def _exporter(settings: Settings, name: str) -> Callable[[], None]:
+    """Where traces are wanted, send them; what is answered ends that."""
+    if not settings.otlp_endpoint:
+        return lambda: None
+    from pipeline import tracing
+    from pipeline.otlp import Exporter
+
+    exporter = Exporter(settings.otlp_endpoint, process=name, instance=settings.instance)
+    tracing.export_to(exporter)
+    return exporter.close
 
 
 async def _until_stopped(process: Process, body: Body) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+
+from pipeline.exposition import exposition
+from pipeline.measures import Gauge, Source
 
 Check = Callable[[], Awaitable[None]]
 """Raises when the process can't do its work; the text is shown."""
@@ -19,9 +22,12 @@ CHECK_LIMIT = 3.0
 
 @contextlib.asynccontextmanager
 async def ops_server(
-    port: int, checks: Mapping[str, Check], routes: Mapping[str, Route] | None = None
+    port: int,
+    checks: Mapping[str, Check],
+    routes: Mapping[str, Route] | None = None,
+    gauges: Sequence[Source] = (),
 ) -> AsyncIterator[int]:
-    """Serve on 127.0.0.1:``port`` (0: the system's choice) and yield the port."""
+    """Serve on 127.0.0.1:``port`` (0: the system's choice) and yield the port. ``gauges`` are read for /metrics."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
@@ -29,7 +35,10 @@ async def ops_server(
                 head = await reader.readuntil(b"\r\n\r\n")
             target = head.split(b" ", 2)[1].decode("ascii", "replace") if head.count(b" ") >= 2 else "/"
             path, _, query = target.partition("?")
-            status, kind, body = await _answer(path, query, checks, routes or {})
+            if path == "/metrics":
+                status, (kind, body) = 200, await _metrics(head, checks, gauges)
+            else:
+                status, kind, body = await _answer(path, query, checks, routes or {})
             writer.write(_head(status, kind, len(body)) + body)
             await writer.drain()
         writer.close()
@@ -52,16 +61,24 @@ async def _answer(
     if path in routes:
         status, body = await routes[path](query)
         return status, "application/json", body
-    if path == "/metrics":
-        from prometheus_client import generate_latest  # its HTTP server comes along: only for who is scraped
-
-        return 200, "text/plain; version=0.0.4", generate_latest()
     if path == "/healthz":
         return 200, "application/json", b'{"status":"ok"}\n'
     if path == "/readyz":
         failing = await _failing(checks)
         return (503 if failing else 200), "application/json", json.dumps({"failing": failing}).encode() + b"\n"
     return 404, "text/plain", b"not found\n"
+
+
+async def _metrics(head: bytes, checks: Mapping[str, Check], gauges: Sequence[Source]) -> tuple[str, bytes]:
+    """What was measured, with whether each check of readiness holds."""
+
+    async def ready() -> Sequence[Gauge]:
+        failing = await _failing(checks)
+        values: dict[tuple[str, ...], float] = {(name,): 0.0 if name in failing else 1.0 for name in checks}
+        return [Gauge("enclii_ready", "Whether what the process needs answers; 1: yes", ("check",), values)]
+
+    accepted = next((line for line in head.decode("latin-1").split("\r\n") if line.lower().startswith("accept:")), "")
+    return await exposition(accepted, [ready, *gauges])
 
 
 async def _failing(checks: Mapping[str, Check]) -> dict[str, str]:

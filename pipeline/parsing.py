@@ -207,6 +207,16 @@ def url(*schemes: str) -> Callable[[str], str]:
     return parse
 
 
+def optional_url(*schemes: str) -> Callable[[str], str]:
+    """A parser as ``url`` is, of an address or nothing."""
+
+    def parse(given: str) -> str:
+        return url(*schemes)(given) if given else ""
+
+    parse.__doc__ = "URL, or empty."
+    return parse
+
+
 def _one_url(given: str, schemes: tuple[str, ...]) -> None:
     wanted = f"an address that begins with {' or '.join(scheme + '://' for scheme in schemes)} is expected"
     try:

@@ -172,6 +172,7 @@ class Deployment(Record, frozen=True, kw_only=True):
     finished_at: str = ""
     dead_logs: tuple[str, ...] = ()  # last lines of each dead container, newest last
     secrets: dict[str, int] = msgspec.field(default_factory=dict)  # name → version
+    trace: str = ""  # W3C traceparent of what asked for it
 
     @property
     def key(self) -> tuple[str, ...]:

@@ -65,6 +65,7 @@ class Run(Record, frozen=True, kw_only=True):
     status: RunStatus = "running"
     reason: str = ""
     message: str = ""
+    trace: str = ""  # W3C traceparent of its delivery
 
     @property
     def key(self) -> tuple[str, ...]:

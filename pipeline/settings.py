@@ -51,6 +51,9 @@ class Settings:
     log_level: str = setting(
         parsing.choice("debug", "info", "warning", "error"), "info", "the least severe line that is logged"
     )
+    otlp_endpoint: str = setting(
+        parsing.optional_url("http", "https"), "", "OpenTelemetry collector for traces, by OTLP over HTTP; empty: none"
+    )
     drain: float = setting(parsing.duration, "20s", "how long work in hand may go on after SIGTERM")
 
     # NATS

@@ -15,6 +15,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from pipeline import tracing
 from pipeline.bus import Bus, Entry, Write
 from pipeline.errors import Conflict
 from pipeline.events import Event
@@ -95,6 +96,7 @@ class Store:
         for event in events:
             try:
                 await self.bus.commit(Write(event.subject, event.encode(), 0, self._event_headers(event)))
+                tracing.published(event)
                 fresh = True
             except Conflict:
                 continue

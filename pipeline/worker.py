@@ -10,17 +10,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from pipeline import measures, tracing
 from pipeline.bus import Message
 from pipeline.errors import Conflict, EncliiError, Retryable
-from pipeline.events import DELIVERIES, TYPES, Event, decode
+from pipeline.events import DELIVERIES, TYPES, Delivery, Event, decode
 from pipeline.log import bound
+from pipeline.measures import Ended
 from pipeline.names import token
 from pipeline.outcome import Park, outcome
 from pipeline.records import Parked
 from pipeline.store import Change, Step, Store, now
+from pipeline.trace import trace_id
 
 log = logging.getLogger(__name__)
 
@@ -109,14 +113,30 @@ async def take(stage: Stage, store: Store, message: Message) -> None:
         await message.ack()
         return
     run = getattr(event, "run", "")
-    with bound(run=run, service=getattr(event, "service", ""), commit=getattr(event, "sha", "")[:12]):
+    with (
+        bound(run=run, service=getattr(event, "service", ""), commit=getattr(event, "sha", "")[:12]),
+        handled(stage.name, event) as ended,
+    ):
         async with beating([message]):
             try:
                 await settle(stage.handle, event, store)
             except Exception as error:
-                await give_back(stage, store, message, event, error)
+                ended(await give_back(stage, store, message, event, error))
                 return
         await message.ack()
+
+
+@contextlib.contextmanager
+def handled(stage: str, event: Event) -> Iterator[Callable[[Ended], None]]:
+    """Measure and trace the handling of an event; it is done unless the block says that it ended otherwise."""
+    began, result = time.monotonic(), ["done"]
+    with bound(trace=trace_id(event.trace)), tracing.linking() as links:
+        yield lambda how: result.__setitem__(0, how)
+    seconds = time.monotonic() - began
+    measures.EVENTS.observe(stage, event.type, result[0], seconds=seconds, trace=trace_id(event.trace))
+    tracing.processed(stage, event, seconds, links=links, error="" if result[0] == "done" else result[0])
+    if isinstance(event, Delivery) and result[0] == "done":
+        measures.DELIVERIES.add(event.forge, "sweep" if event.kind == "sweep" else "told")
 
 
 def event_of(message: Message) -> Event | None:
@@ -142,9 +162,10 @@ async def settle(handle: Handler, event: Event, store: Store) -> None:
     raise Conflict(f"the state of {event.id} kept moving", reason="state_moved")
 
 
-async def give_back(stage: Stage, store: Store, message: Message, event: Event, error: Exception) -> None:
+async def give_back(stage: Stage, store: Store, message: Message, event: Event, error: Exception) -> Ended:
     """Retry later or park, as ``outcome`` says; whatever cannot be recorded is retried."""
     decided = outcome(error, message.deliveries)
+    measures.FAILURES.add(stage.name, getattr(error, "reason", "unexpected"))
     expected = isinstance(error, EncliiError)
     log.log(
         _severity(error, message.deliveries),
@@ -155,12 +176,13 @@ async def give_back(stage: Stage, store: Store, message: Message, event: Event, 
         try:
             await _park(stage, store, event, error, decided, message)
             await message.ack()
-            return
+            return "parked"
         except EncliiError as unrecorded:
             log.warning("could not record the failure of %s: %s", event.id, unrecorded)
             await message.retry(1.0)
-            return
+            return "retried"
     await message.retry(decided.delay)
+    return "retried"
 
 
 def _severity(error: Exception, tries: int) -> int:

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from console import permissions, problems, streams
 from console.authority import Authority
+from console.counting import counted
 from console.permissions import guarded
 from console.projection import Projection
 from console.web.acts import Acts
@@ -45,7 +46,7 @@ class Front:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
         chosen = self._api if path == API or path.startswith(f"{API}/") else self._web
-        await chosen(scope, receive, send)
+        await chosen(scope, receive, counted(scope, send))
 
 
 def create_web(

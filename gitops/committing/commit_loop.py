@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Sequence
 
 from gitops.committing.committer import Committer, Result
 from gitops.committing.recording import record
-from pipeline import jobs
+from pipeline import jobs, measures, tracing
 from pipeline.bus import Message
 from pipeline.errors import EncliiError, Retryable
 from pipeline.events import (
@@ -30,6 +31,7 @@ from pipeline.events import (
 from pipeline.outcome import Park, outcome
 from pipeline.records import Decision, Job, JobStatus
 from pipeline.store import Change, Step, Store
+from pipeline.trace import trace_id
 from pipeline.worker import ACK_WAIT, Stage, beating, event_of, give_back, settle, until
 
 log = logging.getLogger(__name__)
@@ -83,18 +85,28 @@ async def _settle(committer: Committer, store: Store, stage: Stage, group: Seque
     known = [(message, event_of(message)) for message in group]
     waiting = {event.id: message for message, event in known if event is not None}
     left = [event for _, event in known if event is not None]
-    recorded = True
+    recorded, began = True, time.monotonic()
     while left and recorded:
         results = await _handled(committer, left)
         left = left[sum(one.event is not None for one in results) :]
         for some in _runs(results):
             done = await _record(store, stage, some, waiting) if recorded else 0
             recorded = done == len(some)
+            _measure(some[:done], time.monotonic() - began)
             await asyncio.gather(*(waiting[one.event.id].retry(0.2) for one in some[done:] if one.event is not None))
     await asyncio.gather(*(waiting[event.id].retry(0.2) for event in left))
     for message, event in known:
         if event is None:
             await message.ack()
+
+
+def _measure(done: Sequence[Result], seconds: float) -> None:
+    """A group is one piece of work: each of its events took as long as the group until then."""
+    for one in done:
+        if one.event is not None and one.error is None:
+            trace = trace_id(one.event.trace)
+            measures.EVENTS.observe(CONSUMER, one.event.type, "done", seconds=seconds, trace=trace)
+            tracing.processed(CONSUMER, one.event, seconds, links=[])
 
 
 async def _handled(committer: Committer, events: Sequence[Event]) -> Sequence[Result]:

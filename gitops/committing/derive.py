@@ -198,4 +198,5 @@ def _own_deployment(commit: Commit, place: Place) -> Deployment:
         reverts=said.get("Reverts", ""),
         set=said.get("Set", "") if said.get("Via") == "promotion" else "",
         created_at=commit.at,
+        trace=said.get("Trace", ""),
     )

@@ -16,6 +16,7 @@ import msgspec
 from gitops import secret_versions
 from gitops.clusters import Cluster, DeadLog, Health, ServiceRef, Wanted
 from gitops.gate.signatures import Gate
+from gitops.syncing import spans
 from gitops.syncing.desired import Desired
 from gitops.syncing.front import Front
 from gitops.syncing.live import last_lines, live_from, same, unseen
@@ -333,9 +334,12 @@ class Syncer:
         event = DeploymentObserved(
             id=f"{old.id}/{found.seq}/{status}", at=now(), deployment=old.id, project=old.project,
             environment=old.environment, service=old.service, status=status, reason=reason,  # type: ignore[arg-type]
+            trace=old.trace,
         )  # fmt: skip
         end = (Change(_end_of(record), None),) if status == "failed" else ()
         await self.store.commit(Step((Change(record, found.seq), *end), (event,)))
+        if status == "running" and not old.running_at:
+            spans.rollout(record)
         log.info("%s/%s/%s: %s %s", old.project, old.environment, old.service, old.id, status)
         again = await self.store.get(Deployment, old.id)
         return again or found

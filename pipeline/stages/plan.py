@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from pipeline import deliveries, jobs, names
+from pipeline import deliveries, jobs, names, tracing
 from pipeline.errors import EncliiError, Permanent, Retryable
 from pipeline.events import BuildRequested, Delivery, DeployRequested, Event, ImageBuilt
 from pipeline.origin import registered, remembered
@@ -136,10 +136,18 @@ class Planner:
             return self._decision(delivery, "skipped", "no_environment", text)
         branch = await self.store.get(Branch, repository.id, delivery.ref)
         if branch and branch.record.head == head and delivery.attempt == 0 and delivery.kind not in CHOSEN:
+            await self._link(branch.record.run)
             text = f"{head[:12]} was planned before"
             return self._decision(delivery, "duplicate", "head_already_planned", text, sha=head, run=branch.record.run)
+        if branch:
+            await self._link(branch.record.run)
         await mirror.fetch_commit(head)
         return await self._plan(Push(delivery, repository, mirror, head, branch, environments))
+
+    async def _link(self, run: str) -> None:
+        """Pushes that collapse are told apart by their traces and found by the link between them."""
+        if tracing.active() and (found := await self.store.get(Run, run)):
+            tracing.link(found.record.trace)
 
     async def _head(self, delivery: Delivery, mirror: Mirror) -> str | None:
         """The branch's head. From our own git host the commit that was pushed is fetched meanwhile: it mostly is it."""
@@ -246,6 +254,7 @@ class Planner:
             resumes=tuple(dict.fromkeys(_RESUME.findall(push.mirror.message(push.head)))), delivery=delivery.id,
             created_at=now(), services=tuple(job.service for job in made), status=status,  # type: ignore[arg-type]
             reason="" if outcome == "accepted" else reason, message="" if outcome == "accepted" else message,
+            trace=delivery.trace,
         )  # fmt: skip
         branch = Branch(repository=repository.id, ref=delivery.ref, head=push.head, run=run.id, at=now())
         decision = self._decision(delivery, outcome, reason, message, sha=push.head, run=run.id, project=run.project)
@@ -281,7 +290,7 @@ def _as_delivery(event: Event) -> Delivery | None:
     return Delivery(
         id=event.id, at=event.at, forge=event.repository.split(":", 1)[0], kind="rebuild" if event.fresh else "deploy",
         repository=event.repository, ref=event.ref, after=event.sha, actor=event.actor,
-        service=event.service if event.fresh else "", no_cache=event.no_cache,
+        service=event.service if event.fresh else "", no_cache=event.no_cache, trace=event.trace,
     )  # fmt: skip
 
 

@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from ingest.pushes import delivery_of, first_branch, new_trace
+from ingest.pushes import delivery_of, first_branch
+from pipeline import trace
 from pipeline.records import Push
 
 SHA, ZERO = "a" * 40, "0" * 40
@@ -35,4 +36,4 @@ def test_production_is_fed_by_main_or_by_what_there_is(refs: dict[str, str], bra
 
 
 def test_a_trace_is_a_traceparent() -> None:
-    assert re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-01", new_trace())
+    assert re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-01", trace.new())
