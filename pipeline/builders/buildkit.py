@@ -16,7 +16,7 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -116,7 +116,7 @@ class Buildkit:
     async def collect(self, max_bytes: int) -> None:
         """Let the daemon drop what was not used for longest."""
         argv = self._daemon.prune(max_bytes)
-        await run(orphan_proof(argv), timeout=EXPORT_LIMIT, check=False)
+        await run(orphan_proof(argv), timeout=EXPORT_LIMIT, env=self._daemon.around, check=False)
 
     async def close(self) -> None:
         """Give the cache a moment to be written, then leave it."""
@@ -162,7 +162,7 @@ class Buildkit:
     async def _request(self, job: BuildJob, text: str) -> AsyncIterator[Request]:
         room = Room(Path(tempfile.mkdtemp(prefix="build-", dir=self._state)))
         try:
-            await asyncio.to_thread(_furnish, room, job, text)
+            await asyncio.to_thread(_furnish, room, job, text, self._daemon.login)
             yield Request(job, room, {**_environment(room, job), **self._daemon.environment(job, room)})
         finally:
             await asyncio.to_thread(shutil.rmtree, room.path, ignore_errors=True)
@@ -173,7 +173,8 @@ class Buildkit:
         shutil.copytree(request.room.path, room.path, dirs_exist_ok=True)
         shutil.copytree(request.job.context, room.path / "context", copy_function=_linked, symlinks=True)
         job = replace(request.job, context=room.path / "context")
-        task = asyncio.create_task(self._export(Request(job, room, _environment(room, job))))
+        env = {**_environment(room, job), **self._daemon.environment(job, room)}
+        task = asyncio.create_task(self._export(Request(job, room, env)))
         self._exports.add(task)
         task.add_done_callback(self._exports.discard)
 
@@ -202,18 +203,18 @@ class Buildkit:
         return found
 
 
-def _furnish(room: Room, job: BuildJob, text: str) -> None:
-    """The Dockerfile without its frontend line, its own ignore file, the pins, the registry's login."""
+def _furnish(room: Room, job: BuildJob, text: str, beside: Mapping[str, object]) -> None:
+    """The Dockerfile without its frontend line, its own ignore file, the pins, the registries' accounts."""
     room.dockerfile.mkdir()
     (room.dockerfile / "Dockerfile").write_text(text)
     ignore = job.context / f"{job.dockerfile}.dockerignore"
     if ignore.is_file() and not ignore.is_symlink():
         shutil.copyfile(ignore, room.dockerfile / "Dockerfile.dockerignore")
     room.policy.write_text(commands.source_policy(job.pins))
-    login = job.authfile.read_text() if job.authfile else "{}"
+    login = json.loads(job.authfile.read_text()) if job.authfile else {}
     config = room.path / "docker"
     config.mkdir(mode=0o700)
-    (config / "config.json").write_text(login)
+    (config / "config.json").write_text(json.dumps({**login, **beside}))
 
 
 def _environment(room: Room, job: BuildJob) -> dict[str, str]:

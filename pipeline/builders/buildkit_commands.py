@@ -46,6 +46,16 @@ class Daemon:
         """Bring the daemon's cache below so many bytes."""
         return prune_command(self, keep_bytes=keep_bytes)
 
+    @property
+    def around(self) -> dict[str, str]:
+        """The environment of a call that is no build: nothing."""
+        return {}
+
+    @property
+    def login(self) -> dict[str, object]:
+        """What the docker folder of one build holds beside the login: nothing."""
+        return {}
+
     def environment(self, job: BuildJob, room: Room) -> dict[str, str]:
         """Nothing beside what every build has."""
         return {}
@@ -60,6 +70,10 @@ class Tool(Protocol):
     def address(self) -> str: ...
     @property
     def local(self) -> bool: ...
+    @property
+    def around(self) -> dict[str, str]: ...
+    @property
+    def login(self) -> dict[str, object]: ...
     def build(self, job: BuildJob, room: Room, limits: Limits, *, network: str, cgroup: str) -> tuple[str, ...]: ...
     def export(self, job: BuildJob, room: Room, limits: Limits, *, network: str, cgroup: str) -> tuple[str, ...]: ...
     def prune(self, keep_bytes: int) -> tuple[str, ...]: ...

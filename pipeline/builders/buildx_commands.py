@@ -1,12 +1,14 @@
 """docker buildx as a way to reach BuildKit: the same requests, in the words of ``docker buildx build``.
 
-Checked against its documented flags alone: no docker daemon was at hand where this was written.
+Its builders and its plugin lie in the user's docker folder, the login of a build in a folder of its own, so each call
+is told of both.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from pipeline.builders import BuildJob, Limits
 from pipeline.builders.buildkit_commands import Room, cache_reference, image_output
@@ -14,9 +16,10 @@ from pipeline.builders.buildkit_commands import Room, cache_reference, image_out
 
 @dataclass(frozen=True)
 class Buildx:
-    """The docker CLI with its buildx plugin, and the daemon that it is set up for."""
+    """The docker CLI with its buildx plugin; ``config`` is the docker folder, which says what builder is in use."""
 
     program: str
+    config: Path
     address: str = "docker"
     name: str = "buildx"
     local: bool = True
@@ -49,9 +52,24 @@ class Buildx:
         """Bring the daemon's cache below so many bytes."""
         return (self.program, "buildx", "prune", "--force", "--keep-storage", str(keep_bytes))
 
+    @property
+    def around(self) -> dict[str, str]:
+        """The environment of a call that is no build."""
+        return {"DOCKER_CONFIG": str(self.config), "BUILDX_CONFIG": str(self.config / "buildx")}
+
+    @property
+    def login(self) -> dict[str, object]:
+        """Where the plugin is, for the docker folder of one build."""
+        return {"cliPluginsExtraDirs": [str(self.config / "cli-plugins")]}
+
     def environment(self, job: BuildJob, room: Room) -> dict[str, str]:
         """Pins go by a file that buildx finds by its environment."""
-        return {"EXPERIMENTAL_BUILDKIT_SOURCE_POLICY": str(room.policy)} if job.pins else {}
+        pins = {"EXPERIMENTAL_BUILDKIT_SOURCE_POLICY": str(room.policy)} if job.pins else {}
+        return {"BUILDX_CONFIG": str(self.config / "buildx"), **pins}
+
+    def inspect(self) -> tuple[str, ...]:
+        """Start the builder if need be and print what it is."""
+        return (self.program, "buildx", "inspect", "--bootstrap")
 
     def _solve(self, job: BuildJob, room: Room, *, network: str) -> tuple[str, ...]:
         return (
@@ -63,11 +81,6 @@ class Buildx:
             *(word for name, value in sorted(job.arguments.items()) for word in ("--build-arg", f"{name}={value}")),
             *(word for name, file in sorted(job.secrets.items()) for word in ("--secret", f"id={name},src={file}")),
         )
-
-
-def inspect_command(program: str) -> tuple[str, ...]:
-    """Start the builder if need be and print what it is."""
-    return (program, "buildx", "inspect", "--bootstrap")
 
 
 def told(inspected: str) -> tuple[str, tuple[str, ...]]:

@@ -11,6 +11,7 @@ import hashlib
 import logging
 import os
 import platform
+import pwd
 import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -136,8 +137,8 @@ async def _buildx(told: Settings, room: Path) -> Builder:
     from pipeline.builders.buildkit import Buildkit
     from pipeline.builders.buildkit_daemon import DaemonFacts, checked_version
 
-    program = _program("", "docker")
-    done = await run(buildx_commands.inspect_command(program), timeout=PROBE_LIMIT, check=False)
+    tool = buildx_commands.Buildx(_program("", "docker"), Path(pwd.getpwuid(os.geteuid()).pw_dir) / ".docker")
+    done = await run(tool.inspect(), timeout=PROBE_LIMIT, env=tool.around, check=False)
     if done.returncode != 0:
         said = (done.stderr or done.stdout).decode("utf-8", "replace").strip().partition("\n")[0]
         raise Unavailable(f"docker buildx does not answer: {said[:200]}", reason="buildx_away")
@@ -145,10 +146,9 @@ async def _buildx(told: Settings, room: Path) -> Builder:
     facts = DaemonFacts(checked_version(version, ""), platforms, "private", rootless=False)
     state = room / "buildkit"
     state.mkdir(mode=0o700, exist_ok=True)
-    tool = buildx_commands.Buildx(program)
     return Buildkit(
         tool, facts, state, limits_of(told), network=told.build_network, cage=None, slots=told.build_slots,
-        problems=_daemons_own(told),
+        problems=(*_daemons_own(told), "memory, processors and disk of a build are bounded by docker's daemon alone"),
     )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ SEARCH_PATH = os.pathsep.join(
     [str(Path(sys.executable).parent), os.environ.get("PATH", ""), "/usr/sbin", str(Path.home() / ".cache/kit/bin")]
 )
 
+PLUGINS = "/usr/libexec/docker/cli-plugins:/usr/lib/docker/cli-plugins:/usr/local/lib/docker/cli-plugins"
 KUBECONFIG = Path.home() / ".cache/kit/cluster/admin.kubeconfig"
 ARGO_CD = Path.home() / ".cache/kit/argocd/up"
 
@@ -27,11 +28,23 @@ def find(program: str) -> str | None:
     ``kubernetes`` is the kit's cluster while it is up: the path of its administrator's kubeconfig. ``argo-cd`` is the
     kit's Argo CD on it.
     """
+    if program == "docker-buildx":
+        return shutil.which(program, path=os.pathsep.join((PLUGINS, SEARCH_PATH)))
     if program == "argo-cd":
         return str(ARGO_CD) if ARGO_CD.is_file() else None
     if program == "kubernetes":
         return str(KUBECONFIG) if (KUBECONFIG.parent / "up").is_file() else None
     return shutil.which(program, path=SEARCH_PATH)
+
+
+def offered(*programs: str) -> str:
+    """The first program's path; skips the test when one is missing, under CI too: for what one may do without, and
+    neither Debian nor PyPI has.
+    """
+    missing = [name for name in programs if find(name) is None]
+    if missing:
+        pytest.skip(f"not on this machine: {', '.join(missing)}")
+    return find(programs[0]) or ""
 
 
 def needs(*programs: str) -> str:

@@ -14,6 +14,7 @@ JOB = BuildJob(
     secrets={"NPM": Path("/s/NPM")}, platforms=("linux/amd64",), cache=Cache(("r/main",), "r/main"),
     pins={"docker.io/library/a:1": "sha256:" + "0" * 64},
 )  # fmt: skip
+DOCKER = Buildx("docker", Path("/home/me/.docker"))
 INSPECTED = """Name:   default
 Driver: docker
 Nodes:
@@ -25,7 +26,7 @@ Platforms:        linux/amd64*, linux/arm64
 
 
 def test_a_build_is_one_plain_manifest_without_attestations() -> None:
-    argv = Buildx("docker").build(JOB, ROOM, Limits(), network="none", cgroup="")
+    argv = DOCKER.build(JOB, ROOM, Limits(), network="none", cgroup="")
 
     assert argv[:5] == ("docker", "buildx", "build", "--progress=rawjson", "--provenance=false")
     assert {"--sbom=false", "--network", "id=NPM,src=/s/NPM", "A=1", "/room/metadata.json"} <= set(argv)
@@ -36,14 +37,17 @@ def test_a_build_is_one_plain_manifest_without_attestations() -> None:
 
 
 def test_the_cache_is_written_without_an_image() -> None:
-    argv = Buildx("docker").export(JOB, ROOM, Limits(), network="private", cgroup="")
+    argv = DOCKER.export(JOB, ROOM, Limits(), network="private", cgroup="")
 
     assert argv[argv.index("--output") + 1] == "type=cacheonly"
     assert argv[argv.index("--cache-to") + 1].startswith("type=registry,ref=r/main,registry.insecure=true,mode=max")
 
 
-def test_pins_are_told_by_environment() -> None:
-    assert Buildx("docker").environment(JOB, ROOM) == {"EXPERIMENTAL_BUILDKIT_SOURCE_POLICY": "/room/policy.json"}
+def test_pins_and_the_users_builders_are_told_by_environment() -> None:
+    assert DOCKER.environment(JOB, ROOM) == {
+        "BUILDX_CONFIG": "/home/me/.docker/buildx", "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY": "/room/policy.json",
+    }  # fmt: skip
+    assert DOCKER.login == {"cliPluginsExtraDirs": ["/home/me/.docker/cli-plugins"]}
 
 
 def test_the_version_and_platforms_are_read() -> None:
