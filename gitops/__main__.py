@@ -145,9 +145,10 @@ def podman(process: Process) -> Cluster:
     """The cluster of this machine."""
     from gitops.clusters.podman import Podman
     from gitops.clusters.podman_host import write_configuration
+    from pipeline.registries import registries_of
 
     conf = write_configuration(room(process.settings, "syncer"))
-    return Podman(instance=process.settings.instance, containers_conf=conf)
+    return Podman(instance=process.settings.instance, containers_conf=conf, registries=registries_of(process.settings))
 
 
 def kubernetes(process: Process, images: Registry, desired: Desired, entry: Entry) -> Cluster:

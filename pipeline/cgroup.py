@@ -75,12 +75,12 @@ class Cage:
             self._write("pids" if self.version == "v1" else "", "pids.max", "0", create=False)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(END_LIMIT):
-                while pids := set(self._pids()):
+                while pids := set(self.pids()):
                     for pid in pids:
                         with contextlib.suppress(ProcessLookupError):
                             os.kill(pid, signal.SIGKILL)
                     await asyncio.sleep(0.02)
-        if left := set(self._pids()):
+        if left := set(self.pids()):
             raise Unavailable(f"processes of a build would not end: {sorted(left)[:10]}", reason="build_left_processes")
 
     def remove(self) -> None:
@@ -93,11 +93,12 @@ class Cage:
     def _tops(self) -> list[Path]:
         return [path for path in (self.root / self.name, *self.root.glob(f"*/{self.name}")) if path.is_dir()]
 
-    def _pids(self) -> Iterator[int]:
+    def pids(self) -> Iterator[int]:
+        """Every process inside, in each hierarchy: one may come more than once."""
         for top in self._tops():
-            for procs in top.glob("**/cgroup.procs"):
+            for folder, _, _ in os.walk(top):  # passes over groups that vanish meanwhile
                 with contextlib.suppress(OSError):
-                    yield from (int(word) for word in procs.read_text().split())
+                    yield from (int(word) for word in Path(folder, "cgroup.procs").read_text().split())
 
     def _write(self, controller: str, file: str, text: str, *, create: bool = True) -> None:
         directory = self.root / controller / self.name

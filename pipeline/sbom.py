@@ -60,9 +60,15 @@ def syft_command(program: str, image: str, cyclonedx: Path, *, memory: int = MEM
     return (*bound, program, "scan", f"registry:{image}", *outputs, "--quiet")
 
 
-def syft_environment(home: Path, *, plain_http: bool, memory: int = MEMORY) -> Mapping[str, str]:
-    """The cheapest settings that keep every package; nothing of the caller's environment, no look for updates."""
+def syft_environment(
+    home: Path, *, plain_http: bool, authfile: Path | None = None, memory: int = MEMORY
+) -> Mapping[str, str]:
+    """The cheapest settings that keep every package; nothing of the caller's environment, no look for updates.
+
+    ``authfile``: a docker ``config.json`` with the registry's account.
+    """
     return {
+        **({"DOCKER_CONFIG": str(authfile.parent)} if authfile else {}),
         "GOMEMLIMIT": str(memory),
         "HOME": str(home),
         "TMPDIR": str(home),
@@ -75,7 +81,9 @@ def syft_environment(home: Path, *, plain_http: bool, memory: int = MEMORY) -> M
     }
 
 
-async def documents(image: str, *, plain_http: bool, commit_time: int, seconds: float = SECONDS) -> Sboms:
+async def documents(
+    image: str, *, plain_http: bool, commit_time: int, authfile: Path | None = None, seconds: float = SECONDS
+) -> Sboms:
     """Both documents of ``host/repository@sha256:…``. Raises Unavailable when syft could not read the image."""
     name, _, digest = image.partition("@")
     images.digest(digest)
@@ -83,7 +91,7 @@ async def documents(image: str, *, plain_http: bool, commit_time: int, seconds: 
         file = Path(home) / "cyclonedx.json"
         argv = orphan_proof(syft_command(find_syft(), image, file))
         try:
-            environment = syft_environment(Path(home), plain_http=plain_http)
+            environment = syft_environment(Path(home), plain_http=plain_http, authfile=authfile)
             done = await run(argv, timeout=seconds, env=environment, check=False)
         except CommandTimeout:
             raise Unavailable(f"syft did not end within {seconds:g} s", reason="sbom_timeout") from None

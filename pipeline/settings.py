@@ -100,7 +100,10 @@ class Settings:
         to="planner builder signer committer syncer console",
     )
     plain_http_registries: tuple[str, ...] = setting(
-        parsing.addresses, "", "other registries that are spoken to over plain HTTP, by commas", to="planner builder"
+        parsing.addresses,
+        "",
+        "other registries that are spoken to over plain HTTP, by commas",
+        to="planner builder syncer",
     )
     registry_mirrors: tuple[tuple[str, tuple[str, ...]], ...] = setting(
         parsing.mirrors, "", "registry=mirror, by commas: where base images are looked for first", to="planner builder"

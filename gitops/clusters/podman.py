@@ -42,11 +42,13 @@ from gitops.clusters import podman_commands as commands
 from gitops.clusters import podman_observe as seen
 from gitops.clusters.podman_calls import PLAY, QUICK, Calls, all_or_first_error, parsed
 from gitops.clusters.podman_logs import Follower, Reader
+from gitops.clusters.podman_pull import pull_options
 from gitops.clusters.podman_secrets import PodmanSecrets
 from gitops.clusters.subset import Workload
 from pipeline import process
 from pipeline.errors import EncliiError, Permanent, Refused, Unavailable
 from pipeline.process import CommandFailed, CommandTimeout
+from pipeline.registries import Registries
 
 PULL = 600.0
 PORT_TRIES = 5
@@ -68,10 +70,10 @@ class Podman:
         instance: str,
         containers_conf: Path | None = None,
         registries_conf: Path | None = None,
-        tls_verify: bool = False,
+        registries: Registries | None = None,
     ) -> None:
         self._instance = instance
-        self._tls_verify = tls_verify
+        self._registries = registries
         self._env = podman_host.environment(containers_conf, registries_conf)
         self._calls = Calls(self._env)
         self._loops = seen.Loops()
@@ -223,7 +225,8 @@ class Podman:
         except (CommandFailed, CommandTimeout) as error:
             raise commands.fault(error, "look for the image") from error
         if here.returncode != 0:
-            await self._calls.run(commands.pull(image, tls_verify=self._tls_verify), f"pull {image}", timeout=PULL)
+            async with pull_options(self._registries, image) as options:
+                await self._calls.run(commands.pull(image, options), f"pull {image}", timeout=PULL)
 
     async def _check_secrets(self, wanted: Wanted, workload: Workload) -> None:
         """Podman would say only that a pod cannot be made."""

@@ -101,8 +101,8 @@ def image_exists(image: str) -> Argv:
     return ("podman", "image", "exists", image)
 
 
-def pull(image: str, *, tls_verify: bool) -> Argv:
-    return ("podman", "pull", "-q", f"--tls-verify={str(tls_verify).lower()}", image)
+def pull(image: str, options: Argv) -> Argv:
+    return ("podman", "pull", "-q", *options, image)
 
 
 def network_create(instance: str, ref: ServiceRef) -> Argv:

@@ -30,7 +30,8 @@ from pipeline.builders import BuildFailed, BuildJob, Built, Facts, Limits
 from pipeline.builders import buildkit_commands as commands
 from pipeline.builders.buildkit_commands import Room, Tool
 from pipeline.builders.buildkit_daemon import DaemonFacts
-from pipeline.builders.buildkit_outcome import of_build
+from pipeline.builders.buildkit_disk import StepDisk
+from pipeline.builders.buildkit_outcome import KILLED, of_build
 from pipeline.builders.buildkit_progress import Progress
 from pipeline.builders.dockerfiles import scanned
 from pipeline.builders.stall import unless_stalled
@@ -137,8 +138,9 @@ class Buildkit:
     async def _solved(self, request: Request, progress: Progress, output: BoundedLog) -> str:
         limits = self._limits
         argv = self._daemon.build(request.job, request.room, limits, network=self._network, cgroup=self._group)
+        disk = StepDisk(self._cage, limits.disk, limits.keep_free) if self._cage else None
         try:
-            async with unless_stalled(output, limits.stall):
+            async with disk.watched() if disk else contextlib.nullcontext(), unless_stalled(output, limits.stall):
                 code = await stream(
                     orphan_proof(argv), progress.write, timeout=limits.seconds, env=request.env, grace=GRACE
                 )
@@ -151,7 +153,7 @@ class Buildkit:
             raise
         if code != 0:
             await progress.end()
-            raise of_build(progress.words, progress.failed, output.tail())
+            raise _failure(progress, output, disk)
         return _digest(request.room)
 
     @property
@@ -199,7 +201,7 @@ class Buildkit:
                 "a network of its own (CNI), or set ENCLII_BUILD_NETWORK=none"
             )
         if self._cage is None:
-            found.append("the number of a build's processes is bounded by the daemon's own limits alone")
+            found.append("a build's disk and number of processes are bounded by the daemon's own limits alone")
         return found
 
 
@@ -224,6 +226,13 @@ def _environment(room: Room, job: BuildJob) -> dict[str, str]:
         "TMPDIR": str(room.path),
         "SOURCE_DATE_EPOCH": str(job.timestamp),
     }
+
+
+def _failure(progress: Progress, output: BoundedLog, disk: StepDisk | None) -> EncliiError:
+    found = of_build(progress.words, progress.failed, output.tail())
+    if disk and disk.ended and isinstance(found, BuildFailed) and found.exit_code == KILLED:
+        return BuildFailed(f"{disk.ended}\n{output.tail()}", reason="build_disk_full", exit_code=KILLED)
+    return found
 
 
 def _digest(room: Room) -> str:

@@ -33,7 +33,7 @@ _SYNTAX = re.compile(
 )
 _PULLS = ("load metadata for ", "resolve image config", "FROM ")
 _PUSHES = ("exporting to image", "pushing ", "exporting cache")
-OUT_OF_MEMORY = 137
+KILLED = 137
 
 
 def of_build(words: Sequence[str], failed: str, tail: str) -> EncliiError:
@@ -57,7 +57,7 @@ def of_build(words: Sequence[str], failed: str, tail: str) -> EncliiError:
 
 
 def _of_step(code: int, tail: str) -> BuildFailed:
-    if code == OUT_OF_MEMORY:
+    if code == KILLED:
         return BuildFailed(
             f"a RUN step was killed, most likely for needing more memory than it may have\n{tail}",
             reason="build_memory", exit_code=code,

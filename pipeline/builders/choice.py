@@ -148,7 +148,7 @@ async def _buildx(told: Settings, room: Path) -> Builder:
     state.mkdir(mode=0o700, exist_ok=True)
     return Buildkit(
         tool, facts, state, limits_of(told), network=told.build_network, cage=None, slots=told.build_slots,
-        problems=(*_daemons_own(told), "memory, processors and disk of a build are bounded by docker's daemon alone"),
+        problems=(*_daemons_own(told), "memory and processors of a build are bounded by docker's daemon alone"),
     )  # fmt: skip
 
 

@@ -103,12 +103,14 @@ class BuildStage:
                 "step", next((why for why in self.chosen.why if str(builder.facts) in why), str(builder.facts))
             )
             built = await self._while_wanted(event, builder.build(job, log.sink))
-        await self._confirmed(job, built)
-        image = f"{job.repository}@{built.digest}"
-        if told := build_report.summary(built.report):
-            await log.line("step", told)
-        await log.line("step", f"pushed {image}")
-        documents = await sbom.documents(image, plain_http=job.plain_http, commit_time=event.commit_time)
+            await self._confirmed(job, built)
+            image = f"{job.repository}@{built.digest}"
+            if told := build_report.summary(built.report):
+                await log.line("step", told)
+            await log.line("step", f"pushed {image}")
+            documents = await sbom.documents(
+                image, plain_http=job.plain_http, commit_time=event.commit_time, authfile=job.authfile
+            )
         await log.line("step", "SBOM made")
         await log.end()
         return built, await self._stored(event, documents)

@@ -214,6 +214,16 @@ def test_a_missing_base_image_is_the_sources_fault(source: Path, host: HostFacts
     assert failure(source, f"FROM {registry}/no/such:1\n", host, registry).reason == "base_image_missing"
 
 
+@pytest.mark.parametrize("path", ["../outside", "link"])
+def test_no_path_and_no_link_leads_out_of_the_context(source: Path, host: HostFacts, registry: str, path: str) -> None:
+    (source.parent / "outside").write_text("not yours")
+    (source / "link").symlink_to(source.parent / "outside")
+
+    error = failure(source, BASE + f"COPY {path} /stolen\nRUN cat /stolen\n", host, registry)
+
+    assert "not yours" not in error.message
+
+
 def test_a_registry_that_is_away_is_tried_again(source: Path, host: HostFacts) -> None:
     error = failure(source, BASE, host, "127.0.0.1:1")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +24,7 @@ from pipeline.cgroup import Cage
 from pipeline.errors import EncliiError, Refused, Unavailable
 from pipeline.masking import Masker
 from pipeline.registry import Registry
+from pipeline.sbom import documents
 from tests.support.buildkit import running_buildkitd
 from tests.support.components import needs
 from tests.support.registry import running_registry
@@ -239,6 +242,22 @@ def test_a_memory_eating_step_is_ended(world: World) -> None:
     assert world.failure(BASE + "RUN x=abcdefghijklmnop; while :; do x=$x$x; done\n").reason == "build_memory"
 
 
+@pytest.mark.parametrize("place", ["/big", "/cache/big"])
+def test_a_step_that_fills_the_disk_is_ended(world: World, place: str) -> None:
+    write = f"(/bin/busybox dd if=/dev/zero of={place} bs=1M count=400; /bin/busybox sleep 600)"
+    step = f"RUN --mount=type=cache,target=/cache {write}\n"
+
+    error = world.failure(BASE + step, limits=replace(TIGHT, disk=48 * MIB, memory=1024 * MIB))
+
+    assert (error.reason, "more than 48 MiB" in error.message) == ("build_disk_full", True)
+
+
+def test_a_step_goes_on_while_it_stays_below_its_disk(world: World) -> None:
+    write = "/bin/busybox dd if=/dev/zero of=/big bs=1M count=8; /bin/busybox sleep 1"
+
+    assert world.build(BASE + f"RUN {write}\n", limits=replace(TIGHT, disk=16 * MIB)).digest
+
+
 def test_a_fork_bomb_is_bounded(world: World) -> None:
     bomb = "RUN i=0; while [ $i -lt 200 ]; do /bin/busybox sleep 600 & i=$((i+1)); done\n"
 
@@ -253,6 +272,25 @@ def test_links_out_of_the_context_are_not_followed(world: World) -> None:
     error = world.failure(BASE + "COPY link /stolen\nRUN /bin/busybox cat /stolen\n")
 
     assert "root:" not in error.message
+
+
+def test_a_path_out_of_the_context_leads_nowhere(world: World) -> None:
+    (world.source.parent / "outside").write_text("not yours")
+
+    error = world.failure(BASE + "COPY ../outside /stolen\n")
+
+    assert (error.reason, "not yours" in error.message) == ("build_failed", False)
+
+
+def test_several_platforms_are_one_index(world: World) -> None:
+    built = world.build(BASE, platforms=("linux/amd64", "linux/386"))
+
+    found = asyncio.run(held(world, built.digest))
+    assert [(one["platform"]["os"], one["platform"]["architecture"]) for one in found] == [
+        ("linux", "amd64"), ("linux", "386"),
+    ]  # fmt: skip
+    image = f"{world.job.repository}@{built.digest}"
+    assert asyncio.run(documents(image, plain_http=True, commit_time=EPOCH)).spdx
 
 
 def test_without_a_network_a_step_reaches_nothing(world: World) -> None:
@@ -294,6 +332,15 @@ async def manifest_of(world: World, digest: str) -> str:
         found = await registry.manifest("shop/web", digest)
     assert found is not None
     return found.digest
+
+
+async def held(world: World, digest: str) -> list[dict[str, Any]]:
+    """The members of an index."""
+    async with Registry(world.registry, plain_http=True) as registry:
+        found = await registry.manifest("shop/web", digest)
+    assert found is not None
+    members: list[dict[str, Any]] = json.loads(found.body)["manifests"]
+    return members
 
 
 async def tags(world: World, repository: str, tag: str) -> bool:

@@ -174,10 +174,14 @@ class Line:
 
 
 @contextlib.contextmanager
-def running_line(home: Path, settings: Mapping[str, str] | None = None) -> Iterator[Line]:
-    """Everything, started; ended with nothing left. ``settings`` are given besides the usual ones."""
+def running_line(
+    home: Path, settings: Mapping[str, str] | None = None, *, auth: Mapping[str, Any] | None = None
+) -> Iterator[Line]:
+    """Everything, started; ended with nothing left. ``settings`` are given besides the usual ones; ``auth``: as the
+    registry's own configuration has it.
+    """
     needs("podman", "buildah", "docker-registry", "nats-server", "git", "syft")
-    with running_nats(home / "nats") as nats, running_registry(home / "registry") as registry:
+    with running_nats(home / "nats") as nats, running_registry(home / "registry", auth=auth) as registry:
         line = Line(home, nats, registry, settings)
         try:
             line.start()
