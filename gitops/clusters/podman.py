@@ -42,7 +42,7 @@ from gitops.clusters import podman_commands as commands
 from gitops.clusters import podman_observe as seen
 from gitops.clusters.podman_calls import PLAY, QUICK, Calls, all_or_first_error, parsed
 from gitops.clusters.podman_logs import Follower, Reader
-from gitops.clusters.podman_pull import pull_options
+from gitops.clusters.podman_pull import pull
 from gitops.clusters.podman_secrets import PodmanSecrets
 from gitops.clusters.subset import Workload
 from pipeline import process
@@ -50,7 +50,6 @@ from pipeline.errors import EncliiError, Permanent, Refused, Unavailable
 from pipeline.process import CommandFailed, CommandTimeout
 from pipeline.registries import Registries
 
-PULL = 600.0
 PORT_TRIES = 5
 LAST_LINES = 200
 TOLD_LINES = 20
@@ -103,7 +102,7 @@ class Podman:
         workload = subset.translate(wanted)
         async with all_or_first_error() as group:
             listed = group.create_task(self._list(wanted.ref))
-            group.create_task(self._pull(wanted.image))
+            group.create_task(pull(self._calls, self._registries, wanted.image))
             group.create_task(self._ensure_network(wanted.ref))
             group.create_task(self._check_secrets(wanted, workload))
         limits = await self._limits_work() if workload.resources else False
@@ -217,16 +216,6 @@ class Podman:
             await asyncio.gather(task, return_exceptions=True)
 
     # -- starting
-
-    async def _pull(self, image: str) -> None:
-        """An image that is here by its digest is the image: a rollback works while the registry is down."""
-        try:
-            here = await process.run(commands.image_exists(image), timeout=QUICK, env=self._env, check=False)
-        except (CommandFailed, CommandTimeout) as error:
-            raise commands.fault(error, "look for the image") from error
-        if here.returncode != 0:
-            async with pull_options(self._registries, image) as options:
-                await self._calls.run(commands.pull(image, options), f"pull {image}", timeout=PULL)
 
     async def _check_secrets(self, wanted: Wanted, workload: Workload) -> None:
         """Podman would say only that a pod cannot be made."""

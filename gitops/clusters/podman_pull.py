@@ -7,8 +7,25 @@ import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from gitops.clusters import podman_commands as commands
+from gitops.clusters.podman_calls import QUICK, Calls
+from pipeline import process
+from pipeline.process import CommandFailed, CommandTimeout
 from pipeline.registries import Registries
 from pipeline.registry_accounts import docker_config
+
+PULL = 600.0
+
+
+async def pull(calls: Calls, registries: Registries | None, image: str) -> None:
+    """An image that is here by its digest is the image: a rollback works while the registry is down."""
+    try:
+        here = await process.run(commands.image_exists(image), timeout=QUICK, env=calls.env, check=False)
+    except (CommandFailed, CommandTimeout) as error:
+        raise commands.fault(error, "look for the image") from error
+    if here.returncode != 0:
+        async with pull_options(registries, image) as options:
+            await calls.run(commands.pull(image, options), f"pull {image}", timeout=PULL)
 
 
 @contextlib.asynccontextmanager
