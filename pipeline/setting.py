@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 PREFIX: Final = "ENCLII_"
 FILE: Final = "_FILE"
 CONFIG: Final = "ENCLII_CONFIG"
-ALIASES: Final = {"BUILDKIT_HOST": "ENCLII_BUILDKIT_HOST"}
+ALIASES: Final = {"BUILDKIT_HOST": "ENCLII_BUILDKIT_HOST", "DOCKER_HOST": "ENCLII_DOCKER_HOST"}
 """Names that other programs gave to what we need too; ours win."""
 MAY_LOSE: Final = "may-lose-acknowledged-work"
 PROCESSES: Final = (

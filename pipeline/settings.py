@@ -225,13 +225,16 @@ class Settings:
         to="builder",
     )
     buildpacks: str = setting(
-        parsing.choice("auto", "creator", "off"),
+        parsing.choice("auto", "creator", "pack", "off"),
         "auto",
-        "build by Buildpacks, running the builder image's creator with podman; auto: when images are listed",
+        "build by Buildpacks: the builder image's creator with podman, or pack; auto: when images are listed",
         to="builder",
     )
     buildpacks_builders: str = setting(
         parsing.text, "", "Buildpacks builder images that may run, by commas; the first is the default", to="builder"
+    )
+    docker_host: str = setting(
+        parsing.text, "", "Docker API for pack, of docker or podman; DOCKER_HOST is read too", to="builder"
     )
     buildctl: str = setting(parsing.text, "", "path of buildctl; empty: found on PATH", to="builder")
     buildkit_host: str = setting(

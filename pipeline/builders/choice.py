@@ -175,25 +175,43 @@ async def _buildah(told: Settings, room: Path) -> Builder:
 
 async def _buildpacks(told: Settings, room: Path) -> tuple[Builder | None, str]:
     """The Buildpacks builder, or None, and why. Raises Unavailable when it was asked for and does not work."""
-    from pipeline.builders import buildah_host
-    from pipeline.builders.lifecycle import Lifecycle
-
     listed = listed_images(told)
     if told.buildpacks == "off" or (told.buildpacks == "auto" and not listed):
         return None, "no Buildpacks: " + (
             "ENCLII_BUILDPACKS=off" if told.buildpacks == "off" else "ENCLII_BUILDPACKS_BUILDERS lists no image"
         )
-    try:
-        if not listed:
-            raise Unavailable("ENCLII_BUILDPACKS_BUILDERS lists no image", reason="no_builder_image")
-        version = await _podman_version()
-        host = await buildah_host.detect(room / "buildpacks", registries=registries_of(told))
-    except EncliiError as error:
-        if told.buildpacks != "auto":
-            raise
-        return None, f"no Buildpacks: {error.message}"
-    found = Lifecycle(host, limits_of(told), listed=listed, version=version)
-    return found, f"Buildpacks are run by {found.facts}: ENCLII_BUILDPACKS={told.buildpacks}"
+    if not listed:
+        raise Unavailable("ENCLII_BUILDPACKS_BUILDERS lists no image", reason="no_builder_image")
+    makers = {"creator": _creator, "pack": _pack}
+    why = []
+    for name in makers if told.buildpacks == "auto" else (told.buildpacks,):
+        try:
+            found = await makers[name](told, room, listed)
+        except EncliiError as error:
+            if told.buildpacks != "auto":
+                raise
+            why.append(f"not by {name}: {error.message}")
+            continue
+        return found, "; ".join((f"Buildpacks are run by {found.facts}: ENCLII_BUILDPACKS={told.buildpacks}", *why))
+    return None, "no Buildpacks: " + "; ".join(why)
+
+
+async def _creator(told: Settings, room: Path, listed: tuple[str, ...]) -> Builder:
+    from pipeline.builders import buildah_host
+    from pipeline.builders.lifecycle import Lifecycle
+
+    version = await _podman_version()
+    host = await buildah_host.detect(room / "buildpacks", registries=registries_of(told))
+    return Lifecycle(host, limits_of(told), listed=listed, version=version)
+
+
+async def _pack(told: Settings, room: Path, listed: tuple[str, ...]) -> Builder:
+    from pipeline.builders.pack import Pack, Tool
+
+    program = _program("", "pack")
+    done = await run((program, "version"), timeout=PROBE_LIMIT, env={"HOME": str(room)})
+    tool = Tool(program, done.stdout.decode("utf-8", "replace").strip()[:40], told.docker_host)
+    return Pack(tool, limits_of(told), room / "pack", listed=listed, registries=registries_of(told))
 
 
 async def _podman_version() -> str:

@@ -69,10 +69,8 @@ class Lifecycle:
     async def build(self, job: BuildJob, log: LineSink) -> Built:
         """Pull the builder image and run its creator on a copy of the sources."""
         started = _now()
-        if not job.trusted:
-            raise Refused("previews and forks are not built with Buildpacks", reason="buildpacks_untrusted")
         project = await asyncio.to_thread(project_toml.read, job.context)
-        reference = self._reference(job.image or project.builder)
+        reference = builder_of(job, project, self._listed)
         output = BoundedLog(log, head=self._limits.log_head, tail=self._limits.log_tail, masker=job.masker)
         steps = Steps(output, builder=str(self.facts))
         try:
@@ -103,15 +101,6 @@ class Lifecycle:
 
     async def close(self) -> None:
         """Nothing goes on behind a build."""
-
-    def _reference(self, asked: str) -> str:
-        if asked and asked not in self._listed:
-            raise Refused(
-                f"the builder image {asked[:200]!r} is not listed by ENCLII_BUILDPACKS_BUILDERS; known are "
-                f"{', '.join(self._listed)}",
-                reason="builder_image_not_listed",
-            )
-        return asked or self._listed[0]
 
     async def _pulled(self, reference: str, job: BuildJob) -> BuilderImage:
         host = self._host
@@ -166,6 +155,27 @@ class Lifecycle:
         await asyncio.to_thread(shutil.rmtree, commands.runroot(host), ignore_errors=True)
 
 
+def builder_of(job: BuildJob, project: project_toml.Project, listed: tuple[str, ...]) -> str:
+    """The builder image for a job. Raises Refused for one that may not run here, and for sources that may not."""
+    if not job.trusted:
+        raise Refused("previews and forks are not built with Buildpacks", reason="buildpacks_untrusted")
+    asked = job.image or project.builder
+    if asked and asked not in listed:
+        known = ", ".join(listed)
+        text = f"the builder image {asked[:200]!r} is not listed by ENCLII_BUILDPACKS_BUILDERS; known are {known}"
+        raise Refused(text, reason="builder_image_not_listed")
+    return asked or listed[0]
+
+
+def variables(job: BuildJob, project: project_toml.Project) -> dict[str, str]:
+    """What buildpacks get as their environment. Raises BuildFailed for what is no name."""
+    found = {**project.env, **job.arguments}
+    for name in found:
+        if not name.isidentifier():
+            raise BuildFailed(f"project.toml: {name[:80]!r} is no name of a variable", reason="bad_project_toml")
+    return found
+
+
 def _furnished(host: HostFacts, job: BuildJob, project: project_toml.Project) -> Mounts:
     """A copy of the sources that buildpacks may write to, the user's environment as files, a place for the report."""
     room = host.scratch / "buildpacks"
@@ -178,9 +188,7 @@ def _furnished(host: HostFacts, job: BuildJob, project: project_toml.Project) ->
             file.unlink()
     for folder in (mounts.platform / "env", mounts.report, mounts.cache):
         folder.mkdir(parents=True, exist_ok=True)
-    for name, value in {**project.env, **job.arguments}.items():
-        if not name.isidentifier():
-            raise BuildFailed(f"project.toml: {name[:80]!r} is no name of a variable", reason="bad_project_toml")
+    for name, value in variables(job, project).items():
         (mounts.platform / "env" / name).write_text(value)
     if project.groups:
         (mounts.platform / "order.toml").write_text(project.order())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,17 +91,4 @@ def creator_command(
         *(("-order=/platform/order.toml",) if ordered else ()),
         *(("-skip-restore=true",) if job.no_cache else ()),
         f"{job.repository}:{job.tag}",
-    )
-
-
-def pack_command(job: BuildJob, image: str, *, report: Path, env: Mapping[str, str]) -> tuple[str, ...]:
-    """The same by ``pack``, which needs a Docker API."""
-    return (
-        *("pack", "build", f"{job.repository}:{job.tag}", "--path", str(job.context), "--builder", image, "--publish"),
-        *("--pull-policy", "if-not-present", "--creation-time", str(job.timestamp), "--default-process", "web"),
-        *(("--trust-builder",) if job.trusted else ("--trust-builder=false",)),
-        *(("--clear-cache",) if job.no_cache else ()),
-        *(word for name, value in sorted(env.items()) for word in ("--env", f"{name}={value}")),
-        *(("--insecure-registry", job.repository.partition("/")[0]) if job.plain_http else ()),
-        *("--report-output-dir", str(report)),
     )

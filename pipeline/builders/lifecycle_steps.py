@@ -10,7 +10,7 @@ import msgspec
 from pipeline.build_log import BoundedLog
 from pipeline.build_report import BuildReport, BuildStep, kept
 
-_PHASE = re.compile(rb"===> ([A-Z]+)\s*")
+_PHASE = re.compile(rb"(?:\[creator\] )?===> ([A-Z]+)\s*")
 
 
 class Steps:

@@ -11,7 +11,12 @@ from tests.support.components import needs
 from tests.support.images import _call, _from_scratch, digest_of
 
 CREATOR = Path(__file__).parents[1] / "data" / "buildpacks" / "creator"
-METADATA = {"stack": {"runImage": {"image": "run.example/base:1"}}}
+LIFECYCLE = {
+    "version": "0.17.0", "api": {"buildpack": "0.9", "platform": "0.12"},
+    "apis": {
+        "buildpack": {"deprecated": [], "supported": ["0.9"]}, "platform": {"deprecated": [], "supported": ["0.12"]},
+    },
+}  # fmt: skip
 DETECT = "#!/bin/sh\n[ -f start ] || exit 100\n"
 BUILD = (
     "#!/bin/sh\nid -u\n[ ! -f fail ] || exit 4\n[ ! -f hang ] || sleep 600\n"
@@ -25,7 +30,8 @@ def push_builder(registry: str, repository: str = "builders/small", *, labelled:
     with tempfile.TemporaryDirectory() as folder, _from_scratch(buildah) as container:
         _fill(Path(folder), busybox)
         _call(buildah, "copy", "-q", container, folder, "/")
-        label = ("--label", f"io.buildpacks.builder.metadata={json.dumps(METADATA)}") if labelled else ()
+        metadata = json.dumps(_metadata(f"{registry}/{repository}-run:1"))
+        label = ("--label", f"io.buildpacks.builder.metadata={metadata}") if labelled else ()
         _call(
             buildah, "config", "--env=PATH=/bin", "--env=CNB_USER_ID=1000", "--env=CNB_GROUP_ID=1000", *label, container
         )
@@ -33,6 +39,20 @@ def push_builder(registry: str, repository: str = "builders/small", *, labelled:
         _call(buildah, "commit", "-q", "--tls-verify=false", container, f"docker://{target}")
     assert digest_of(registry, repository, "1")
     return target
+
+
+def push_run_image(registry: str, repository: str = "builders/small") -> None:
+    """The empty image that the builder image names for running: ``pack`` looks at it."""
+    buildah = needs("buildah")
+    with _from_scratch(buildah) as container:
+        _call(buildah, "config", "--os", "linux", "--arch", "amd64", container)
+        _call(buildah, "commit", "-q", "--tls-verify=false", container, f"docker://{registry}/{repository}-run:1")
+
+
+def _metadata(run_image: str) -> dict[str, object]:
+    image = {"image": run_image}
+    packs = [{"id": "test_start", "version": "1"}]
+    return {"stack": {"runImage": image}, "images": [image], "buildpacks": packs, "lifecycle": LIFECYCLE}
 
 
 def _fill(root: Path, busybox: str) -> None:
