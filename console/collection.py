@@ -18,6 +18,7 @@ from typing import Final
 
 from console import platform, ports, programs, supervise
 from console.installation import addresses, until
+from console.superseded import forget_superseded
 from console.supervise import Files
 from pipeline import process
 from pipeline.errors import Conflict, Unavailable
@@ -51,6 +52,7 @@ def collect(home: Path, *, quiet: Callable[[], bool]) -> dict[str, int]:
                 raise _busy()
             with _ended(home, at, (*WRITERS, "registry")):
                 before = used(home)
+                forget_superseded(home / "registry")
                 asyncio.run(_collected(home))
                 return {"before": before, "after": used(home)}
 
