@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
 from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 
 from pipeline.events import BuildRequested, CancelRequested, Delivery, DeployRequested, ImageBuilt, RetentionRequested
 from pipeline.main import Process, in_background, main, room
 from pipeline.registries import configured, registries_of
 from pipeline.registry import Registry
 from pipeline.worker import Stage, work
+
+if TYPE_CHECKING:
+    from pipeline.keys import Key
+    from pipeline.settings import Settings
 
 
 async def planner(process: Process) -> None:
@@ -86,14 +92,27 @@ async def signer(process: Process) -> None:
     from pipeline.stages.sign import AT_ONCE, Signer
 
     told = process.settings
-    path = told.below_home(told.signing_key)
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    key = keys.load_or_make(path)
+    key = await signing_key(told)
     keys.write_public(told.below_home(told.verify_key), key.public)
     async with configured(told) as images:
         stage = Signer(process.store, images, key, told.builder_id)
         signing = Stage("signer", (ImageBuilt,), stage.handle, stage.failed, at_once=AT_ONCE)
         await work(signing, process.store, process.stopping)
+
+
+async def signing_key(told: Settings) -> Key:
+    """The key in its file, made at the first start, or the one in an HSM or a KMS. Raises Invalid, Unavailable."""
+    from pipeline import keys
+
+    if told.signing_uri:
+        from pipeline import remote_key
+
+        wanted = remote_key.environment_of(told.below_home(told.signing_environment))
+        os.environ.update(wanted)  # the libraries of clouds and of PKCS #11 look nowhere else
+        return await remote_key.open_key(told.signing_uri, public=told.below_home(told.verify_key), environment=wanted)
+    path = told.below_home(told.signing_key)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return keys.load_or_make(path)
 
 
 PROCESSES = {"planner": planner, "builder": builder, "signer": signer}

@@ -11,7 +11,7 @@ import hashlib
 import os
 import secrets
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
@@ -43,6 +43,11 @@ class PublicKey:
         return cls(key)  # type: ignore[arg-type]  # the constructor checks
 
     @property
+    def crypto(self) -> ec.EllipticCurvePublicKey:
+        """The key as the library has it, for another library."""
+        return self._key
+
+    @property
     def pem(self) -> bytes:
         return self._key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
@@ -69,8 +74,27 @@ class PublicKey:
         return f"PublicKey({self.hint})"
 
 
+class Key(Protocol):
+    """What signs: a key in a file, or one that never leaves its KMS, Vault or HSM.
+
+    ``repeatable``: signing the same bytes again gives the same signature.
+    """
+
+    @property
+    def public(self) -> PublicKey: ...
+
+    @property
+    def repeatable(self) -> bool: ...
+
+    async def signature(self, data: bytes) -> bytes:
+        """The signature over ``data`` in DER. Raises Unavailable."""
+        ...
+
+
 class SigningKey:
     """The private key; only the signer holds one. Signing the same bytes again gives the same signature (RFC 6979)."""
+
+    repeatable = True
 
     def __init__(self, key: ec.EllipticCurvePrivateKey) -> None:
         if not isinstance(key, ec.EllipticCurvePrivateKey):
@@ -97,6 +121,10 @@ class SigningKey:
         return self._key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
+
+    async def signature(self, data: bytes) -> bytes:
+        """As ``sign``, which takes microseconds."""
+        return self.sign(data)
 
     def sign(self, data: bytes) -> bytes:
         """The signature over ``data`` in DER."""

@@ -267,6 +267,14 @@ class Settings:
     signing_key: Path = setting(
         parsing.path, "keys/signing.key", "ECDSA P-256 private key; made at first start when absent", to="signer"
     )
+    signing_uri: str = setting(
+        parsing.text, "", "address of a key in an HSM or a KMS instead: hsm:, awskms:, gcpkms:, azurekms:",
+        to="signer",
+    )  # fmt: skip
+    signing_environment: Path = setting(
+        parsing.path, "keys/signing.env", "what that key's library wants in its environment, and the HSM's PIN",
+        to="signer",
+    )  # fmt: skip
     verify_key: Path = setting(
         parsing.path,
         "keys/signing.pub",

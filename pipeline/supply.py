@@ -15,7 +15,7 @@ from pipeline.attest import Link, Provenance
 from pipeline.errors import Conflict, NotFound, Refused
 from pipeline.evidence import DEFAULT, Evidence
 from pipeline.images import Descriptor, ImageRef, Manifest, sha256
-from pipeline.keys import SigningKey
+from pipeline.keys import Key
 from pipeline.registry import Registry
 from pipeline.registry_http import both, together
 from pipeline.verify import Demand, gather_evidence, judge
@@ -58,7 +58,7 @@ async def sign_release(
     registry: Registry,
     image: ImageRef,
     *,
-    key: SigningKey,
+    key: Key,
     provenance: Provenance,
     sbom: bytes,
     cyclonedx: bytes | None = None,
@@ -80,7 +80,7 @@ async def sign_release(
     return signed
 
 
-async def sign_link(registry: Registry, image: ImageRef, *, key: SigningKey, link: Link) -> Signed:
+async def sign_link(registry: Registry, image: ImageRef, *, key: Key, link: Link) -> Signed:
     """Attach the link attestation that gives ``link.sha`` this image.
 
     Raises Refused ``broken_link`` when the provenance that it names does not hold for this image and source.
@@ -91,12 +91,12 @@ async def sign_link(registry: Registry, image: ImageRef, *, key: SigningKey, lin
     return await _attach(registry, image, payloads, key, check=lambda found: _check_original(found, link))
 
 
-async def sign_summary(registry: Registry, image: ImageRef, *, key: SigningKey, payload: bytes) -> str:
+async def sign_summary(registry: Registry, image: ImageRef, *, key: Key, payload: bytes) -> str:
     """Attach a verification summary; the digest of its referrer manifest. Raises NotFound, Unavailable, Conflict.
 
     That it is listed is seen before this returns; nothing rests on it, so the rest is not read back.
     """
-    made = _attachment(await _subject(registry, image), attest.SUMMARY, payload, key)
+    made = await _attachment(await _subject(registry, image), attest.SUMMARY, payload, key)
     await _store(registry, image, [made])
     await registry.add_referrers(image.repository, image.digest, [made.listed()])
     return made.manifest.digest
@@ -113,13 +113,15 @@ async def _attach(
     registry: Registry,
     image: ImageRef,
     payloads: Mapping[str, bytes],
-    key: SigningKey,
+    key: Key,
     *,
     check: Callable[[Evidence], object],
 ) -> Signed:
     """Store, list and read it all back; what got lost on the way, once more."""
     subject = await _subject(registry, image)
-    wanted = [_attachment(subject, kind, payload, key) for kind, payload in payloads.items()]
+    known = {} if key.repeatable else await _known(registry, image, payloads, key)
+    making = {kind: payload for kind, payload in payloads.items() if kind not in known}
+    wanted = await together(_attachment(subject, kind, payload, key) for kind, payload in making.items())
     listed = [one.listed() for one in wanted]
     storing = partial(_store, registry, image, wanted)
     before = await registry.list_referrers(image.repository, image.digest, listed, store=storing)
@@ -129,8 +131,17 @@ async def _attach(
         await _store(registry, image, wanted)
         await registry.add_referrers(image.repository, image.digest, listed)
         await _read_back(registry, image, wanted, key, check)
-    manifests = {one.predicate_type: one.manifest.digest for one in wanted}
-    return Signed(image, subject, manifests, tuple(one for one in manifests.values() if one not in before))
+    manifests = known | {one.predicate_type: one.manifest.digest for one in wanted}
+    return Signed(
+        image, subject, manifests, tuple(one.manifest.digest for one in wanted if one.manifest.digest not in before)
+    )
+
+
+async def _known(registry: Registry, image: ImageRef, payloads: Mapping[str, bytes], key: Key) -> dict[str, str]:
+    """Which of the statements the key has signed already, by their referrers: signing again would add another each."""
+    there = await gather_evidence(registry, image, keys=[key.public])
+    signed = {one.payload: one.manifest for one in there.statements}
+    return {kind: signed[payload] for kind, payload in payloads.items() if payload in signed}
 
 
 async def _subject(registry: Registry, image: ImageRef) -> Manifest:
@@ -141,8 +152,8 @@ async def _subject(registry: Registry, image: ImageRef) -> Manifest:
     return manifest
 
 
-def _attachment(subject: Manifest, predicate_type: str, payload: bytes, key: SigningKey) -> _Attachment:
-    signature = key.sign(attest.pae(payload))
+async def _attachment(subject: Manifest, predicate_type: str, payload: bytes, key: Key) -> _Attachment:
+    signature = await key.signature(attest.pae(payload))
     bundle = attest.bundle(payload, signature, key.public.hint)
     return _Attachment(predicate_type, bundle, attest.referrer(subject.descriptor(), bundle, predicate_type))
 
@@ -154,7 +165,7 @@ async def _store(registry: Registry, image: ImageRef, attachments: Sequence[_Att
     await together(registry.put_manifest(image.repository, one.digest, one.media_type, one.body) for one in manifests)
 
 
-async def _sign_simply(registry: Registry, image: ImageRef, key: SigningKey) -> None:
+async def _sign_simply(registry: Registry, image: ImageRef, key: Key) -> None:
     """The signature in its older form too, read back. Others' signatures under the same tag stay."""
     signed, tag = simplesigning.payload(image), simplesigning.tag(image.digest)
     for _ in range(TRIES):
@@ -163,7 +174,7 @@ async def _sign_simply(registry: Registry, image: ImageRef, key: SigningKey) -> 
         if simplesigning.signed_by(layers, signed, key.public):
             await registry.blob(image.repository, sha256(signed), limit=len(signed))
             return
-        layers = [*layers, simplesigning.layer(signed, key.sign(signed))]
+        layers = [*layers, simplesigning.layer(signed, await key.signature(signed))]
         await together(registry.put_blob(image.repository, blob) for blob in (signed, simplesigning.config(layers)))
         manifest = simplesigning.manifest(layers)
         await registry.put_manifest(image.repository, tag, manifest.media_type, manifest.body)
@@ -182,7 +193,7 @@ async def _read_back(
     registry: Registry,
     image: ImageRef,
     wanted: Sequence[_Attachment],
-    key: SigningKey,
+    key: Key,
     check: Callable[[Evidence], object],
 ) -> None:
     """Verify as a stranger would: nothing that was known before is used. Raises Conflict, and what ``check`` raises."""

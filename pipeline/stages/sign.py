@@ -16,7 +16,7 @@ from pipeline.errors import NotFound, Refused
 from pipeline.events import Event, ImageBuilt, ReleaseReady
 from pipeline.image_user import image_user
 from pipeline.images import ImageRef
-from pipeline.keys import SigningKey
+from pipeline.keys import Key
 from pipeline.names import release_id
 from pipeline.records import Image, Job, Release, Repository, Run, ServiceRecord
 from pipeline.registry import Registry
@@ -35,7 +35,7 @@ class Signer:
 
     store: Store
     registry: Registry
-    key: SigningKey
+    key: Key
     builder_id: str
 
     async def handle(self, event: Event) -> Step:

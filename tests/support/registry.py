@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from console.programs import LEISURE
 from pipeline import attest, images
 from pipeline.images import OCI_MANIFEST, Descriptor, ImageRef
 from pipeline.process import orphan_proof
@@ -47,7 +49,7 @@ def running_server(
     log = tmp / "registry.log"
     with log.open("wb") as sink:
         argv = orphan_proof((program, "serve", str(configuration)))
-        process = subprocess.Popen(argv, stdout=sink, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(argv, stdout=sink, stderr=subprocess.STDOUT, env={**os.environ, **LEISURE})
     try:
         yield _address(process, log), process
     finally:
