@@ -204,6 +204,7 @@ class Plan(msgspec.Struct):
     git_sha: str
     undone: list[dict[str, str]]
     held: bool
+    recovered: bool
     changes: list[dict[str, Any]]
     secrets: list[dict[str, Any]]
     warnings: list[str]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-import functools
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -45,17 +44,17 @@ from console.exec_routes import ExecRoutes
 from console.forges import Forges
 from console.permissions import guarded
 from console.projection import Projection
+from console.refusals import admit
 from console.resources import Resources
 from console.retention import RetentionView
 from console.secret_routes import SecretRoutes
-from console.service_logs import Choice, service_lines
+from console.service_logs_view import LogsView
 from console.why import why
-from gitops.clusters import ServiceRef
 from gitops.clusters.exec_relay import Commands
 from pipeline.errors import EncliiError, Invalid
 from pipeline.events import AdoptRequested, DeployRequested, Event, LinkRequested
 from pipeline.names import split_service_id
-from pipeline.records import Live, Repository
+from pipeline.records import Repository
 from pipeline.store import Store
 
 Doctor = Callable[[], Awaitable[list[dict[str, str]]]]
@@ -69,7 +68,6 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 LONGEST_WAIT: Final = 30.0
 ALL: Final = 100_000
-TAIL_LIMIT: Final = 10_000
 
 
 def create_api(
@@ -153,7 +151,7 @@ class _Surface:
                 "/v1/services/{id}/deployments/latest": self.latest,
                 "/v1/services/{id}/releases": self.releases,
                 "/v1/services/{id}/rollback-plan": self.rollback_plan,
-                "/v1/services/{id}/logs": self.service_logs,
+                "/v1/services/{id}/logs": LogsView(self._db, self._logs, self._stopping).answer,
                 "/v1/services/{id}/configuration": self.configuration,
                 "/v1/deployments/{id}": self.deployment,
                 "/v1/releases/{id}/deployments": self.release_deployments,
@@ -290,25 +288,6 @@ class _Surface:
         assert self._doctor is not None
         return JSONResponse({"checks": await self._doctor()})
 
-    async def service_logs(self, request: Request) -> Response:
-        project, service = split_service_id(request.path_params["id"])
-        environment = request.query_params.get("environment", "")
-        await asyncio.to_thread(queries.check_scope, self._db, project, environment, service)
-        if not environment:
-            raise Invalid("environment: which one?", reason="no_environment")
-        ref, release = ServiceRef(project, environment, service), request.query_params.get("release", "")
-        tail, until = given.whole(request, "tail", 100, TAIL_LIMIT), given.moment(request, "until")
-        if given.flag(request, "previous"):
-            kept = await asyncio.to_thread(queries.dead_lines, self._db, project, environment, service, release)
-            return streams.response(streams.kept_lines(kept[-tail:] if tail else []), self._stopping)
-        dead = functools.partial(queries.dead_lines, self._db, project, environment, service, release)
-        idle = not getattr(await asyncio.to_thread(self._db.get, Live, project, environment, service), "replicas", ())
-        choice = Choice(tail=tail, since=given.moment(request, "since"), until=until, release=release)
-        lines = service_lines(
-            self._logs, ref, choice, _last_id(request), follow=given.flag(request, "follow"), dead=dead, idle=idle
-        )
-        return streams.response(lines, self._stopping)
-
     async def build_logs(self, request: Request) -> Response:
         run, service = request.path_params["id"], request.query_params.get("service", "")
         known = [job["service"] for job in (await asyncio.to_thread(queries.run, self._db, run))["jobs"]]
@@ -362,7 +341,7 @@ class _Surface:
                 event = actions.link(self._forges, event)
             if isinstance(event, DeployRequested):
                 event = await asyncio.to_thread(actions.resolved, self._db, event)
-            await asyncio.to_thread(actions.check, self._db, event)
+            await admit(self._store, self._db, event)
             await actions.publish(self._store, event)
             return accepted(event.id)
 
@@ -380,12 +359,12 @@ def _wait(request: Request) -> float:
     return min(float(given.whole(request, "wait", 0, 3600)), LONGEST_WAIT)
 
 
-def _after(request: Request) -> tuple[str, ...] | None:
-    return paging.place(request.query_params.get("cursor", ""), 2)
-
-
 def _last_id(request: Request) -> str:
     return request.headers.get("last-event-id", "")
+
+
+def _after(request: Request) -> tuple[str, ...] | None:
+    return paging.place(request.query_params.get("cursor", ""), 2)
 
 
 async def _at_most(seconds: float, event: asyncio.Event) -> None:

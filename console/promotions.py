@@ -42,8 +42,14 @@ def rollback_plan(db: Projection, project: str, service: str, environment: str, 
     plan = queries.rollback_plan(db, project, service, environment, to)
     target = db.get(Target, project, environment, service)
     undone = [release_named(project, service, one["version"]) for one in plan["undone"] if one["version"]]
-    warnings = [*_forgotten(db, target, plan), *_warnings(db, target, undone)] if target else []
+    warnings = [*_unseen(plan), *_forgotten(db, target, plan), *_warnings(db, target, undone)] if target else []
     return plan | {"warnings": warnings}
+
+
+def _unseen(plan: Value) -> list[str]:
+    return (
+        [f"the event store was lost since: nobody knows whether {plan['to']} was healthy"] if plan["recovered"] else []
+    )
 
 
 def _forgotten(db: Projection, target: Target, plan: Value) -> list[str]:

@@ -264,6 +264,7 @@ def rollback_plan(db: Projection, project: str, service: str, environment: str, 
         "image": back.image,
         "git_sha": back.sha,
         "running_at": back.running_at,
+        "recovered": back.recovered and not back.running_at,
         "actor": release.actor if release else back.actor,
         "undone": [{"version": texts.version(d.release), "git_sha": d.sha} for d in undone(
             history, target=back, current=target)],

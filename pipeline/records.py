@@ -173,6 +173,7 @@ class Deployment(Record, frozen=True, kw_only=True):
     dead_logs: tuple[str, ...] = ()  # last lines of each dead container, newest last
     secrets: dict[str, int] = msgspec.field(default_factory=dict)  # name → version
     trace: str = ""  # W3C traceparent of what asked for it
+    recovered: bool = False  # out of git alone, after the event store was lost: whether it ever ran is not known
 
     @property
     def key(self) -> tuple[str, ...]:

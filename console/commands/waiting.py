@@ -22,6 +22,8 @@ def ask(session: Session, address: str, body: dict[str, Any]) -> str:
     try:
         return str(session.api.post(address, body, key=key)["command"])
     except Failure as failure:
+        if failure.exit_code == REFUSED and not failure.live:
+            failure.live = _live(session, body)
         if failure.reason not in {"api_away", "bad_answer", "nats_away"}:
             raise
         return str(session.api.post(address, body, key=key)["command"])

@@ -13,6 +13,7 @@ from starlette.routing import Route
 from console import actions
 from console.bearer import actor_of
 from console.projection import Projection
+from console.refusals import admit
 from console.web.rendering import render
 from console.web.security import read_form
 from pipeline.errors import Invalid
@@ -54,7 +55,7 @@ class Acts:
             event = actions.read_command(kind, _typed(fields), key=key, actor=actor_of(request))
             if isinstance(event, DeployRequested):
                 event = await asyncio.to_thread(actions.resolved, self._db, event)
-            await asyncio.to_thread(actions.check, self._db, event)
+            await admit(self._store, self._db, event)
             await actions.publish(self._store, event)
             return RedirectResponse(f"/commands/{event.id}", 303)
 

@@ -28,14 +28,18 @@ def release_number(release: str) -> int:
 def last_healthy(deployments: Sequence[Deployment], *, before: Target) -> Deployment | None:
     """The newest deployment that was seen running and is of another release than ``before``; newest last.
 
-    What was undone by a rollback is passed over: going back must not go forward to what somebody left.
+    What was undone by a rollback is passed over: going back must not go forward to what somebody left. Where the event
+    store was lost since, nobody knows what ran, and the newest that git had deployed is taken.
     """
-    for deployment in reversed(_earlier(deployments, before)):
-        seen = deployment.running_at and deployment.config_commit
-        same = deployment.release == before.release if before.release else deployment.image == before.image
-        if seen and not same and deployment.status not in ("rolled_back", "failed"):
-            return deployment
-    return None
+    earlier = [one for one in reversed(_earlier(deployments, before)) if _other(one, before)]
+    seen = next((one for one in earlier if one.running_at), None)
+    return seen or next((one for one in earlier if one.recovered), None)
+
+
+def _other(deployment: Deployment, before: Target) -> bool:
+    """Whether git had it, with another release than ``before``, and nobody took it back."""
+    same = deployment.release == before.release if before.release else deployment.image == before.image
+    return bool(deployment.config_commit) and not same and deployment.status not in ("rolled_back", "failed")
 
 
 def rollback_target(deployments: Sequence[Deployment], *, current: Target, to: int) -> Deployment:

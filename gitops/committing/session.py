@@ -240,6 +240,8 @@ class Session:
         """The records of one commit at one place; ``fresh`` when the commit was written by this session."""
         unit = Unit()
         derived = await asyncio.to_thread(self._with_notes, derived)
+        if derived.deployment is not None and not fresh and not self.since:
+            derived = dataclasses.replace(derived, deployment=replace(derived.deployment, recovered=True))
         waited = await self.target(place)
         if (new := derived.deployment) is not None and (fresh or await self.get(Deployment, new.id) is None):
             unit.add(await self._overtaken(waited.deployment if waited else ""))

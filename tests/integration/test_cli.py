@@ -320,3 +320,36 @@ def test_the_plan_of_a_rollback_shows_what_the_containers_have_otherwise(tmp_pat
         assert "env.LEVEL debug → none" in shown.out
 
     with_console(tmp_path, story)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("resume", *PLACE), "not_held"),
+        (("rollback", *PLACE, "--to", "2"), "already_deployed"),
+        (("destroy", "--yes", "-p", "shop", "-s", "web", "-e", "staging"), "nothing_deployed"),
+        (("cancel", "r-2"), "run_ended"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_at_once(tmp_path: Path, arguments: tuple[str, ...], reason: str) -> None:
+    async def story(console: Console) -> None:
+        await console.put(*data.shop())
+        ended = await enclii(console, tmp_path, *arguments)
+        assert (ended.code, f"  reason: {reason}\n" in ended.err) == (6, True), ended.err
+
+    with_console(tmp_path, story)
+
+
+def test_a_refusal_at_once_needs_what_the_store_says_now_and_spares_the_same_request_again(tmp_path: Path) -> None:
+    async def story(console: Console) -> None:
+        await console.put(*data.shop(), data.target(2, data.IMAGE2, data.SHA2, held=True, hold_by="ann"))
+        body = {**data.PLACE, "why": "again"}
+        await console.post("/v1/resumes", body, key="c-once")
+        refused = await console.failure_of("/v1/holds", body)
+        await console.put(data.target(2, data.IMAGE2, data.SHA2))
+
+        assert (refused.reason, refused.message) == ("already_held", "web is held already by ann")
+        assert (await console.post("/v1/resumes", body, key="c-once"))["command"] == "c-once"
+        assert (await console.failure_of("/v1/resumes", body)).reason == "not_held"
+
+    with_console(tmp_path, story)

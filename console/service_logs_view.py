@@ -1,0 +1,52 @@
+"""``GET /v1/services/{id}/logs``: the lines that a query chooses, as a stream."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from console import given, queries, streams
+from console.projection import Projection
+from console.service_logs import Choice, service_lines
+from gitops.clusters import ServiceRef
+from pipeline.errors import Invalid
+from pipeline.names import split_service_id
+from pipeline.records import Live
+
+TAIL_LIMIT: Final = 10_000
+
+
+class LogsView:
+    """The handler."""
+
+    def __init__(self, db: Projection, logs: streams.Logs, stopping: asyncio.Event) -> None:
+        self._db = db
+        self._logs = logs
+        self._stopping = stopping
+
+    async def answer(self, request: Request) -> Response:
+        """Raises Invalid, NotFound."""
+        project, service = split_service_id(request.path_params["id"])
+        environment, release = (request.query_params.get(name, "") for name in ("environment", "release"))
+        await asyncio.to_thread(queries.check_scope, self._db, project, environment, service)
+        if not environment:
+            raise Invalid("environment: which one?", reason="no_environment")
+        tail, since, until = (
+            given.whole(request, "tail", 100, TAIL_LIMIT), given.moment(request, "since"),
+            given.moment(request, "until"),
+        )  # fmt: skip
+        dead = functools.partial(queries.dead_lines, self._db, project, environment, service, release)
+        if given.flag(request, "previous"):
+            kept = await asyncio.to_thread(dead)
+            return streams.response(streams.kept_lines(kept[-tail:] if tail else []), self._stopping)
+        live = await asyncio.to_thread(self._db.get, Live, project, environment, service)
+        lines = service_lines(
+            self._logs, ServiceRef(project, environment, service), Choice(tail, since, until, release),
+            request.headers.get("last-event-id", ""), follow=given.flag(request, "follow"), dead=dead,
+            idle=live is None or not live.replicas,
+        )  # fmt: skip
+        return streams.response(lines, self._stopping)
