@@ -96,7 +96,7 @@ class _Sending:
                 lost += failure.reason != "input_full"
                 if lost > TRIES:
                     raise
-                time.sleep(0.2)
+                time.sleep(0.2)  # the far side tells nobody when it has room again, or is back
             else:
                 return
 

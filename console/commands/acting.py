@@ -10,9 +10,9 @@ from typing import Any, Final
 import click
 
 from console import views
-from console.client import path
+from console.client import NOT_FOUND, Failure, path
 from console.commands import waiting
-from console.commands.options import confirm, formatted, scoped, show
+from console.commands.options import completed, confirm, formatted, scoped, show
 from console.session import Scope, Session
 from console.texts import printable
 
@@ -54,22 +54,33 @@ def resume(session: Session, *, scope: Scope, output: str, reason: str) -> None:
 
 
 @click.command()
-@click.argument("sha", metavar="SHA|vN")
+@click.argument("sha", metavar="[SHA|vN]", default="", shell_complete=completed("releases"))
 @click.option("--force", is_flag=True, help="Even where it does not descend from what is deployed.")
 @click.option("--reason", default="", help="Why; kept in git.")
 @scoped
 @formatted
 @click.pass_obj
 def deploy(session: Session, *, sha: str, force: bool, scope: Scope, output: str, reason: str) -> None:
-    """Deploy a commit again, or a release such as v41."""
+    """Deploy a commit again, or a release such as v41; by default the newest release."""
     number = sha.removeprefix("v") if sha.startswith("v") else ""
-    place = session.resolve(scope, environment=True, service=number.isdecimal())
+    place = session.resolve(scope, environment=True, service=number.isdecimal() or not sha)
+    number = number if sha else _newest(session, place)
     wanted = {"release": f"{place.service_id}.v{int(number)}"} if number.isdecimal() else {"sha": sha.lower()}
     settle(session, "/v1/deploys", {**place.query(), **wanted, "force": force, "why": reason}, output)
 
 
+def _newest(session: Session, place: Scope) -> str:
+    query = {"environment": place.environment, "limit": 1}
+    found = session.api.get(path("services", place.service_id, "releases"), query)["releases"]
+    if not found:
+        raise Failure(
+            f"{place.service} has no release yet", reason="no_release", exit_code=NOT_FOUND, advice="git push"
+        )
+    return str(found[0]["number"])
+
+
 @click.command()
-@click.argument("run")
+@click.argument("run", shell_complete=completed("runs"))
 @formatted
 @click.pass_obj
 def cancel(session: Session, *, run: str, output: str) -> None:

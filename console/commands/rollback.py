@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Final
 
@@ -10,23 +11,40 @@ import click
 from console import views
 from console.client import NOT_FOUND, Failure, path
 from console.commands import waiting
-from console.commands.options import formatted, scoped, show, tell, timed
+from console.commands.options import completed, formatted, scoped, show, tell, timed
 from console.session import Scope, Session
 
 LIVE_LIMIT: Final = 300.0
 
 
-def _version(_: click.Context, __: click.Parameter, text: str) -> int:
-    number = text.removeprefix("v")
-    if not text:
-        return 0
-    if not (number.isascii() and number.isdecimal() and int(number) > 0):
-        raise click.BadParameter("a release such as v41")
-    return int(number)
+_VERSION: Final = re.compile(r"v([1-9][0-9]{0,8})|([1-9][0-9]{0,5})")
+_SHA: Final = re.compile(r"[0-9a-f]{7,64}")
+
+
+def _goal(_: click.Context, __: click.Parameter, text: str) -> str:
+    if text and not _VERSION.fullmatch(text) and not _SHA.fullmatch(text.lower()):
+        raise click.BadParameter("a release such as v41, or a commit's id of at least seven digits")
+    return text.lower()
+
+
+def _number(session: Session, place: Scope, goal: str) -> int:
+    """The release's number; of a commit, that of its newest release; 0 for the last healthy one. Raises Failure."""
+    if not goal or (found := _VERSION.fullmatch(goal)):
+        return int(found[1] or found[2]) if goal and found else 0
+    query = {"environment": place.environment, "limit": 200}
+    listed = session.api.get(path("services", place.service_id, "releases"), query)["releases"]
+    number = next((int(one["number"]) for one in listed if one["git_sha"].startswith(goal)), 0)
+    if not number:
+        raise Failure(f"no release of {place.service} is of the commit {goal}", reason="no_such_release",
+                      exit_code=NOT_FOUND, advice="enclii releases")  # fmt: skip
+    return number
 
 
 @click.command()
-@click.option("--to", default="", callback=_version, metavar="vN", help="Release; else the last healthy one.")
+@click.option(
+    "--to", "goal", default="", callback=_goal, metavar="vN|SHA", shell_complete=completed("releases"),
+    help="Release; else the last healthy one.",
+)  # fmt: skip
 @click.option("--set", "whole", default="", metavar="PROMOTION", help="All that the promotion brought, together.")
 @click.option("--plan", is_flag=True, help="Only show what would happen.")
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until it is live.")
@@ -41,7 +59,7 @@ def rollback(
     *,
     scope: Scope,
     output: str,
-    to: int,
+    goal: str,
     whole: str,
     plan: bool,
     wait: bool,
@@ -54,6 +72,7 @@ def rollback(
         _set(session, scope, whole, output, wait=wait, hold=not no_hold, reason=reason, timeout=timeout)
         return
     place = session.resolve(scope, service=True, environment=True)
+    to = _number(session, place, goal)
     query = {"environment": place.environment, "to": to}
     found = session.api.get(path("services", place.service_id, "rollback-plan"), query)
     if plan:

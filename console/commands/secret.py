@@ -115,6 +115,6 @@ def _keep(session: Session, place: Scope, name: str, value: bytes, reason: str) 
     except Failure as failure:
         if failure.reason not in {"api_away", "bad_answer", "nats_away", "no_answer"}:
             raise
-        time.sleep(1.0)
+        time.sleep(1.0)  # what did not answer is given a moment: there is nothing to wait on
         answer = session.api.post("/v1/secrets", body, key=key)
     return str(answer["command"]), int(answer["version"])

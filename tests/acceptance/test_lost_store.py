@@ -65,7 +65,7 @@ def test_a_line_that_lost_its_event_store_goes_on_with_the_next_number(
     plan = line.api("/v1/services/shop.web/rollback-plan?environment=production")
     assert (plan["to"], plan["recovered"], "nobody knows" in plan["warnings"][0]) == ("v1", True, True)
     _push(line, tmp_path / "shop", "three")
-    eventually(lambda: _live(line) == "v3", what="v3 runs", limit=180)
+    eventually(lambda: _live(line) == "v3", what="v3 runs")
     assert line.page("web.shop.localhost") == "three\n"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.components import needs
+from tests.support.components import absent, needs
 from tests.support.line import Line, commit, eventually, git, sample
 from tests.support.stores import Restartable, event_store, image_store
 
@@ -82,7 +82,7 @@ def test_a_git_remote_that_is_away_when_a_release_is_committed_makes_it_later(li
 def test_a_podman_that_does_not_answer_leaves_what_runs_and_is_waited_for(line: Line, shop: Path) -> None:
     configuration = line.home / "syncer/containers.conf"
     if not configuration.exists():
-        pytest.skip("podman takes no configuration of ours on this machine, so it cannot be broken for the line alone")
+        absent("podman takes no configuration of ours on this machine, so it cannot be broken for the line alone")
     _deployed(line, shop, "unmoved", "one", "v1")
     good, quiet = configuration.read_text(), _complaints(line, "syncer")
     configuration.write_text("this is no configuration")

@@ -282,6 +282,29 @@ def test_a_release_is_deployed_by_its_number(tmp_path: Path) -> None:
     with_console(tmp_path, story)
 
 
+def test_the_newest_release_is_deployed_where_none_is_named(tmp_path: Path) -> None:
+    async def story(console: Console) -> None:
+        await console.put(*data.shop())
+        running = asyncio.create_task(enclii(console, tmp_path, "deploy", *PLACE))
+        event = decode("deploy.requested", await next_event(console, "deploy.requested"))
+        await decide(console, event.id, "accepted", "deployed")
+
+        assert isinstance(event, DeployRequested)
+        assert (event.release, (await running).code) == ("shop.web.v2", 0)
+
+    with_console(tmp_path, story)
+
+
+@pytest.mark.parametrize(("goal", "code", "said"), [(data.SHA1[:8], 0, "v2 → v1"), ("fedcba98", 5, "no_such_release")])
+def test_a_rollback_finds_a_release_by_its_commit(tmp_path: Path, goal: str, code: int, said: str) -> None:
+    async def story(console: Console) -> None:
+        await console.put(*data.shop())
+        ended = await enclii(console, tmp_path, "rollback", "--plan", "--to", goal, *PLACE)
+        assert (ended.code, said in ended.out + ended.err) == (code, True), ended
+
+    with_console(tmp_path, story)
+
+
 def test_a_release_that_does_not_exist_is_not_deployed(tmp_path: Path) -> None:
     async def story(console: Console) -> None:
         await console.put(*data.shop())

@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -47,12 +48,16 @@ def offered(*programs: str) -> str:
     return find(programs[0]) or ""
 
 
+def absent(reason: str) -> NoReturn:
+    """Skip the test on a laptop, with the reason; under CI, where everything has to be there, fail it."""
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
 def needs(*programs: str) -> str:
     """The first program's path; skips the test, or fails it under CI, when one of them is missing."""
     missing = [name for name in programs if find(name) is None]
     if missing:
-        reason = f"not on this machine: {', '.join(missing)}"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+        absent(f"not on this machine: {', '.join(missing)}")
     return find(programs[0]) or ""
