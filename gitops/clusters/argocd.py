@@ -14,17 +14,17 @@ from pathlib import Path
 
 from gitops.clusters import Finding, ServiceRef, Wanted, argocd_state, hints, kube_plan, tool_objects
 from gitops.clusters.argocd_state import Application
-from gitops.clusters.hints import Hints
 from gitops.clusters.kube_api import MERGE, Api
 from gitops.clusters.kube_cache import Cache
 from gitops.clusters.kube_kinds import Kind
 from gitops.clusters.kube_objects import PREFIX
 from gitops.clusters.sync_state import Sync
-from gitops.clusters.tools import LIST_LIMIT, Includes, Wake, unit_of
+from gitops.clusters.tool_units import Units, check_path, waking
+from gitops.clusters.tools import LIST_LIMIT, Wake, unit_of
 from gitops.layout import DEPLOYMENT_FILE
-from gitops.wiring import Source, Unit
+from gitops.wiring import Unit
 from gitops.wiring import argocd as documents
-from pipeline.errors import NotFound, Refused, Unavailable
+from pipeline.errors import NotFound, Unavailable
 
 KIND = Kind(documents.GROUP, "Application", "applications")
 REFRESH = {"metadata": {"annotations": {"argocd.argoproj.io/refresh": "normal"}}}
@@ -44,27 +44,13 @@ class Access:
     makes: bool = True
 
 
-class ArgoCD:
+class ArgoCD(Units[Access, documents.Site]):
     """A Tool."""
-
-    def __init__(
-        self, access: Access, site: documents.Site, source: Source, *, includes: Includes, instance: str,
-        pod_security: str = "restricted",
-    ) -> None:  # fmt: skip
-        self._access, self._site, self._source = access, site, source
-        self._includes, self._instance, self._pod_security = includes, instance, pod_security
-        self._hints = Hints(self._send)
 
     async def open(self, api: Api, wake: Wake) -> None:
         self._api = api
-
-        def changed(old: Application | None, new: Application | None) -> None:
-            for one in (old, new):
-                if one is not None and (ref := kube_plan.ref_of(one.metadata.labels)) is not None:
-                    wake(ref)
-
         path = KIND.collection(self._site.namespace)
-        self._apps = Cache(api, path, Application, changed, selector=f"{PREFIX}service")
+        self._apps = Cache(api, path, Application, waking(wake), selector=f"{PREFIX}service")
         self._task = asyncio.create_task(self._apps.run())
 
     async def close(self) -> None:
@@ -86,11 +72,8 @@ class ArgoCD:
         if app is not None:
             self._check_path(app, unit)
         elif self._access.makes:
-            await tool_objects.ensure_namespace(
-                self._api, unit.namespace, pod_security=self._pod_security, instance=self._instance
-            )
-            await tool_objects.create(self._api, KIND, documents.application(unit, self._site, self._source))
-        self._hints.tell(wanted.revision, [f"{unit.place.path}/{DEPLOYMENT_FILE}"])
+            await self._make(unit, KIND, documents.application(unit, self._site, self._source))
+        self._hint(wanted, unit)
 
     async def sync(self, wanted: Wanted) -> Sync:
         app = self._app(unit_of(wanted.ref))
@@ -119,12 +102,7 @@ class ArgoCD:
         return self._apps.get(self._site.namespace, unit.name)
 
     def _check_path(self, app: Application, unit: Unit) -> None:
-        if app.spec is None or app.spec.path != unit.place.path:
-            raise Refused(
-                f"the Application {app.metadata.name} is of another directory than {unit.place.path}: rename or delete"
-                " it",
-                reason="not_ours",
-            )
+        check_path("Application", app, app.spec.path if app.spec else "", unit)
 
     async def _send(self, revision: str, paths: Sequence[str]) -> None:
         if not self._access.webhook or self._access.secret_file is None:

@@ -12,12 +12,13 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Final, Protocol
+from typing import Final
 from uuid import uuid4
 
 import msgspec
 
-from gitops.clusters import Cluster, Exited, Printed, ServiceRef, Size, Typed
+from gitops.clusters import Cluster, Exited, Printed, Size, Typed
+from gitops.clusters.questions import AboutService, Places
 from pipeline.bus import Bus
 from pipeline.errors import EncliiError, Invalid, NotFound, Permanent, Refused, Unavailable
 from pipeline.records import Decision, Outcome, Project
@@ -43,21 +44,14 @@ OPEN_LIMIT: Final = 20.0
 ASK_LIMIT: Final = 10.0
 
 
-class Ask(msgspec.Struct, frozen=True, kw_only=True):
+class Ask(AboutService, frozen=True, kw_only=True):
     """A command that somebody wants to run. ``rows`` 0: without a terminal."""
 
     actor: str
-    project: str
-    environment: str
-    service: str
     command: tuple[str, ...]
     replica: str = ""
     rows: int = 0
     columns: int = 0
-
-    @property
-    def ref(self) -> ServiceRef:
-        return ServiceRef(self.project, self.environment, self.service)
 
 
 class Piece(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -92,16 +86,10 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     kind: str = ""  # of the error that kept the question from being answered
 
 
-class Clusters(Protocol):
-    """What the relay needs of the syncer's clusters."""
-
-    async def of(self, ref: ServiceRef) -> Cluster: ...
-
-
 class ExecRelay:
     """The answering side, in the process that has the credentials."""
 
-    def __init__(self, store: Store, clusters: Clusters) -> None:
+    def __init__(self, store: Store, clusters: Places) -> None:
         self._store = store
         self._clusters = clusters
         self._sessions: dict[str, _Session] = {}

@@ -17,17 +17,16 @@ import msgspec
 
 from gitops.clusters import Finding, ServiceRef, Wanted, flux_state, hints, kube_plan, tool_objects
 from gitops.clusters.flux_state import GitRepository, Kustomization, Receiver
-from gitops.clusters.hints import Hints
 from gitops.clusters.kube_api import MERGE, Api
 from gitops.clusters.kube_cache import Cache
 from gitops.clusters.kube_kinds import Kind
 from gitops.clusters.kube_objects import PREFIX
 from gitops.clusters.sync_state import Sync
-from gitops.clusters.tools import LIST_LIMIT, Includes, Wake, unit_of
-from gitops.layout import DEPLOYMENT_FILE
-from gitops.wiring import Source, Unit
+from gitops.clusters.tool_units import Units, check_path, waking
+from gitops.clusters.tools import LIST_LIMIT, Wake, unit_of
+from gitops.wiring import Unit
 from gitops.wiring import flux as documents
-from pipeline.errors import Refused, Unavailable
+from pipeline.errors import Unavailable
 
 UNIT = Kind(documents.KUSTOMIZE, "Kustomization", "kustomizations")
 SOURCE = Kind(documents.SOURCE, "GitRepository", "gitrepositories")
@@ -45,24 +44,11 @@ class Access:
     token_file: Path | None = None
 
 
-class Flux:
+class Flux(Units[Access, documents.Site]):
     """A Tool."""
-
-    def __init__(
-        self, access: Access, site: documents.Site, source: Source, *, includes: Includes, instance: str,
-        pod_security: str = "restricted",
-    ) -> None:  # fmt: skip
-        self._access, self._site, self._source = access, site, source
-        self._includes, self._instance, self._pod_security = includes, instance, pod_security
-        self._hints = Hints(self._send)
 
     async def open(self, api: Api, wake: Wake) -> None:
         self._api = api
-
-        def changed(old: Kustomization | None, new: Kustomization | None) -> None:
-            for one in (old, new):
-                if one is not None and (ref := kube_plan.ref_of(one.metadata.labels)) is not None:
-                    wake(ref)
 
         def fetched(_: GitRepository | None, __: GitRepository | None) -> None:
             for one in self._units:
@@ -71,7 +57,7 @@ class Flux:
 
         space = self._site.namespace
         service = f"{PREFIX}service"
-        self._units = Cache(api, UNIT.collection(space), Kustomization, changed, selector=service)
+        self._units = Cache(api, UNIT.collection(space), Kustomization, waking(wake), selector=service)
         name = f"metadata.name={self._site.name}"
         self._sources = Cache(api, SOURCE.collection(space), GitRepository, fetched, fields=name)
         self._tasks = [asyncio.create_task(cache.run()) for cache in (self._units, self._sources)]
@@ -96,13 +82,10 @@ class Flux:
         unit = unit_of(wanted.ref, kube_plan.namespace_of(wanted))
         found = self._unit(unit)
         if found is None:
-            await tool_objects.ensure_namespace(
-                self._api, unit.namespace, pod_security=self._pod_security, instance=self._instance
-            )
-            await tool_objects.create(self._api, UNIT, documents.kustomization(unit, self._site))
+            await self._make(unit, UNIT, documents.kustomization(unit, self._site))
         else:
             self._check_path(found, unit)
-        self._hints.tell(wanted.revision, [f"{unit.place.path}/{DEPLOYMENT_FILE}"])
+        self._hint(wanted, unit)
 
     async def sync(self, wanted: Wanted) -> Sync:
         unit = self._unit(unit_of(wanted.ref))
@@ -128,12 +111,7 @@ class Flux:
         return self._units.get(self._site.namespace, unit.name)
 
     def _check_path(self, found: Kustomization, unit: Unit) -> None:
-        if found.spec is None or found.spec.path.removeprefix("./").rstrip("/") != unit.place.path:
-            raise Refused(
-                f"the Kustomization {found.metadata.name} is of another directory than {unit.place.path}: rename or"
-                " delete it",
-                reason="not_ours",
-            )
+        check_path("Kustomization", found, found.spec.path if found.spec else "", unit)
 
     async def _send(self, revision: str, _: Sequence[str]) -> None:
         if not self._access.receiver or self._access.token_file is None:

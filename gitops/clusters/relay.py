@@ -18,6 +18,7 @@ import msgspec
 
 from gitops import emit
 from gitops.clusters import Cluster, Finding, LogLine, ServiceRef
+from gitops.clusters.questions import AboutService, Places
 from pipeline.bus import Bus
 from pipeline.errors import EncliiError, Permanent, Refused, Unavailable
 
@@ -35,19 +36,12 @@ ASK_LIMIT: Final = 15.0
 MOST_READERS: Final = 200
 
 
-class Ask(msgspec.Struct, frozen=True, kw_only=True):
+class Ask(AboutService, frozen=True, kw_only=True):
     """Whose lines are wanted."""
 
-    project: str
-    environment: str
-    service: str
     follow: bool = False
     tail: int | None = None
     since: datetime.datetime | None = None
-
-    @property
-    def ref(self) -> ServiceRef:
-        return ServiceRef(self.project, self.environment, self.service)
 
 
 class Lines(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -68,21 +62,16 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     message: str = ""
 
 
-class AskManifest(msgspec.Struct, frozen=True, kw_only=True):
+class AskManifest(AboutService, frozen=True, kw_only=True):
     """Which running Deployment is wanted as a manifest, for which service."""
 
-    project: str
-    environment: str
-    service: str
     cluster: str
     namespace: str
     name: str
 
 
-class Clusters(Protocol):
+class Clusters(Places, Protocol):
     """What the relay needs of the syncer's clusters."""
-
-    async def of(self, ref: ServiceRef) -> Cluster: ...
 
     async def check(self) -> list[Finding]: ...
 

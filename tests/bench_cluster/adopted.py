@@ -17,7 +17,7 @@ from gitops.layout import TARGETS_FILE, Place
 from pipeline.bus import connect
 from pipeline.records import Release
 from pipeline.store import Store
-from tests.bench.committer import GROUP, RUNS, World, by_git
+from tests.bench.committer import BY_GIT, GROUP, RUNS, World, by_git
 from tests.bench.figures import Bound, Family, Figure, median_of
 from tests.support.config_git import Person, bare, served
 from tests.support.nats import running_nats
@@ -107,7 +107,7 @@ async def _measured(folder: Path) -> tuple[list[float], list[float]]:
             person.git("config", "gc.auto", "0")  # or it is still at work when the folder goes
             await world.seed(person)
             groups = [await world.group(GROUP) for _run in range(RUNS)]
-            return groups, await asyncio.to_thread(by_git, world, person)
+            return groups, await asyncio.to_thread(by_git, world, person, BY_GIT)
         finally:
             await bus.close()
 

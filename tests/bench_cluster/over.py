@@ -1,7 +1,8 @@
 """``cluster.over_apply_own``: what our own syncer adds between a config push and ready pods, against ``kubectl apply``.
 
 The same manifests live twice on the cluster: once behind the config repository, once applied by hand in a namespace
-beside. Both get the same change in turns, so that what pods need to start falls out of the difference.
+beside. Both get the same change, one right after the other and in changing order, and what counts is the difference of
+each such pair: what pods need to start, and how busy the machine is, falls out of it.
 """
 
 from __future__ import annotations
@@ -9,17 +10,18 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from tests.bench.figures import Bound, Family, Figure
+from tests.bench_cluster.watching import Watch, settled, watched
 from tests.support import kube
 from tests.support.components import needs
 from tests.support.kubernetes import found, kubectl, restricted_namespace
 from tests.support.line import WRITE, eventually, git, running_line, sample
 
-ROUNDS = 7
-LIMIT = 60.0
+ROUNDS = 10
 OVER = Bound("cluster.over_apply_own", "s", 0.5)
 PLACE = "over/production/web"
 FILES = ("serviceaccount.yaml", "networkpolicy.yaml", "deployment.yaml", "service.yaml", "disruptionbudget.yaml")
@@ -27,7 +29,7 @@ MARK = "bench.example/round"
 
 
 def measure(folder: Path, _: frozenset[str]) -> list[Figure]:
-    """Roll the same change out both ways, in turns."""
+    """Roll the same change out both ways, in pairs."""
     needs("kubernetes", "kubectl")
     home = folder / "home"
     home.mkdir()
@@ -36,24 +38,60 @@ def measure(folder: Path, _: frozenset[str]) -> list[Figure]:
         try:
             sample(folder / "over", "one\n")
             git("push", line.url("over/over"), "main", cwd=folder / "over")
-            eventually(lambda: ready("over-production", ""), what="the release is live")
+            eventually(lambda: rolled("over-production"), what="the release is live")
             clone = folder / "config"
             git("clone", "-q", line.url("enclii/config", WRITE), str(clone), cwd=folder)
-            apply(clone, beside)
-            eventually(lambda: ready(beside, ""), what="the copy is live")
-            pushed, applied = [], []
-            for number in range(ROUNDS):
-                change(clone, str(number))
-                git("commit", "-q", "-am", f"round {number}", cwd=clone)
-                pushed.append(took(lambda: git("push", "-q", "origin", "HEAD", cwd=clone), "over-production", number))
-                applied.append(took(lambda: apply(clone, beside), beside, number))
+            apply(clone / PLACE, beside)
+            eventually(lambda: rolled(beside), what="the copy is live")
+            pushed, applied = _rounds(clone, beside)
         finally:
             kubectl("delete", "namespaces", "-l", f"enclii.dev/instance={line.instance}", "--wait=false")
-    detail = {"push_to_ready": rounded(pushed), "apply_to_ready": rounded(applied)}
-    return [Figure(OVER, statistics.median(pushed) - statistics.median(applied), ROUNDS, detail)]
+    return [over(OVER, pushed, applied)]
 
 
-def change(clone: Path, value: str) -> None:
+FAMILY = Family((OVER,), measure)
+
+
+def over(bound: Bound, pushed: Sequence[float], applied: Sequence[float]) -> Figure:
+    """The median of what each pair differs by."""
+    pairs = [ours - theirs for ours, theirs in zip(pushed, applied, strict=True)]
+    detail = {"pairs": rounded(pairs), "push_to_ready": rounded(pushed), "apply_to_ready": rounded(applied)}
+    return Figure(bound, statistics.median(pairs), len(pairs), detail)
+
+
+def apply(directory: Path, namespace: str) -> None:
+    """The manifests of a service's directory, as a person would."""
+    files = [word for name in FILES if (directory / name).is_file() for word in ("-f", str(directory / name))]
+    kubectl("-n", namespace, "apply", *files)
+
+
+def rolled(namespace: str) -> bool:
+    """Whether the one Deployment there has nothing left to do."""
+    items = found(namespace, "deployments")["items"]
+    return bool(items) and settled()(items[0])
+
+
+def rounded(values: Sequence[float]) -> list[float]:
+    return [round(value, 2) for value in values]
+
+
+def _rounds(clone: Path, beside: str) -> tuple[list[float], list[float]]:
+    pushed: list[float] = []
+    applied: list[float] = []
+    with watched("over-production", "deployment", "web") as ours, watched(beside, "deployment", "web") as theirs:
+        for number in range(ROUNDS):
+            _change(clone, str(number))
+            git("commit", "-q", "-am", f"round {number}", cwd=clone)
+            both = [
+                lambda: pushed.append(_took(lambda: git("push", "-q", "origin", "HEAD", cwd=clone), ours, number)),  # noqa: B023
+                lambda: applied.append(_took(lambda: apply(clone / PLACE, beside), theirs, number)),  # noqa: B023
+            ]
+            for one in both if number % 2 else reversed(both):
+                one()
+    return pushed, applied
+
+
+def _change(clone: Path, value: str) -> None:
     """Another annotation on the pods: everything starts anew, and nothing else differs."""
     path = clone / PLACE / "deployment.yaml"
     lines = [line for line in path.read_text().splitlines() if MARK not in line]
@@ -62,35 +100,16 @@ def change(clone: Path, value: str) -> None:
     path.write_text("\n".join([*lines[: at + 1], f'{indent}{MARK}: "{value}"', *lines[at + 1 :]]) + "\n")
 
 
-def apply(clone: Path, namespace: str) -> None:
-    files = [word for name in FILES if (clone / PLACE / name).is_file() for word in ("-f", str(clone / PLACE / name))]
-    kubectl("-n", namespace, "apply", *files)
-
-
-def took(begin: Callable[[], object], namespace: str, number: int) -> float:
-    """Seconds from the command until every pod of the new kind is ready."""
+def _took(begin: Callable[[], object], watch: Watch, number: int) -> float:
+    """Seconds from the command until every pod of the new kind is ready, by the cluster's word."""
     began = time.monotonic()
     begin()
-    eventually(lambda: ready(namespace, str(number)), limit=LIMIT, what=f"round {number} in {namespace}")
-    return time.monotonic() - began
+    return watch.first(_marked(str(number)), began) - began
 
 
-def ready(namespace: str, value: str) -> bool:
-    items = found(namespace, "deployments")["items"]
-    if not items:
-        return False
-    one = items[0]
-    annotations = one["spec"]["template"]["metadata"].get("annotations", {})
-    status, wanted = one.get("status", {}), one["spec"]["replicas"]
-    return (
-        annotations.get(MARK, "") == value
-        and status.get("observedGeneration", 0) >= one["metadata"]["generation"]
-        and status.get("updatedReplicas") == wanted == status.get("availableReplicas") == status.get("replicas")
-    )
+def _marked(value: str) -> Callable[[dict[str, Any]], bool]:
+    def true(state: dict[str, Any]) -> bool:
+        annotations = state["spec"]["template"]["metadata"].get("annotations", {})
+        return annotations.get(MARK) == value and settled()(state)
 
-
-def rounded(values: list[float]) -> list[float]:
-    return [round(value, 2) for value in values]
-
-
-FAMILY = Family((OVER,), measure)
+    return true

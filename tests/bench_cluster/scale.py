@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from uuid import uuid4
 
 from gitops.clusters import ServiceRef
 from gitops.clusters.kubernetes import Kubernetes
@@ -34,6 +35,8 @@ from tests.support.config_git import bare, git
 from tests.support.nats import running_nats
 
 SERVICES = 1_000
+PROJECT = f"bench-{uuid4().hex[:6]}"
+"""Of this run alone: the namespace of the run before may still be ending."""
 CHANGES = 10
 AT_ONCE = 16
 IMAGE = "registry.example:5000/shop/web@sha256:" + "1" * 64
@@ -84,7 +87,7 @@ class World:
 
 
 def ref_of(number: int) -> ServiceRef:
-    return ServiceRef("bench", "production", f"s{number}")
+    return ServiceRef(PROJECT, "production", f"s{number}")
 
 
 def measure(folder: Path, wanted: frozenset[str]) -> list[Figure]:
@@ -141,7 +144,7 @@ async def _changed(world: World, number: int) -> float:
     cluster = await world.syncer.clusters.of(ref)
     assert isinstance(cluster, Kubernetes)
     there = json.loads(
-        await cluster.api.get(f"/api/v1/namespaces/bench-production/configmaps/{ref.service}", doing="look")
+        await cluster.api.get(f"/api/v1/namespaces/{PROJECT}-production/configmaps/{ref.service}", doing="look")
     )
     assert there["data"]["LEVEL"] == f"debug-{number}"
     return took

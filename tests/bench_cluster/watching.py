@@ -69,15 +69,22 @@ def _read(child: subprocess.Popen[str], watch: Watch) -> None:
             text = ""
 
 
-def rolled_out(image: str) -> Callable[[dict[str, Any]], bool]:
-    """Whether a Deployment has every replica of that image available, and none of another."""
+def settled() -> Callable[[dict[str, Any]], bool]:
+    """Whether a Deployment has every replica available in its newest form, and none of another."""
 
     def true(state: dict[str, Any]) -> bool:
-        spec, status = state["spec"], state.get("status", {})
-        wanted = spec["replicas"]
+        status, wanted = state.get("status", {}), state["spec"]["replicas"]
         counts = [status.get(key, 0) for key in ("replicas", "updatedReplicas", "availableReplicas")]
-        seen = status.get("observedGeneration", 0) >= state["metadata"]["generation"]
-        return seen and counts == [wanted] * 3 and spec["template"]["spec"]["containers"][0]["image"] == image
+        return status.get("observedGeneration", 0) >= state["metadata"]["generation"] and counts == [wanted] * 3
+
+    return true
+
+
+def rolled_out(image: str) -> Callable[[dict[str, Any]], bool]:
+    """Whether it is settled with that image."""
+
+    def true(state: dict[str, Any]) -> bool:
+        return settled()(state) and state["spec"]["template"]["spec"]["containers"][0]["image"] == image
 
     return true
 

@@ -17,19 +17,19 @@ from uuid import uuid4
 
 import pytest
 
-from gitops.clusters import Cluster, Replica, ServiceRef, Wanted, podman_commands, podman_host, subset
+from gitops.clusters import Cluster, ServiceRef, Wanted, podman_commands, podman_host, subset
 from gitops.clusters.podman import Podman
 from pipeline.errors import Permanent
 from tests.contract.cluster_contract import *  # noqa: F403 - the contract's tests are collected here
 from tests.contract.cluster_contract import LIMIT, World, a_service, only, with_image
 from tests.contract.exec_contract import *  # noqa: F403
 from tests.support.components import needs
-from tests.support.images import push_sample
+from tests.support.pages import Pages
 from tests.support.registry import running_registry
 
 
 @dataclass
-class PodmanWorld:
+class PodmanWorld(Pages):
     """One instance on this machine's podman and one registry."""
 
     cluster: Cluster
@@ -45,22 +45,6 @@ class PodmanWorld:
     @property
     def streams(self) -> bool:
         return True
-
-    def image(self, page: str) -> str:
-        if page not in self.pages:
-            repository = f"shop/{self.instance}"
-            self.pages[page] = f"{self.registry}/{repository}@{push_sample(self.registry, repository, page=page)}"
-        return self.pages[page]
-
-    async def fetch(self, replica: Replica) -> str:
-        assert replica.address is not None
-        host, _, port = replica.address.partition(":")
-        reader, writer = await asyncio.open_connection(host, int(port))
-        writer.write(b"GET / HTTP/1.0\r\n\r\n")
-        body = await reader.read()
-        writer.close()
-        await writer.wait_closed()
-        return body.decode()
 
     async def interrupt_start(self, wanted: Wanted) -> None:
         """Leave what a play that was killed leaves: a pod and its container, created and never started."""

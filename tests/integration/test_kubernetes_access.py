@@ -6,7 +6,7 @@ import asyncio
 import base64
 import contextlib
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -83,6 +83,9 @@ class Wire:
         writer.transport.abort()
 
 
+Turn = Callable[[Wire], Awaitable[None]]
+
+
 @contextlib.asynccontextmanager
 async def reached(access: Access, instance: str) -> AsyncIterator[Kubernetes]:
     cluster = Kubernetes(login(access), instance=instance, pod_security="privileged")
@@ -96,8 +99,18 @@ async def is_status(cluster: Kubernetes, wanted: Wanted, status: str) -> bool:
     return (await cluster.healthy(wanted)).status == status
 
 
+async def hang(wire: Wire) -> None:
+    """Keep the connections open and let nothing through."""
+    wire.passing.clear()
+
+
+async def go_on(wire: Wire) -> None:
+    wire.passing.set()
+
+
+@pytest.mark.parametrize(("away", "back"), [(Wire.cut, Wire.mend), (hang, go_on)], ids=["gone", "hanging"])
 def test_a_service_is_unknown_while_the_api_server_is_away_and_healthy_again_after(
-    world: KubernetesWorld, tmp_path: Path
+    world: KubernetesWorld, tmp_path: Path, away: Turn, back: Turn
 ) -> None:
     async def go() -> None:
         wire = Wire()
@@ -107,31 +120,10 @@ def test_a_service_is_unknown_while_the_api_server_is_away_and_healthy_again_aft
             wanted = service.script(STAY)
             await cluster.start(wanted)
             await cluster.wait_healthy(wanted, timeout=LIMIT)
-            await wire.cut()
+            await away(wire)
             await until(lambda: is_status(cluster, wanted, "unknown"))
             assert (await cluster.healthy(wanted)).reason == "cluster_away"
-            await wire.mend()
-            await until(lambda: is_status(cluster, wanted, "healthy"))
-        await wire.cut()
-
-    asyncio.run(go())
-
-
-def test_a_service_is_unknown_while_the_api_server_hangs_with_its_connections_open(
-    world: KubernetesWorld, tmp_path: Path
-) -> None:
-    async def go() -> None:
-        wire = Wire()
-        await wire.mend()
-        access = Access(config(tmp_path, server=f"https://127.0.0.1:{wire.port}"))
-        async with a_service(world) as service, reached(access, world.instance) as cluster:
-            wanted = service.script(STAY)
-            await cluster.start(wanted)
-            await cluster.wait_healthy(wanted, timeout=LIMIT)
-            wire.passing.clear()
-            await until(lambda: is_status(cluster, wanted, "unknown"))
-            assert (await cluster.healthy(wanted)).reason == "cluster_away"
-            wire.passing.set()
+            await back(wire)
             await until(lambda: is_status(cluster, wanted, "healthy"))
         await wire.cut()
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
 
-from gitops.clusters import Replica, ServiceRef, Wanted
+from gitops.clusters import ServiceRef, Wanted
 from gitops.clusters.kubernetes import Access, Kubernetes, login
 from tests.support.components import needs
-from tests.support.images import push_sample
 from tests.support.kubernetes import found, kubectl
+from tests.support.pages import Pages
 from tests.support.registry import running_registry
 
 
@@ -47,7 +47,7 @@ LEFT = "deployments,replicasets,pods,configmaps,services"
 
 
 @dataclass
-class KubernetesWorld:
+class KubernetesWorld(Pages):
     """One instance on the kit's cluster and one registry; the adapter belongs to the test's event loop."""
 
     instance: str
@@ -69,22 +69,6 @@ class KubernetesWorld:
     @property
     def streams(self) -> bool:
         return False
-
-    def image(self, page: str) -> str:
-        if page not in self.pages:
-            repository = f"shop/{self.instance}"
-            self.pages[page] = f"{self.registry}/{repository}@{push_sample(self.registry, repository, page=page)}"
-        return self.pages[page]
-
-    async def fetch(self, replica: Replica) -> str:
-        assert replica.address is not None
-        host, _, port = replica.address.partition(":")
-        reader, writer = await asyncio.open_connection(host, int(port))
-        writer.write(b"GET / HTTP/1.0\r\n\r\n")
-        body = await reader.read()
-        writer.close()
-        await writer.wait_closed()
-        return body.decode()
 
     async def interrupt_start(self, wanted: Wanted) -> None:
         """Leave what a start that was killed leaves: a namespace and an inventory of what is not there yet."""
