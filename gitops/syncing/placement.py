@@ -129,15 +129,25 @@ class Clusters:
 
         A binding may be a slip of the pen, and the new place has to run before the old one may end.
         """
+        found: list[Finding] = []
         try:
             refs = sorted({one.ref for one in await cluster.observe()})
+            for ref in refs:
+                now = self._bound(ref).cluster or self.default
+                bound = now != name and (ref.project, ref.environment) in self._environments
+                if bound and not await self._is_the_same(cluster, now, ref):
+                    why = f"still runs here, and its environment is on {now} now"
+                    found.append(Finding("warning", f"{name}: {ref}", why, _end_of(ref)))
         except EncliiError:
             return []  # that it is away is told already
-        moved = [(ref, self._bound(ref).cluster or self.default) for ref in refs]
-        return [
-            Finding("warning", f"{name}: {ref}", f"still runs here, and its environment is on {now} now", _end_of(ref))
-            for ref, now in moved if now != name and (ref.project, ref.environment) in self._environments
-        ]  # fmt: skip
+        return found
+
+    async def _is_the_same(self, cluster: Cluster, now: str, ref: ServiceRef) -> bool:
+        """One cluster may have two names: what runs under both is where it belongs, and no command may end it."""
+        other = self._open.get(now)
+        if other is None:
+            return False
+        return bool(await _replicas(cluster, ref) & await _replicas(other, ref))
 
     async def close(self) -> None:
         for task in self._watching:
@@ -156,6 +166,10 @@ class Clusters:
                     async for hint in hints:
                         await self._queue.put(hint)
             await asyncio.sleep(1.0)
+
+
+async def _replicas(cluster: Cluster, ref: ServiceRef) -> frozenset[str]:
+    return frozenset(one.name for seen in await cluster.observe(ref) for one in seen.replicas)
 
 
 def _end_of(ref: ServiceRef) -> str:

@@ -60,6 +60,22 @@ async def _none(clusters: Clusters) -> bool:
     return await warnings(clusters) == []
 
 
+def test_a_cluster_with_two_names_has_left_nothing_behind(world: KubernetesWorld) -> None:
+    async def go() -> None:
+        async with a_service(world) as service:
+            clusters = Clusters("podman", lambda: {"old": lambda: world.cluster, "new": lambda: world.cluster})
+            bound(clusters, service.ref, "old")
+            there, wanted = await clusters.of(service.ref), service.script(STAY)
+            await there.start(wanted)
+            await there.wait_healthy(wanted, timeout=LIMIT)
+            bound(clusters, service.ref, "new")
+            await clusters.of(service.ref)
+
+            assert await warnings(clusters) == []
+
+    asyncio.run(go())
+
+
 def test_a_namespace_that_changes_takes_the_service_along_once_it_runs_there(world: KubernetesWorld) -> None:
     async def go() -> None:
         async with a_service(world) as service:
