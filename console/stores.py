@@ -22,7 +22,7 @@ _DEPLOYMENTS = (
 _RULES = ("st.project.>", "st.repository.>", "st.promotion.>")  # the config repository's word, as the committer read it
 _DELIVERIES = ("hooks.>",)
 _PLANS = ("ev.build.requested.>",)
-_IMAGES = ("ev.image.built.>",)
+_IMAGES = ("ev.image.built.>", "ev.image.rebuilt.>")
 _COMMANDS = (
     "ev.rollback.>", "ev.hold.>", "ev.resume.>", "ev.deploy.>", "ev.destroy.>", "ev.secret.>", "ev.scale.>",
     "ev.restart.>", "ev.adopt.>", "ev.promotion.>", "ev.check.reported.>", "ev.freeze.>", "ev.cancel.>",

@@ -48,6 +48,7 @@ class Verification:
         from gitops.committing.sources import Sources
         from gitops.gate.inspection import Inspector
         from gitops.git.configrepo import ConfigRepo
+        from pipeline.isolation import builder_ids
         from pipeline.keys import load_public
         from pipeline.mirrors import Mirrors
 
@@ -60,7 +61,7 @@ class Verification:
         repo = ConfigRepo(home / "config.git", told.config_url, branch=told.config_branch, login=login)
         keys = (load_public(told.below_home(told.verify_key)),)
         sources = Sources(self._process.store, Mirrors(told, home))
-        return Inspector(self._registry, repo, keys, frozenset({told.builder_id}), sources)
+        return Inspector(self._registry, repo, keys, builder_ids(told.builder_id), sources)
 
     async def _release(self, wanted: str) -> dict[str, Any]:
         found = self._db.get(Release, wanted)

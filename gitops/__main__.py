@@ -216,13 +216,14 @@ async def door(process: Process) -> None:
 async def gate_of(process: Process, images: Registry) -> Gate:
     """The gate with the instance's public key, which the signer writes at its first start."""
     from gitops.gate.signatures import Gate
+    from pipeline.isolation import builder_ids
     from pipeline.keys import load_public
 
     path = process.settings.below_home(process.settings.verify_key)
     async with asyncio.timeout(KEY_WAIT):
         while not path.is_file():  # noqa: ASYNC110 - another process writes it
             await asyncio.sleep(0.05)
-    return Gate(process.store, images, [load_public(path)], frozenset({process.settings.builder_id}))
+    return Gate(process.store, images, [load_public(path)], builder_ids(process.settings.builder_id))
 
 
 PROCESSES = {"committer": committer, "syncer": syncer, "door": door}

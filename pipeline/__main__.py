@@ -9,7 +9,16 @@ import sys
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
-from pipeline.events import BuildRequested, CancelRequested, Delivery, DeployRequested, ImageBuilt, RetentionRequested
+from pipeline.events import (
+    BuildRequested,
+    CancelRequested,
+    Delivery,
+    DeployRequested,
+    ImageBuilt,
+    ImageRebuilt,
+    ReleaseReady,
+    RetentionRequested,
+)
 from pipeline.main import Process, in_background, main, room
 from pipeline.registries import configured, registries_of
 from pipeline.registry import Registry
@@ -18,6 +27,7 @@ from pipeline.worker import Stage, work
 if TYPE_CHECKING:
     from pipeline.keys import Key
     from pipeline.settings import Settings
+    from pipeline.stages.build import BuildStage
 
 
 async def planner(process: Process) -> None:
@@ -76,20 +86,37 @@ async def builder(process: Process) -> None:
     try:
         async with configured(told) as images:
             stage = BuildStage(process.store, images, chosen, inputs_of(told, chosen), room(told, "builds"))
-            await work_fairly(
-                Stage("builder", (BuildRequested,), stage.handle, stage.failed),
-                process.store, process.stopping, gate=room_left.passed, share=choice.share,
-                turns=Turns(told.build_slots, cap=told.build_per_repository),
-            )  # fmt: skip
+            async with reproducing(process, stage):
+                await work_fairly(
+                    Stage("builder", (BuildRequested,), stage.handle, stage.failed),
+                    process.store, process.stopping, gate=room_left.passed, share=choice.share,
+                    turns=Turns(told.build_slots, cap=told.build_per_repository),
+                )  # fmt: skip
     finally:
         for one in chosen.builders():
             await one.close()
+
+
+@contextlib.asynccontextmanager
+async def reproducing(process: Process, builds: BuildStage) -> AsyncIterator[None]:
+    """A sample of what was released is built a second time, one after the other, where that is asked for."""
+    if not process.settings.reproduce:
+        yield
+        return
+    from pipeline.stages.reproduce import Reproducer
+
+    stage = Reproducer(process.store, builds, process.settings.reproduce)
+    async with in_background(
+        work(Stage("reproducer", (ReleaseReady,), stage.handle, at_once=1), process.store, process.stopping)
+    ):
+        yield
 
 
 async def signer(process: Process) -> None:
     """Images become releases."""
     from pipeline import keys
     from pipeline.stages.sign import AT_ONCE, Signer
+    from pipeline.stages.witness import Witness
 
     told = process.settings
     key = await signing_key(told)
@@ -97,7 +124,11 @@ async def signer(process: Process) -> None:
     async with configured(told) as images:
         stage = Signer(process.store, images, key, told.builder_id)
         signing = Stage("signer", (ImageBuilt,), stage.handle, stage.failed, at_once=AT_ONCE)
-        await work(signing, process.store, process.stopping)
+        witness = Witness(process.store, images, key, told.builder_id)
+        comparisons = Stage("witness", (ImageRebuilt,), witness.handle)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(work(signing, process.store, process.stopping))
+            group.create_task(work(comparisons, process.store, process.stopping))
 
 
 async def signing_key(told: Settings) -> Key:

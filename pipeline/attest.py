@@ -22,6 +22,7 @@ SBOM = "https://spdx.dev/Document"
 CYCLONEDX = "https://cyclonedx.org/bom"
 SUMMARY = "https://slsa.dev/verification_summary/v1"
 LINK = "https://enclii.dev/attestations/link/v1"
+REPRODUCTION = "https://enclii.dev/attestations/reproduction/v1"
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 BUILD_TYPE = "https://enclii.dev/buildtypes/image/v1"
@@ -68,6 +69,22 @@ class Link:
     build_key: str
     provenance: str
     run: str
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """A second build of an image without any cache: the digest that it gave, or the reason why it gave none.
+
+    ``provenance`` is the digest of the referrer manifest that describes the first; times are RFC 3339.
+    """
+
+    rebuilt: str
+    failure: str
+    builder_id: str
+    tool: str
+    provenance: str
+    started_at: str
+    finished_at: str
 
 
 def compact(document: Any) -> bytes:
@@ -207,6 +224,19 @@ def link_statement(image: ImageRef, link: Link) -> bytes:
         "run": link.run,
     }
     return statement(image, LINK, predicate)
+
+
+def reproduction_statement(image: ImageRef, told: Reproduction) -> bytes:
+    """The comparison as an attestation about the first image."""
+    predicate: dict[str, Any] = {
+        "identical": told.rebuilt == image.digest,
+        "rebuilt": {"digest": _digest_set(told.rebuilt)} if told.rebuilt else {},
+        "builder": {"id": told.builder_id, "tool": told.tool},
+        "provenance": digest(told.provenance),
+        "startedOn": told.started_at,
+        "finishedOn": told.finished_at,
+    }
+    return statement(image, REPRODUCTION, predicate | ({"failure": told.failure} if told.failure else {}))
 
 
 def bundle(payload: bytes, signature: bytes, hint: str) -> bytes:

@@ -102,6 +102,26 @@ class ImageBuilt(Event, frozen=True, kw_only=True):
     finished_at: str = ""
     bases: dict[str, str] = msgspec.field(default_factory=dict)
     commit_time: int = 0
+    isolation: str = ""  # class of the build's isolation
+
+
+class ImageRebuilt(Event, frozen=True, kw_only=True):
+    """A sampled image was built a second time, without any cache. ``id`` = run/service.
+
+    ``rebuilt`` is the second one's digest; "" when it could not be built, for the reason in ``failure``.
+    """
+
+    type: ClassVar[str] = "image.rebuilt"
+    run: str
+    project: str
+    service: str
+    image: str
+    rebuilt: str
+    build_key: str
+    failure: str = ""
+    builder: str = ""
+    started_at: str = ""
+    finished_at: str = ""
 
 
 class ReleaseReady(Event, frozen=True, kw_only=True):

@@ -226,6 +226,8 @@ def _checked_predicate(statement: Statement) -> None:
         origin(statement)
     elif statement.predicate_type == attest.LINK:
         linked(statement)
+    elif statement.predicate_type == attest.REPRODUCTION:
+        reproduced(statement)
     elif statement.predicate_type == attest.SBOM and not attest.is_spdx(statement.predicate):
         raise _malformed("the SBOM is not an SPDX document")
     elif statement.predicate_type == attest.CYCLONEDX and not attest.is_cyclonedx(statement.predicate):
@@ -275,6 +277,17 @@ def linked(statement: Statement) -> attest.Link:
         provenance=provenance,
         run=link["run"],
     )
+
+
+def reproduced(statement: Statement) -> tuple[bool, str]:
+    """(whether a second build gave the same image, what it gave instead). Raises Refused when it is no comparison."""
+    told = statement.predicate
+    same, rebuilt, failure = told.get("identical"), told.get("rebuilt"), told.get("failure", "")
+    if type(same) is not bool or not isinstance(rebuilt, dict) or not isinstance(failure, str):
+        raise _malformed("the comparison does not have the known shape")
+    digests = rebuilt.get("digest", {})
+    digest = digests.get("sha256", "") if isinstance(digests, dict) else ""
+    return same, failure or f"sha256:{digest}"
 
 
 def require(evidence: Evidence, predicates: Iterable[str]) -> None:

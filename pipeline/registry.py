@@ -204,7 +204,7 @@ class Registry:
 
     async def _add_missing(self, repository: str, digest: str, descriptors: Sequence[Descriptor]) -> bool:
         """True when nothing was missing; otherwise what was missing has been written once more."""
-        native = await self._native(repository, digest)
+        native = await self._native_if_any(repository, digest)
         if native is None:
             return await self._add_to_tag(repository, digest, descriptors)
         present = {one.digest for one in native}

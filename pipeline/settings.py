@@ -251,6 +251,11 @@ class Settings:
         to="planner",
     )
 
+    reproduce: float = setting(
+        parsing.number(0, 1), "0", "share of the images that are built a second time without cache and compared",
+        to="builder",
+    )  # fmt: skip
+
     # Registry's retention
     retention_releases: int = setting(
         parsing.whole(1, 1000), "10", "releases of each environment whose images are kept", to="planner"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from pipeline import attest, evidence, simplesigning
-from pipeline.attest import Link, Provenance
+from pipeline.attest import Link, Provenance, Reproduction
 from pipeline.errors import Conflict, NotFound, Refused
 from pipeline.evidence import DEFAULT, Evidence
 from pipeline.images import Descriptor, ImageRef, Manifest, sha256
@@ -20,7 +20,7 @@ from pipeline.registry import Registry
 from pipeline.registry_http import both, together
 from pipeline.verify import Demand, gather_evidence, judge
 
-__all__ = ["Link", "Provenance", "Signed", "sign_link", "sign_release", "sign_summary"]
+__all__ = ["Link", "Provenance", "Signed", "sign_link", "sign_release", "sign_reproduction", "sign_summary"]
 
 TRIES = 6
 
@@ -89,6 +89,12 @@ async def sign_link(registry: Registry, image: ImageRef, *, key: Key, link: Link
     before = await gather_evidence(registry, image, keys=[key.public])
     _check_original(before, link)
     return await _attach(registry, image, payloads, key, check=lambda found: _check_original(found, link))
+
+
+async def sign_reproduction(registry: Registry, image: ImageRef, *, key: Key, reproduction: Reproduction) -> Signed:
+    """Attach what came of building ``image`` a second time. Raises NotFound, Unavailable, Conflict."""
+    payloads = {attest.REPRODUCTION: attest.reproduction_statement(image, reproduction)}
+    return await _attach(registry, image, payloads, key, check=lambda found: found)
 
 
 async def sign_summary(registry: Registry, image: ImageRef, *, key: Key, payload: bytes) -> str:

@@ -11,7 +11,7 @@ from gitops.gate.evaluation import Check, Evaluation, Facts, evaluate
 from gitops.gate.policyfile import POLICY_FILE, Policy, combined
 from gitops.gate.signatures import facts_of
 from gitops.git.configrepo import ConfigRepo
-from pipeline import names
+from pipeline import attest, evidence, names
 from pipeline.errors import Refused
 from pipeline.evidence import Demand, Evidence
 from pipeline.images import ImageRef
@@ -33,27 +33,27 @@ class Inspector:
 
     async def release(self, release: Release) -> Evaluation:
         """What the gate asks before it lets ``release`` into git. Raises Unavailable, Invalid for a broken policy."""
-        evidence = await self._evidence(release.image)
+        found = await self._evidence(release.image)
         demand = Demand(release.source_url, release.sha, self.builder_ids)
         policy = await asyncio.to_thread(self._policy, release.project)
-        facts = facts_of(release.image, evidence)
+        facts = facts_of(release.image, found)
         if policy.reachable:
             branch = names.branch(release.ref) or ""
             facts = replace(facts, reachable=await self.sources.on_branch(release.repository, release.sha, branch))
-        return self._evaluated(evidence, facts, demand, policy)
+        return self._evaluated(found, facts, demand, policy)
 
     async def image(self, image: str, project: str) -> Evaluation:
         """The same for an image alone: whatever its source, it must be signed and fulfil the policy."""
-        evidence = await self._evidence(image)
+        found = await self._evidence(image)
         policy = await asyncio.to_thread(self._policy, project)
-        return self._evaluated(evidence, facts_of(image, evidence), None, policy)
+        return self._evaluated(found, facts_of(image, found), None, policy)
 
     async def _evidence(self, image: str) -> Evidence:
         return await gather_evidence(self.registry, ImageRef.parse(image), keys=self.keys)
 
-    def _evaluated(self, evidence: Evidence, facts: Facts, demand: Demand | None, policy: Policy) -> Evaluation:
+    def _evaluated(self, found: Evidence, facts: Facts, demand: Demand | None, policy: Policy) -> Evaluation:
         told = evaluate(policy, facts, builders=self.builder_ids, at=datetime.now(UTC))
-        return Evaluation((_verified(evidence, facts.image, demand), *told.checks))
+        return Evaluation((_verified(found, facts.image, demand), *told.checks, *_reproduced(found)))
 
     def _policy(self, project: str) -> Policy:
         tip = self.repo.fetch()
@@ -63,10 +63,17 @@ class Inspector:
         return combined(self.repo.read(tip, POLICY_FILE), self.repo.read(tip, own) if own else None)
 
 
-def _verified(evidence: Evidence, image: str, demand: Demand | None) -> Check:
+def _reproduced(found: Evidence) -> list[Check]:
+    """What second builds gave, for whoever looks. The gate does not ask: another digest is no proof of harm."""
+    answers = [evidence.reproduced(one) for one in found.of(attest.REPRODUCTION)]
+    same, other = "built again without cache: the same image", "built again without cache: another image"
+    return [Check("reproduced", passed=True, detail=same if ok else f"{other}, {what}") for ok, what in answers]
+
+
+def _verified(found: Evidence, image: str, demand: Demand | None) -> Check:
     """Signature, provenance and SBOM by the digest, and with ``demand`` the source and the commit."""
     try:
-        verdict = judge(evidence, ImageRef.parse(image), demand)
+        verdict = judge(found, ImageRef.parse(image), demand)
     except Refused as error:
         return Check("signature", passed=False, detail=error.message)
     return Check("signature", passed=True, detail=f"{verdict.source_url} at {verdict.sha[:12]}, by its {verdict.via}")

@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 from pipeline.build_log import LineSink
 from pipeline.build_report import BuildReport
 from pipeline.errors import Permanent
+from pipeline.isolation import CONTAINER
 from pipeline.masking import Masker
 
 Kind = Literal["dockerfile", "buildpacks"]
@@ -94,12 +95,16 @@ class Built:
 
 @dataclass(frozen=True)
 class Facts:
-    """A builder as doctor and the log name it; ``problems`` are sentences about what it cannot bound or isolate."""
+    """A builder as doctor and the log name it; ``problems`` are sentences about what it cannot bound or isolate.
+
+    ``isolation`` is the class by which provenance names it.
+    """
 
     name: str
     version: str
     place: str = ""
     problems: tuple[str, ...] = ()
+    isolation: str = CONTAINER
 
     def __str__(self) -> str:
         return " ".join(word for word in (self.name, self.version, self.place and f"at {self.place}") if word)

@@ -17,6 +17,7 @@ from pipeline.build_log import LineSink
 from pipeline.builders import BuildJob, Built, Facts, Limits, buildah, buildah_host
 from pipeline.builders.buildah_commands import Isolation, Network
 from pipeline.builders.buildah_host import HostFacts
+from pipeline.isolation import CHROOT, CONTAINER
 from pipeline.registries import Registries
 
 
@@ -34,7 +35,8 @@ class Buildah:
     def facts(self) -> Facts:
         first = self._hosts[0]
         version = ".".join(map(str, first.version))
-        return Facts("buildah", version, f"{first.isolation} isolation, {first.driver}", first.problems)
+        isolation = CHROOT if first.isolation == "chroot" else CONTAINER
+        return Facts("buildah", version, f"{first.isolation} isolation, {first.driver}", first.problems, isolation)
 
     async def build(self, job: BuildJob, log: LineSink) -> Built:
         """Build in a free directory; wait for one."""

@@ -37,6 +37,7 @@ from pipeline.builders.dockerfiles import scanned
 from pipeline.builders.stall import unless_stalled
 from pipeline.cgroup import Cage
 from pipeline.errors import EncliiError, Refused, Unavailable
+from pipeline.isolation import SHARED_DAEMON
 from pipeline.process import CommandTimeout, orphan_proof, run, stream
 
 log = logging.getLogger(__name__)
@@ -75,7 +76,9 @@ class Buildkit:
 
     @property
     def facts(self) -> Facts:
-        return Facts(self._daemon.name, self._told.version, self._daemon.address, tuple(self._problems()))
+        return Facts(
+            self._daemon.name, self._told.version, self._daemon.address, tuple(self._problems()), SHARED_DAEMON
+        )
 
     @property
     def local(self) -> bool:

@@ -13,7 +13,7 @@ import shutil
 import tarfile
 import tempfile
 from collections.abc import AsyncIterator, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ import msgspec
 
 from pipeline import build_report, jobs, sbom
 from pipeline.build_inputs import BuildInputs
+from pipeline.build_log import LogLine
 from pipeline.builders import BuildFailed, BuildJob, Built
 from pipeline.builders.choice import Chosen
 from pipeline.errors import EncliiError, Invalid, Refused, Retryable, Superseded
@@ -115,6 +116,21 @@ class BuildStage:
         await log.end()
         return built, await self._stored(event, documents)
 
+    async def again(self, event: BuildRequested) -> str:
+        """The digest of the same build once more, without any cache and under a tag of its own; no log is kept of it.
+
+        Raises Permanent when the sources do not build a second time, Unavailable.
+        """
+        builder = self.chosen.by_kind.get(event.builds)
+        if builder is None:
+            raise Refused(f"nothing here builds with {event.builds}", reason=f"{event.builds}_not_available")
+        async with self._sources(event) as context:
+            job = await self.inputs.job(event, context, self.registry.host, context.parent / "login" / "config.json")
+            job = replace(job, tag=f"{job.tag}-again", cache=None, no_cache=True)
+            built = await builder.build(job, _unheard)
+        await self._confirmed(job, built)
+        return built.digest
+
     async def _stored(self, event: BuildRequested, documents: sbom.Sboms) -> Sboms:
         """Both documents as blobs of the image's repository, where the signer finds them."""
         repository = f"{event.project}/{event.service}"
@@ -177,6 +193,7 @@ class BuildStage:
             image=image, sbom=documents.spdx, cyclonedx=documents.cyclonedx, builds=event.builds,
             builder=self._builder(event), build_key=event.build_key, started_at=built.started_at,
             finished_at=built.finished_at, bases=dict(built.bases), commit_time=event.commit_time,
+            isolation=self.chosen.by_kind[event.builds].facts.isolation,
         )  # fmt: skip
         return Step((Change(job, found.seq),), (following,))
 
@@ -186,6 +203,10 @@ class Sboms(NamedTuple):
 
     spdx: str
     cyclonedx: str
+
+
+async def _unheard(_line: LogLine) -> None:
+    return None
 
 
 def _unpack(data: bytes, room: Path) -> None:

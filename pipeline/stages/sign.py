@@ -16,6 +16,7 @@ from pipeline.errors import NotFound, Refused
 from pipeline.events import Event, ImageBuilt, ReleaseReady
 from pipeline.image_user import image_user
 from pipeline.images import ImageRef
+from pipeline.isolation import builder_id
 from pipeline.keys import Key
 from pipeline.names import release_id
 from pipeline.records import Image, Job, Release, Repository, Run, ServiceRecord
@@ -81,7 +82,7 @@ class Signer:
         spec = msgspec.json.decode(job.spec, type=ServiceSpec)
         provenance = Provenance(
             source_url=repository.url, ref=run.ref, sha=run.sha, path=spec.path, kind=event.builds,
-            build_args=spec.build.args, builder_id=self.builder_id, invocation_id=run.id,
+            build_args=spec.build.args, builder_id=builder_id(self.builder_id, event.isolation), invocation_id=run.id,
             started_at=event.started_at, finished_at=event.finished_at, bases=tuple(sorted(event.bases.items())),
             tool=event.builder,
         )  # fmt: skip

@@ -24,7 +24,7 @@ def ended(line: Line, count: int) -> bool:
 
 
 def test_builds_explain_themselves(tmp_path: Path) -> None:
-    with running_line(tmp_path / "home") as line:
+    with running_line(tmp_path / "home", {"REPRODUCE": "1"}) as line:
         shop = tmp_path / "shop"
         sample(shop, "one\n")
         git("push", line.url("shop/shop"), "main", cwd=shop)
@@ -35,6 +35,8 @@ def test_builds_explain_themselves(tmp_path: Path) -> None:
         assert "COPY index.html" in shown
         assert "build web at" in enclii(line, "logs", "--build", "v1")
         assert "ENCLII_BUILDER=auto took it" in enclii(line, "logs", "--build", "v1")
+
+        eventually(lambda: "built again without cache: the same image" in enclii(line, "verify", "v1"), what="v1 twice")
 
         sha = commit_with(shop, (shop / "Dockerfile").read_text().replace("CMD", BROKEN + "CMD"))
         git("push", line.url("shop/shop"), "main", cwd=shop)

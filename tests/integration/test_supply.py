@@ -14,11 +14,12 @@ import pytest
 
 from pipeline import attest, images
 from pipeline.errors import Invalid, NotFound, Refused, Unavailable
+from pipeline.evidence import reproduced
 from pipeline.images import OCI_MANIFEST, Descriptor, ImageRef
 from pipeline.keys import SigningKey
 from pipeline.registry import Registry
-from pipeline.supply import Link, Signed, sign_link, sign_release
-from pipeline.verify import Demand, Verdict, verify_image
+from pipeline.supply import Link, Signed, sign_link, sign_release, sign_reproduction
+from pipeline.verify import Demand, Verdict, gather_evidence, verify_image
 from tests.support.components import needs
 from tests.support.forgeries import BUILDER, FORGED, GOOD, SHA, SOURCE, SPDX, Case, facts, sealed
 from tests.support.judge import cosign
@@ -87,6 +88,25 @@ def test_cosign_accepts_signature_provenance_sbom_and_link(host: str, run: Run, 
         judged = cosign(public_key, image, kind=kind)
         assert judged.returncode == 0, judged.stderr
         assert judged.stdout
+
+
+def test_cosign_accepts_what_is_said_of_a_second_build(host: str, run: Run, public_key: Path) -> None:
+    async def story(registry: Registry) -> ImageRef:
+        image = await push_image(registry, "supply/again")
+        signed = await _signed(registry, image)
+        for rebuilt, failure in ((image.digest, ""), ("sha256:" + "7" * 64, ""), ("", "build_failed")):
+            told = attest.Reproduction(rebuilt, failure, BUILDER, "buildah 1", signed.provenance, "then", "later")
+            first, second = [await sign_reproduction(registry, image, key=KEY, reproduction=told) for _ in range(2)]
+            assert (len(first.added), second.added) == (1, ())
+        found = await gather_evidence(registry, image, keys=[KEY.public])
+        answers = {reproduced(one) for one in found.of(attest.REPRODUCTION)}
+        assert answers == {(True, image.digest), (False, "sha256:" + "7" * 64), (False, "build_failed")}
+        return image
+
+    image = _with_registry(host, run, story)
+
+    judged = cosign(public_key, image, kind=attest.REPRODUCTION)
+    assert judged.returncode == 0, judged.stderr
 
 
 def test_cosign_accepts_a_signed_multi_platform_index(host: str, run: Run, public_key: Path) -> None:

@@ -22,6 +22,7 @@ from pipeline.events import (
     DeploymentCommitted,
     DeploymentObserved,
     ImageBuilt,
+    ImageRebuilt,
     LinkRequested,
     PreviewChanged,
     PreviewRequested,
@@ -35,6 +36,7 @@ NO_COMMANDS = {
     kind.type
     for kind in (
         BuildRequested, ConfigMoved, Delivery, DeploymentCommitted, DeploymentObserved, ImageBuilt, LinkRequested,
+        ImageRebuilt,
         ReleaseReady, WaitEnded, CommentPosted, PreviewChanged, PreviewRequested, PullRequestChanged,
         BranchDeleted, CheckAsked, RepositoryMoved,
     )
