@@ -85,7 +85,7 @@ async def _bounded(host: HostFacts, limits: Limits, output: BoundedLog) -> Async
         if host.sandbox.cgroup_parent:
             host.cage.remove()
             host.cage.create(memory=limits.memory, cpus=limits.cpus, pids=limits.processes)
-        async with asyncio.timeout(limits.seconds), unless_stalled(output, limits.stall), _watched(host, limits):
+        async with asyncio.timeout(limits.seconds), unless_stalled(output, limits.stall), watched(host, limits):
             yield
     except (TimeoutError, CommandTimeout):
         text = f"the build did not end within {limits.seconds:g} s\n{output.tail()}"
@@ -97,7 +97,7 @@ async def _bounded(host: HostFacts, limits: Limits, output: BoundedLog) -> Async
 
 
 @contextlib.asynccontextmanager
-async def _watched(host: HostFacts, limits: Limits) -> AsyncIterator[None]:
+async def watched(host: HostFacts, limits: Limits) -> AsyncIterator[None]:
     """Cancel the body when the directory grows too far; the first error comes through bare."""
     try:
         async with asyncio.TaskGroup() as group:

@@ -29,7 +29,7 @@ from pipeline.builders.buildah_host import HostFacts
 from pipeline.builders.lifecycle_commands import BuilderImage, Mounts
 from pipeline.builders.lifecycle_steps import Steps
 from pipeline.builders.stall import unless_stalled
-from pipeline.disk import usage
+from pipeline.disk import DiskLimit, usage
 from pipeline.errors import Refused, Unavailable
 from pipeline.names import token
 from pipeline.process import CommandTimeout, orphan_proof, run, stream
@@ -135,10 +135,13 @@ class Lifecycle:
             if host.sandbox.cgroup_parent:
                 host.cage.remove()
                 host.cage.create(memory=limits.memory, cpus=limits.cpus, pids=limits.processes)
-            yield
+            async with buildah.watched(host, limits):
+                yield
         except CommandTimeout:
             text = f"the build did not end within {limits.seconds:g} s\n{output.tail()}"
             raise BuildFailed(text, reason="build_timeout") from None
+        except DiskLimit as error:
+            raise BuildFailed(f"{error}\n{output.tail()}", reason="build_disk_full") from None
         finally:
             await asyncio.shield(self._tidy())
 
@@ -159,6 +162,12 @@ def builder_of(job: BuildJob, project: project_toml.Project, listed: tuple[str, 
     """The builder image for a job. Raises Refused for one that may not run here, and for sources that may not."""
     if not job.trusted:
         raise Refused("previews and forks are not built with Buildpacks", reason="buildpacks_untrusted")
+    if job.secrets:
+        text = "Buildpacks get no build secrets, for they may keep what they see: use a Dockerfile for these"
+        raise Refused(text, reason="build_secrets_refused")
+    if job.platforms:
+        text = "Buildpacks build for the builder image's own platform: take build.platforms out"
+        raise Refused(text, reason="platforms_not_available")
     asked = job.image or project.builder
     if asked and asked not in listed:
         known = ", ".join(listed)

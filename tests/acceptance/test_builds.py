@@ -45,6 +45,7 @@ def test_builds_explain_themselves(tmp_path: Path) -> None:
             told = enclii(line, *words)
             assert "the table is missing" in told, words
             assert "exit code 9" in told, words
+        assert "the table is missing" in json.dumps(line.api(f"/v1/runs/{newest(line)}"))
 
         assert "builder" in line.api("/v1/doctor")["checks"][-1]["subject"]
         enclii(line, "rebuild", "--no-cache", "-s", "web", "-e", "production")

@@ -12,7 +12,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +23,7 @@ from pipeline.builders import BuildFailed, BuildJob, Built, Limits
 from pipeline.builders.buildah import build, collect, sweep
 from pipeline.builders.buildah_host import HostFacts, detect
 from pipeline.errors import EncliiError, Refused, Unavailable
+from pipeline.masking import Masker
 from pipeline.sbom import documents
 from tests.support.components import needs
 from tests.support.registry import running_registry
@@ -65,9 +68,10 @@ def built(
     limits: Limits = TIGHT,
     log: LineSink = discard,
     tag: str = "run-1",
+    **more: Any,
 ) -> Built:
     (source / "Dockerfile").write_text(text)
-    job = BuildJob(source, f"{registry}/shop/web", tag, EPOCH, plain_http=True)
+    job = BuildJob(source, f"{registry}/shop/web", tag, EPOCH, plain_http=True, **more)
     return asyncio.run(build(job, host=host, limits=limits, log=log))
 
 
@@ -124,6 +128,43 @@ def test_the_log_is_live_and_names_the_step(source: Path, host: HostFacts, regis
     built(source, BASE + "RUN echo from inside\n", host, registry, log=keep)
 
     assert b"from inside" in lines
+
+
+def test_a_secret_reaches_its_step_by_mount_and_neither_log_nor_image(
+    source: Path, host: HostFacts, registry: str
+) -> None:
+    lines: list[bytes] = []
+    secret = source.parent / f"{source.name}-npm"
+    secret.write_text("s3cret-value-of-npm")
+
+    async def keep(line: LogLine) -> None:
+        lines.append(line.text)
+
+    step = "RUN --mount=type=secret,id=NPM /bin/busybox cat /run/secrets/NPM; /bin/busybox base64 /run/secrets/NPM\n"
+    masker = Masker([b"s3cret-value-of-npm"])
+    first = built(source, BASE + step, host, registry, log=keep, secrets={"NPM": secret}, masker=masker)
+    secret.write_text("another")
+    second = built(source, BASE + step, host, registry, secrets={"NPM": secret}, no_cache=True)
+
+    assert b"".join(lines).count(b"[secret]") == 2
+    assert b"s3cret-value" not in b"".join(lines)
+    assert first.digest == second.digest, "what is mounted is in no layer"
+
+
+def test_endless_output_is_cut_and_counted(source: Path, host: HostFacts, registry: str) -> None:
+    step = "RUN i=0; while [ $i -lt 3000 ]; do echo line $i of many; i=$((i+1)); done\n"
+
+    report = built(source, BASE + step, host, registry, limits=replace(TIGHT, log_head=2000, log_tail=8000)).report
+
+    assert report.dropped > 10_000
+
+
+def test_a_step_that_neither_prints_nor_moves_is_ended(source: Path, host: HostFacts, registry: str) -> None:
+    limits = replace(TIGHT, stall=2)
+
+    error = failure(source, BASE + "RUN /bin/busybox sleep 600\n", host, registry, limits=limits)
+
+    assert error.reason == "build_stalled"
 
 
 def test_a_failing_step_says_its_code_and_last_lines(source: Path, host: HostFacts, registry: str) -> None:

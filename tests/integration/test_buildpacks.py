@@ -39,6 +39,7 @@ def image(registry: str) -> str:
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostFacts]:
     needs("podman", "buildah", "runc", "busybox")
     facts = asyncio.run(buildah_host.detect(tmp_path_factory.mktemp("packs")))
+    shutil.rmtree(facts.scratch)
     yield facts
     shutil.rmtree(facts.state)
 
@@ -139,6 +140,26 @@ def test_an_image_that_the_operator_did_not_list_is_not_run(world: World) -> Non
 
 def test_forks_are_not_built_by_a_container_that_holds_the_login(world: World) -> None:
     assert world.failure(trusted=False).reason == "buildpacks_untrusted"
+
+
+def test_what_buildpacks_cannot_have_is_refused_by_name(world: World) -> None:
+    assert world.failure(secrets={"NPM": world.source / "start"}).reason == "build_secrets_refused"
+    assert world.failure(platforms=("linux/amd64", "linux/arm64")).reason == "platforms_not_available"
+
+
+def test_a_buildpack_that_fills_the_disk_is_ended(world: World) -> None:
+    (world.source / "fill").touch()
+
+    assert world.failure(limits=replace(LIMITS, disk=64 << 20)).reason == "build_disk_full"
+
+
+def test_endless_output_of_a_buildpack_is_cut_and_counted(world: World) -> None:
+    (world.source / "flood").touch()
+
+    report = world.build(limits=replace(LIMITS, log_head=2000, log_tail=8000)).report
+
+    assert report.dropped > 100_000
+    assert len(world.text) < 20_000
 
 
 def test_a_hanging_buildpack_ends_and_leaves_nothing(world: World) -> None:

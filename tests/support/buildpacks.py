@@ -20,6 +20,8 @@ LIFECYCLE = {
 DETECT = "#!/bin/sh\n[ -f start ] || exit 100\n"
 BUILD = (
     "#!/bin/sh\nid -u\n[ ! -f fail ] || exit 4\n[ ! -f hang ] || sleep 600\n"
+    "[ ! -f fill ] || { dd if=/dev/zero of=/tmp/filled bs=1M count=400; sleep 600; }\n"
+    "[ ! -f flood ] || yes | head -n 200000\n"
     'echo "greeting is $(cat $CNB_PLATFORM_DIR/env/GREETING 2>/dev/null)"; ls\n'
 )
 
