@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gitops.clusters import (
     DeadLog,
@@ -48,7 +48,9 @@ from gitops.clusters.subset import Workload
 from pipeline import process
 from pipeline.errors import EncliiError, Permanent, Refused, Unavailable
 from pipeline.process import CommandFailed, CommandTimeout
-from pipeline.registries import Registries
+
+if TYPE_CHECKING:
+    from pipeline.registries import Registries
 
 PORT_TRIES = 5
 LAST_LINES = 200

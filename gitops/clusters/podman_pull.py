@@ -6,13 +6,16 @@ import contextlib
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gitops.clusters import podman_commands as commands
 from gitops.clusters.podman_calls import QUICK, Calls
 from pipeline import process
 from pipeline.process import CommandFailed, CommandTimeout
-from pipeline.registries import Registries
 from pipeline.registry_accounts import docker_config
+
+if TYPE_CHECKING:
+    from pipeline.registries import Registries
 
 PULL = 600.0
 

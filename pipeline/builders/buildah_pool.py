@@ -14,7 +14,8 @@ from pathlib import Path
 from msgspec import structs
 
 from pipeline.build_log import LineSink
-from pipeline.builders import BuildJob, Built, Facts, Limits, buildah, buildah_host
+from pipeline.build_report import BuildReport
+from pipeline.builders import BuildFailed, BuildJob, Built, Facts, Limits, buildah, buildah_host
 from pipeline.builders.buildah_commands import Isolation, Network
 from pipeline.builders.buildah_host import HostFacts
 from pipeline.isolation import CHROOT, CONTAINER
@@ -41,8 +42,15 @@ class Buildah:
     async def build(self, job: BuildJob, log: LineSink) -> Built:
         """Build in a free directory; wait for one."""
         async with self._directory(job.repository) as host:
-            built = await buildah.build(job, host=host, limits=self._limits, log=log)
-        return replace(built, report=structs.replace(built.report, builder=str(self.facts)))
+            try:
+                built = await buildah.build(job, host=host, limits=self._limits, log=log)
+            except BuildFailed as error:
+                error.report = self._named(error.report or BuildReport())
+                raise
+        return replace(built, report=self._named(built.report))
+
+    def _named(self, report: BuildReport) -> BuildReport:
+        return structs.replace(report, builder=str(self.facts))
 
     async def sweep(self) -> None:
         """Every directory, one after the other."""
