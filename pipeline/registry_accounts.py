@@ -49,10 +49,10 @@ class Accounts:
         if host in self.own or self.file is None:
             return self.own.get(host)
         config = _read(self.file)
-        helpers = {_canonical(key): key for key in _table(config, "credHelpers")}
+        helpers = {_canonical(key): key for key in _table(config, "credHelpers") if _is_whole(key)}
         if host in helpers:
             return await self._helped(str(config["credHelpers"][helpers[host]]), helpers[host])
-        entries = {_canonical(key): entry for key, entry in _table(config, "auths").items()}
+        entries = {_canonical(key): entry for key, entry in _table(config, "auths").items() if _is_whole(key)}
         if found := _written(entries.get(host)):
             return found
         store = str(config.get("credsStore") or "")
@@ -113,6 +113,12 @@ def _canonical(key: str) -> str:
     host = key.partition("://")[2] or key
     host = host.partition("/")[0].lower()
     return HUB if host in _HUB_NAMES else host
+
+
+def _is_whole(key: str) -> bool:
+    """True for a registry; false for a part of one, and for what docker's desktop keeps beside its login."""
+    path = (key.partition("://")[2] or key).partition("/")[2]
+    return path.strip("/") in {"", "v1", "v2"}
 
 
 def _read(file: Path) -> dict[str, Any]:

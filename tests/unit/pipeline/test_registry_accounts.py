@@ -66,6 +66,11 @@ def test_a_registry_is_found_however_docker_wrote_it_down(accounts: Accounts, ho
     assert found(accounts, host, auths={key: {"auth": ME}}) == Credentials("me", "hunter2")
 
 
+@pytest.mark.parametrize("key", ["r.example/team", "https://r.example/v1/access-token"])
+def test_a_part_of_a_registry_is_not_the_registry(accounts: Accounts, key: str) -> None:
+    assert found(accounts, "r.example", auths={key: {"auth": ME}}) is None
+
+
 def test_the_settings_account_goes_before_the_file(accounts: Accounts) -> None:
     assert found(accounts, "ours:5000", auths={"ours:5000": {"auth": ME}}) == Credentials("u", "p")
 
