@@ -7,6 +7,8 @@ import json
 import os
 import shutil
 import signal
+import socket
+import struct
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,7 +18,7 @@ from typing import Any
 import pytest
 
 from pipeline import cgroup
-from pipeline.build_log import LogLine
+from pipeline.build_log import LineSink, LogLine
 from pipeline.builders import BuildFailed, BuildJob, Built, Cache, Limits, buildkit_daemon
 from pipeline.builders.buildkit import Buildkit
 from pipeline.builders.buildkit_commands import Daemon
@@ -63,6 +65,7 @@ class World:
         self.state = source.parent / "state"
         self.lines: list[LogLine] = []
         self.job = BuildJob(source, f"{registry}/shop/web", "run-1", EPOCH, plain_http=True)
+        self.keep: LineSink = self._keep
 
     def build(self, text: str, *, limits: Limits = TIGHT, network: str = "private", **more: object) -> Built:
         (self.source / "Dockerfile").write_text(text)
@@ -85,7 +88,7 @@ class World:
         builder = Buildkit(self.daemon, facts, self.state, limits, network=network, cage=cage)
         await builder.sweep()
         try:
-            return await builder.build(job, self._keep)
+            return await builder.build(job, self.keep)
         finally:
             await builder.close()
 
@@ -226,6 +229,20 @@ def test_a_daemon_that_is_away_is_tried_again(world: World) -> None:
     assert caught.value.reason == "buildkit_away"
 
 
+def test_a_daemon_that_dies_during_a_build_is_tried_again(registry: str, source: Path) -> None:
+    with running_buildkitd() as own:
+        world = World(own, registry, source)
+
+        async def kill(line: LogLine) -> None:
+            if line.text == b"ready":
+                os.kill(daemon_at(own.address), signal.SIGKILL)
+
+        world.keep = kill
+        error = world.failure(BASE + "RUN echo ready; /bin/busybox sleep 5\n")
+
+    assert (type(error), error.reason) == (Unavailable, "builder_unavailable")
+
+
 def test_a_hanging_step_ends_for_lack_of_progress(world: World) -> None:
     error = world.failure(BASE + "RUN /bin/busybox sleep 600\n", limits=replace(TIGHT, stall=2))
 
@@ -325,6 +342,14 @@ def test_a_killed_worker_leaves_nothing_after_the_sweep(world: World) -> None:
 
     assert not [one for one in commands_running() if b"sleep\x00601" in one]
     assert list(world.state.iterdir()) == []
+
+
+def daemon_at(address: str) -> int:
+    """The process that listens there."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(address.removeprefix("unix://"))
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", credentials)[0])
 
 
 async def manifest_of(world: World, digest: str) -> str:
