@@ -77,6 +77,7 @@ class Lifecycle:
             async with self._turn, self._bounded(output):
                 image = await self._pulled(reference, job)
                 plan = Plan(image, project, await asyncio.to_thread(_furnished, self._host, job, project))
+                await asyncio.to_thread(_give, plan.mounts, image)
                 await output.write("step", f"builder image {reference}@{image.digest}".encode())
                 digest = await self._created(job, plan, output, steps)
         except BuildFailed as error:
@@ -202,6 +203,13 @@ def _furnished(host: HostFacts, job: BuildJob, project: project_toml.Project) ->
     if project.groups:
         (mounts.platform / "order.toml").write_text(project.order())
     return mounts
+
+
+def _give(mounts: Mounts, image: BuilderImage) -> None:
+    """Sources and report belong to the image's user, as which the lifecycle works: it leaves them as they are."""
+    if os.geteuid() == 0:
+        for place in (mounts.app, *mounts.app.rglob("*"), mounts.report):
+            os.chown(place, image.uid, image.gid, follow_symlinks=False)
 
 
 def _configuration(host: HostFacts) -> dict[str, str]:

@@ -9,7 +9,6 @@ import shutil
 import signal
 import socket
 import struct
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +27,7 @@ from pipeline.masking import Masker
 from pipeline.registry import Registry
 from pipeline.sbom import documents
 from tests.support.buildkit import running_buildkitd
+from tests.support.buildkit_worker import kill_worker_at
 from tests.support.components import needs
 from tests.support.registry import running_registry
 
@@ -337,7 +337,7 @@ def test_endless_output_is_cut_and_counted(world: World) -> None:
 def test_a_killed_worker_leaves_nothing_after_the_sweep(world: World) -> None:
     (world.source / "Dockerfile").write_text(BASE + "RUN echo ready; /bin/busybox sleep 601\n")
 
-    asyncio.run(kill_worker_at(b"ready", world))
+    asyncio.run(kill_worker_at(b"ready", world.daemon, state=world.state, job=world.job))
     world.build(BASE)
 
     assert not [one for one in commands_running() if b"sleep\x00601" in one]
@@ -388,36 +388,3 @@ def commands_running() -> list[bytes]:
         except OSError:
             continue
     return found
-
-
-WORKER = """
-import asyncio, sys
-from pathlib import Path
-from pipeline.builders import BuildJob, Limits, buildkit_daemon
-from pipeline.builders.buildkit import Buildkit
-from pipeline.builders.buildkit_commands import Daemon
-
-async def tell(line):
-    print(line.text.decode(), flush=True)
-
-async def main():
-    program, address, state, source, repository = sys.argv[1:]
-    daemon = Daemon(program, address)
-    facts = await buildkit_daemon.ask(daemon)
-    builder = Buildkit(daemon, facts, Path(state), Limits(), network="private", cage=None)
-    await builder.sweep()
-    await builder.build(BuildJob(Path(source), repository, "run-1", 0, plain_http=True), tell)
-
-asyncio.run(main())
-"""
-
-
-async def kill_worker_at(line: bytes, world: World) -> None:
-    argv = (world.daemon.program, world.daemon.address, str(world.state), str(world.source), world.job.repository)
-    worker = await asyncio.create_subprocess_exec(sys.executable, "-c", WORKER, *argv, stdout=asyncio.subprocess.PIPE)
-    assert worker.stdout is not None
-    async with asyncio.timeout(30):
-        while await worker.stdout.readline() != line + b"\n":
-            assert not worker.stdout.at_eof()
-    worker.send_signal(signal.SIGKILL)
-    await worker.wait()

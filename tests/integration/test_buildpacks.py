@@ -16,8 +16,8 @@ from pipeline.builders.buildah_host import HostFacts
 from pipeline.builders.lifecycle import Lifecycle
 from pipeline.errors import EncliiError, Refused
 from tests.integration.test_buildah import leftovers
-from tests.support.buildpacks import push_builder
-from tests.support.components import needs
+from tests.support.buildpacks import push_builder, push_run_image
+from tests.support.components import needs, offered
 from tests.support.images import digest_of
 from tests.support.registry import running_registry
 
@@ -166,3 +166,16 @@ def test_a_hanging_buildpack_ends_and_leaves_nothing(world: World) -> None:
     (world.source / "hang").touch()
 
     assert world.failure(limits=replace(LIMITS, seconds=8)).reason == "build_timeout"
+
+
+def test_the_real_lifecycle_builds_and_exports(host: HostFacts, registry: str, tmp_path: Path) -> None:
+    lifecycle = offered("lifecycle")
+    push_run_image(registry, "builders/real")
+    world = World(host, registry, push_builder(registry, "builders/real", lifecycle=lifecycle), tmp_path)
+
+    built = world.build()
+
+    assert built.digest == digest_of(registry, "shop/web", "run-1")
+    assert [step.name for step in built.report.steps][1:3] == ["[detecting]", "[restoring]"]
+    (world.source / "start").unlink()
+    assert world.failure().reason == "buildpacks_none_detected"

@@ -26,11 +26,17 @@ BUILD = (
 )
 
 
-def push_builder(registry: str, repository: str = "builders/small", *, labelled: bool = True) -> str:
-    """Push it and return its reference; without its label it is an image like any other."""
+def push_builder(
+    registry: str, repository: str = "builders/small", *, labelled: bool = True, lifecycle: str = ""
+) -> str:
+    """Push it and return its reference; without its label it is an image like any other. ``lifecycle`` is the real
+    program, to be in it in place of ours.
+    """
     buildah, busybox = needs("buildah", "podman", "busybox"), needs("busybox")
     with tempfile.TemporaryDirectory() as folder, _from_scratch(buildah) as container:
         _fill(Path(folder), busybox)
+        if lifecycle:
+            _take(Path(folder), lifecycle)
         _call(buildah, "copy", "-q", container, folder, "/")
         metadata = json.dumps(_metadata(f"{registry}/{repository}-run:1"))
         label = ("--label", f"io.buildpacks.builder.metadata={metadata}") if labelled else ()
@@ -49,6 +55,20 @@ def push_run_image(registry: str, repository: str = "builders/small") -> None:
     with _from_scratch(buildah) as container:
         _call(buildah, "config", "--os", "linux", "--arch", "amd64", container)
         _call(buildah, "commit", "-q", "--tls-verify=false", container, f"docker://{registry}/{repository}-run:1")
+
+
+def _take(root: Path, lifecycle: str) -> None:
+    """The real lifecycle, and the files that it wants to read of a builder image."""
+    creator = root / "cnb/lifecycle/creator"
+    creator.unlink()
+    shutil.copy(lifecycle, root / "cnb/lifecycle/lifecycle")
+    creator.symlink_to("lifecycle")
+    (root / "cnb/lifecycle/launcher").write_text("#!/bin/sh\n")
+    (root / "cnb/lifecycle/launcher").chmod(0o755)
+    (root / "cnb/order.toml").write_text('[[order]]\n[[order.group]]\nid = "test_start"\nversion = "1"\n')
+    (root / "cnb/buildpacks/test_start/1/buildpack.toml").write_text(
+        'api = "0.9"\n[buildpack]\nid = "test_start"\nversion = "1"\n[[targets]]\nos = "linux"\narch = "amd64"\n'
+    )
 
 
 def _metadata(run_image: str) -> dict[str, object]:
