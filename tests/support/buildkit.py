@@ -48,7 +48,15 @@ def running_buildkitd(certificates: Path | None = None) -> Iterator[Daemon]:
     finally:
         daemon.send_signal(signal.SIGKILL)  # TERM waits for builds that hang
         daemon.wait()
+        _unmount(folder)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _unmount(folder: Path) -> None:
+    """What the steps of a daemon that was killed had mounted."""
+    points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    for point in sorted((one for one in points if one.startswith(f"{folder}/")), reverse=True):
+        subprocess.run(("umount", "--lazy", "--", point), capture_output=True, check=False)
 
 
 def _free_port() -> int:
