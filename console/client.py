@@ -95,12 +95,17 @@ class Client:
         with _Closing(self._ask("POST", address, json.dumps(body or {}).encode(), headers)) as answer:
             return _json(answer)
 
-    def events(self, address: str, query: Query | None = None) -> Iterator[ServerEvent]:
-        """The events of a stream up to its end; a lost connection is taken up behind the last event seen."""
+    def events(self, address: str, query: Query | None = None, *, limit: float = 0.0) -> Iterator[ServerEvent]:
+        """The events of a stream up to its end; a lost connection is taken up behind the last event seen.
+
+        With ``limit`` it is a Failure when that many seconds have passed.
+        """
         last, lost = "", 0
+        deadline = time.monotonic() + limit if limit else float("inf")
         while True:
+            left = _left(deadline, limit)
             try:
-                for event in self._stream(_with_query(address, query), last):
+                for event in self._stream(_with_query(address, query), last, left):
                     if event.kind == "end":
                         return
                     if event.kind == "problem":
@@ -120,9 +125,10 @@ class Client:
                 raise broken
             time.sleep(min(0.1 * 2**lost, LONGEST_PAUSE))
 
-    def _stream(self, address: str, last: str) -> Iterator[ServerEvent]:
+    def _stream(self, address: str, last: str, left: float = ANSWER_LIMIT) -> Iterator[ServerEvent]:
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last} if last else {})
-        with _Closing(self._ask("GET", address, None, headers, patience=ANSWER_LIMIT)) as answer:
+        patience = max(0.1, min(ANSWER_LIMIT, left))
+        with _Closing(self._ask("GET", address, None, headers, patience=patience)) as answer:
             yield from parse_events(answer.response)
 
     def _ask(
@@ -185,6 +191,15 @@ class _Closing:
     def __exit__(self, *_: object) -> None:
         self._answer.response.close()
         self._answer.connection.close()
+
+
+def _left(deadline: float, limit: float) -> float:
+    """Seconds up to the deadline. Raises Failure when it has passed."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        message = f"not ended within {limit:g} s; it goes on"
+        raise Failure(message, reason="timeout", exit_code=TIMED_OUT, advice="enclii status --watch")
+    return left
 
 
 def _port(server: str) -> int | None:

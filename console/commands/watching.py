@@ -28,7 +28,7 @@ def watch(session: Session, scope: Scope, wanted: str, output: str) -> int:
     """Follow a run, by default the newest, to its end; the exit code says how it ended."""
     found = _begun(session, scope, wanted)
     session.goes_on = f"run {found['id']} goes on: enclii status --watch --run {found['id']}"
-    events = session.api.events(path("runs", found["id"], "events"))
+    events = session.api.events(path("runs", found["id"], "events"), limit=session.timeout or 0.0)
     if output in MACHINES:
         return _ended(_each(events, lambda run: _print_json(run)))
     click.echo(f"run {found['id']}  {found['sha'][:7]}  {printable(found['subject_line'])}", err=True)

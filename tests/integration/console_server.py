@@ -37,13 +37,17 @@ class Lines:
 
     lines: list[LogLine] = field(default_factory=list)
     asked: list[dict[str, Any]] = field(default_factory=list)
+    breaks_after: int = 0
+    """The first answer breaks off after so many lines; 0: it does not."""
 
     async def logs(
         self, ref: ServiceRef, *, follow: bool, tail: int | None, since: datetime.datetime | None
     ) -> AsyncIterator[LogLine]:
         self.asked.append({"of": ref, "tail": tail, "since": since, "follow": follow})
-        for line in self.lines:
+        for number, line in enumerate(self.lines, 1):
             yield line
+            if number == self.breaks_after and len(self.asked) == 1:
+                raise ConnectionError("the reader went away")
 
 
 @dataclass

@@ -314,21 +314,6 @@ def test_a_release_that_does_not_exist_is_not_deployed(tmp_path: Path) -> None:
     with_console(tmp_path, story)
 
 
-def test_the_lines_of_what_died_are_shown_and_searched(tmp_path: Path) -> None:
-    async def story(console: Console) -> None:
-        dead = data.deployment(2, data.IMAGE2, data.SHA2, data.AT2, "failed")
-        lines = ("web-0 starting", "web-0 no such table: users")
-        await console.put(*data.shop(), msgspec.structs.replace(dead, dead_logs=lines))
-        every = await enclii(console, tmp_path, "logs", "--previous", *PLACE)
-        some = await enclii(console, tmp_path, "logs", "--previous", "--grep", "table: .*s$", *PLACE)
-        wrong = await enclii(console, tmp_path, "logs", "--grep", "(", *PLACE)
-        assert every.out.splitlines() == ["web-0 | starting", "web-0 | no such table: users"]
-        assert some.out.splitlines() == ["web-0 | no such table: users"]
-        assert wrong.code == 2
-
-    with_console(tmp_path, story)
-
-
 def test_the_plan_of_a_rollback_shows_what_the_containers_have_otherwise(tmp_path: Path) -> None:
     async def story(console: Console) -> None:
         spec = b'{"name":"web","replicas":3,"env":{"LEVEL":"debug"},"environments":{"production":{"replicas":4}}}'

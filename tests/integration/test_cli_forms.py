@@ -134,11 +134,14 @@ def test_flags_for_everything_stand_before_or_behind_a_command(tmp_path: Path) -
         behind = await _piped(console, tmp_path, "ps", "-p", "shop", "--verbose", "--timeout", "9", "--no-color")
         asked = await _piped(console, tmp_path, "destroy", *WEB, "--no-input")
         late = await _piped(console, tmp_path, "hold", *WEB, "--timeout", "1", "-o", "json")
+        await console.put(data.run(3, "running"), data.job(3, "building"))
+        watched = await _piped(console, tmp_path, "status", "--watch", "--timeout", "1", "-p", "shop")
 
         assert "GET /v1/ps?project=shop  200  " in before.err
         assert before.err.count("GET") == behind.err.count("GET") == 2
         assert (asked.code, "confirmation_needed" in asked.err) == (2, True)
         assert (late.code, json.loads(late.err)["reason_code"]) == (3, "timeout")
+        assert (watched.code, "reason: timeout" in watched.err) == (3, True)
 
     with_console(tmp_path, story)
 
