@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import msgspec
 
-from gitops.clusters import SecretStore, ServiceRef
+from gitops.clusters import SecretStore, ServiceRef, Wanted
 from gitops.layout import place
-from gitops.secret_versions import outdated
-from pipeline.errors import EncliiError, Invalid, Retryable
+from gitops.secret_versions import outdated, referred
+from pipeline.errors import EncliiError, Invalid, Refused, Retryable
 from pipeline.records import Deployment, Target
 from pipeline.sealing import Opener
 from pipeline.secret_requests import VALUE_LIMIT, Reply, StoreSecret, context
@@ -78,6 +78,20 @@ def _checked(value: bytes) -> bytes:
     if "\x00" in text:
         raise Invalid("a variable cannot hold a NUL", reason="bad_value")
     return value
+
+
+async def present(stores: Stores, deployment: Deployment, wanted: Wanted) -> None:
+    """Return if every version that is asked for is there: nothing is started that waits for one. Raises Refused."""
+    asked = referred(map(msgspec.json.encode, wanted.documents), wanted.ref.service)
+    named = {name: number for name, number in sorted(deployment.secrets.items()) if number in asked}
+    if not named:
+        return
+    gone = await (await stores(wanted.ref)).missing(wanted.ref, sorted(named.values()))
+    if listed := ", ".join(f"{name} v{number}" for name, number in named.items() if number in gone):
+        raise Refused(
+            f"the cluster has no {listed}, so nothing was started: set it again with `enclii secret set`",
+            reason="secret_version_gone",
+        )
 
 
 async def tidy(store: Store, stores: Stores) -> None:

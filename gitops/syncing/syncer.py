@@ -13,15 +13,14 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from gitops import secret_versions
 from gitops.clusters import Cluster, DeadLog, Health, ServiceRef, Wanted
 from gitops.gate.signatures import Gate
-from gitops.syncing import spans
+from gitops.syncing import secret_keeper, spans
 from gitops.syncing.desired import Desired
 from gitops.syncing.front import Front
 from gitops.syncing.live import last_lines, live_from, same, unseen
 from gitops.syncing.placement import PLACELESS, Clusters, is_away
-from pipeline.errors import Conflict, EncliiError, Permanent, Refused, Retryable, Unavailable
+from pipeline.errors import Conflict, EncliiError, Permanent, Retryable, Unavailable
 from pipeline.events import DeploymentObserved
 from pipeline.log import bound
 from pipeline.records import Decision, Deployment, DeploymentStatus, Live, Target
@@ -30,6 +29,8 @@ from pipeline.store import Change, Step, Store, Stored, now
 log = logging.getLogger(__name__)
 
 STOP_GRACE = 5.0
+DOUBT = 4.0
+"""Seconds of waiting between passes that fail, from which on nothing is believed that none of them could see."""
 
 
 @dataclass
@@ -44,6 +45,7 @@ class Syncer:
     deploy_timeout: float = 300.0
     _running: dict[ServiceRef, tuple[str, asyncio.Task[None]]] = field(default_factory=dict)
     _again: set[ServiceRef] = field(default_factory=set)
+    _looked: set[ServiceRef] = field(default_factory=set)
 
     async def follow(self) -> None:
         """Act on every change of a target, for ever; what was stored before counts as changed."""
@@ -90,18 +92,28 @@ class Syncer:
                     await self.reconcile(ref)
                 if ref not in self._again:
                     return
+            except Conflict:
+                await asyncio.sleep(0.05)
             except Retryable as error:
-                if not isinstance(error, Conflict):
-                    log.warning("%s: %s", ref, error)
-                await asyncio.sleep(0.05 if isinstance(error, Conflict) else delay)
-                delay = min(delay * 2, 30.0)
-            except Exception:
+                log.warning("%s: %s", ref, error)
+                delay = await self._later(ref, delay, error.message)
+            except Exception as error:
                 log.exception("%s: the pass failed", ref)
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, 30.0)
+                delay = await self._later(ref, delay, type(error).__name__)
+
+    async def _later(self, ref: ServiceRef, delay: float, why: str) -> float:
+        """Wait, longer each time; a service that passes do not get to look at is not called running for ever."""
+        if delay >= DOUBT and ref not in self._looked:
+            with contextlib.suppress(EncliiError):
+                live = await self.store.get(Live, *_key(ref))
+                if live is not None and live.record.status == "running":
+                    await self._record(unseen(live.record, f"nobody could look at it: {why}"), live)
+        await asyncio.sleep(delay)
+        return min(delay * 2, 30.0)
 
     async def reconcile(self, ref: ServiceRef) -> None:
         """One pass. Raises Retryable when a store or the cluster does not answer."""
+        self._looked.discard(ref)
         target = await self.store.get(Target, *_key(ref))
         if target is None:
             return
@@ -130,25 +142,12 @@ class Syncer:
             await self.gate.image(found.record.image)
             cluster, wanted = await self.clusters.of(ref), await self._wanted(found.record)
             if live is None or live.record.deployment != wanted.deployment:
-                await self._secrets_are_there(found.record, wanted)
+                await secret_keeper.present(self.clusters.secrets, found.record, wanted)
             await self._bring_up(cluster, found, wanted)
         except Permanent as error:
             await self._failed(ref, found.record.id, live, error)
             return
         await self._switch(ref, cluster, found.record.id, wanted)
-
-    async def _secrets_are_there(self, deployment: Deployment, wanted: Wanted) -> None:
-        """Nothing is started that waits for a version that was forgotten or deleted. Raises Refused."""
-        asked = secret_versions.referred(map(msgspec.json.encode, wanted.documents), wanted.ref.service)
-        named = {name: number for name, number in sorted(deployment.secrets.items()) if number in asked}
-        if not named:
-            return
-        gone = await (await self.clusters.secrets(wanted.ref)).missing(wanted.ref, sorted(named.values()))
-        if listed := ", ".join(f"{name} v{number}" for name, number in named.items() if number in gone):
-            raise Refused(
-                f"the cluster has no {listed}, so nothing was started: set it again with `enclii secret set`",
-                reason="secret_version_gone",
-            )
 
     async def _bring_up(self, cluster: Cluster, found: Stored[Deployment], wanted: Wanted) -> None:
         if found.record.status == "pending":
@@ -246,6 +245,7 @@ class Syncer:
             ready = [one.address for one in now_live.replicas if one.state == "ready" and one.address]
             if point and ready and elsewhere is None:
                 await self.front.point(wanted.ref, ready)
+        self._looked.add(wanted.ref)
         return await self._record(now_live, live)
 
     async def _record(self, now_live: Live, live: Stored[Live] | None) -> Stored[Live]:
@@ -306,7 +306,10 @@ class Syncer:
         """What was running before is broken now: say so, and go on trying."""
         if found.record.status != "degraded":
             await self._mark(found, "degraded", reason=error.reason, message=error.message)
-        if error.reason not in PLACELESS:
+        if error.reason in PLACELESS:  # wherever it runs, nobody looks at it
+            if live is not None and live.record.status == "running":
+                await self._record(unseen(live.record, error.message), live)
+        else:
             wanted, fresh = await self._wanted(found.record), await self.store.get(Live, *_key(ref))
             await self._look(await self.clusters.of(ref), wanted, fresh, point=False)
 

@@ -1,0 +1,32 @@
+"""What git wants of one service, from the files of its directory."""
+
+from __future__ import annotations
+
+import pytest
+
+from gitops.syncing.desired import wanted_from
+from pipeline.errors import Invalid
+from pipeline.records import Deployment
+
+DEPLOYMENT = Deployment(
+    id="d-1", project="shop", environment="production", service="web", release="shop.web.v7", image="r/web@sha256:7",
+    status="pending", config_commit="c" * 40,
+)  # fmt: skip
+
+
+def test_the_documents_of_all_manifests_are_wanted_and_no_note_is() -> None:
+    files = {"a.yaml": b"kind: A\n---\nkind: B\n", "hold.yaml": b"by: ada\n", "notes.txt": b"x", "b.yml": b"kind: C\n"}
+
+    wanted = wanted_from(DEPLOYMENT, files)
+
+    assert [one["kind"] for one in wanted.documents] == ["A", "B", "C"]
+    assert (wanted.release, wanted.revision, wanted.adopted) == ("v7", "c" * 40, False)
+
+
+@pytest.mark.parametrize("data", [b"a: [", b"a: 1\n b: 2", b"\xff\xfe", b"a: &a [*b]"])
+def test_a_file_that_is_no_yaml_is_named(data: bytes) -> None:
+    with pytest.raises(Invalid) as caught:
+        wanted_from(DEPLOYMENT, {"deployment.yaml": b"kind: Deployment", "theirs.yaml": data})
+
+    assert caught.value.reason == "invalid_yaml"
+    assert "theirs.yaml" in caught.value.message
