@@ -15,13 +15,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from console import platform, ports, residue
+from console import platform, ports, programs, residue
 from console.installation import addresses
 from console.supervise import State
 from gitops.clusters import Finding
 from pipeline import process
 from pipeline.errors import EncliiError
-from pipeline.settings import PROCESSES
 
 OLDEST: Final[Mapping[str, tuple[int, ...]]] = {
     "git": (2, 36),
@@ -105,7 +104,7 @@ def check_processes(home: Path) -> Iterable[Finding]:
     except EncliiError as error:
         yield Finding("error", "processes", error.message, "enclii up -d")
         return
-    if len(late) == len(PROCESSES):
+    if len(late) == len(programs.needed(home)):
         yield Finding("error", "processes", "none is up", "enclii up -d")
         return
     for state in _not_running(home):
@@ -114,7 +113,7 @@ def check_processes(home: Path) -> Iterable[Finding]:
     for name in late:
         yield Finding("error", name, "is not ready", f"see {home}/logs/{name}.log")
     if not late:
-        yield Finding("ok", "processes", f"all {len(PROCESSES)} are ready")
+        yield Finding("ok", "processes", f"all {len(programs.needed(home))} are ready")
 
 
 def _not_running(home: Path) -> list[State]:
@@ -128,7 +127,7 @@ def _not_running(home: Path) -> list[State]:
 async def check_residue(home: Path) -> list[Finding]:
     """What of this installation is left though none of its processes is up."""
     at = addresses(home)
-    if len(platform.not_ready(home, limit=0.0)) < len(PROCESSES):
+    if len(platform.not_ready(home, limit=0.0)) < len(programs.needed(home)):
         return []
     left = [str(path) for path in (home / "builder" / "scratch").glob("*")]
     try:

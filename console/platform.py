@@ -75,7 +75,7 @@ async def _start(home: Path, environ: Mapping[str, str], enclii: Sequence[Progra
     at = _files(home)
     own = enclii
     if own is None:
-        own = programs.processes({name: environment(home, name, environ=environ) for name in PROCESSES})
+        own = programs.processes({name: environment(home, name, environ=environ) for name in programs.needed(home)})
     all_programs = (*await programs.stores(home, search=environ.get("PATH", "")), *own)
     credentials.write(at.config, supervise.render(all_programs, at, cwd=home))
     await supervise.start(at, env={name: environ[name] for name in AMBIENT if name in environ})
@@ -114,7 +114,7 @@ def foreground(home: Path, *, environ: Mapping[str, str], terminal: bool) -> int
         _await_orphans(home)
         prepare(home, environ=environ)
         told = dict(environ) if not terminal else {"ENCLII_LOG_FORMAT": "text", **environ}
-        own = programs.processes({name: environment(home, name, environ=told) for name in PROCESSES})
+        own = programs.processes({name: environment(home, name, environ=told) for name in programs.needed(home)})
         all_programs = (*asyncio.run(programs.stores(home, search=environ.get("PATH", ""))), *own)
         return attached.run(all_programs, env={name: environ[name] for name in AMBIENT if name in environ}, cwd=home)
 
@@ -136,7 +136,7 @@ def at_work(home: Path) -> Iterator[Files]:
 def not_ready(home: Path, *, limit: float) -> tuple[str, ...]:
     """The processes whose ``/readyz`` does not say yes within ``limit`` seconds."""
     at = addresses(home)
-    waiting = set(PROCESSES)
+    waiting = set(programs.needed(home))
 
     def all_ready() -> bool:
         waiting.difference_update([name for name in waiting if _is_ready(at.ports[f"{name}_ops"])])

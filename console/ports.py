@@ -32,6 +32,7 @@ PREFERRED: Final = {
     "syncer_ops": 7107,
     "door_ops": 7108,
     "console_ops": 7109,
+    "forge_ops": 7110,
 }
 MEANING: Final = {
     "nats": "NATS",

@@ -24,6 +24,7 @@ ROOMS: Final = {
     "committer": "gitops",
     "syncer": "gitops",
     "door": "gitops",
+    "forge": "gitops",
     "console": "console",
 }
 VERSION_LIMIT: Final = 10.0
@@ -38,10 +39,18 @@ def arguments(name: str) -> tuple[str, ...]:
     return ("-m", ROOMS[name], "api" if name == "console" else name)
 
 
+def needed(home: Path) -> tuple[str, ...]:
+    """The processes that this installation needs: the one that speaks with forges only where it has a credential."""
+    forges = any((home / "forges").glob("*.json"))
+    return tuple(name for name in PROCESSES if name != "forge" or forges)
+
+
 def processes(environments: Mapping[str, Mapping[str, str]]) -> tuple[Program, ...]:
     """Enclii's own processes, each with its environment and nobody else's."""
     return tuple(
-        Program(name, (sys.executable, *arguments(name)), env=environments[name], stop=DRAIN) for name in PROCESSES
+        Program(name, (sys.executable, *arguments(name)), env=environments[name], stop=DRAIN)
+        for name in PROCESSES
+        if name in environments
     )
 
 

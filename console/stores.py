@@ -109,6 +109,18 @@ FORBIDDEN: Final[Mapping[str, tuple[str, ...]]] = {
         *_STREAMS,
     ),
     "door": ("ev.>", "st.>", "hooks.>", "log.>", "rq.>", *_LOGINS, *_STREAMS),
+    "forge": (
+        *_RELEASES,
+        *_DEPLOYMENTS,
+        *_RULES,
+        *_PLANS,
+        *_IMAGES,
+        *_SHED,
+        *_PREVIEWS[1:],
+        *_LOGINS,
+        *_STREAMS,
+        "rq.>",
+    ),
     "console": (*_STATE, *_STREAMS),
 }
 """What each process may not publish. ``PIPE`` carries state and events, so the subjects tell them apart.

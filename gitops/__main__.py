@@ -1,4 +1,4 @@
-"""``python -m gitops committer|syncer|door``: composes one process with its ports and runs it."""
+"""``python -m gitops committer|syncer|door|forge``: composes one process with its ports and runs it."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from pipeline.records import Release
 if TYPE_CHECKING:
     from gitops.clusters import Cluster
     from gitops.clusters.configured import Entry
+    from gitops.forge import Forge
     from gitops.gate.signatures import Gate
     from gitops.syncing.desired import Desired
     from gitops.syncing.placement import Clusters, Open
@@ -213,6 +214,39 @@ async def door(process: Process) -> None:
     await proxy.close(told.drain)
 
 
+async def forge(process: Process) -> None:
+    """Forges are told what the records say, and asked who may do what: the one process with their credentials."""
+    from gitops.forge.answering import Answers
+    from gitops.forge.commands import Commands
+    from gitops.forge.credentials import Credential, configured
+    from gitops.forge.forges import Forges
+    from gitops.forge.pending import Pending
+    from gitops.forge.upkeep import Upkeep
+    from pipeline.events import CheckAsked, CommentPosted, RepositoryMoved
+    from pipeline.worker import Stage, work
+
+    told, store = process.settings, process.store
+
+    def github(credential: Credential) -> Forge:
+        from gitops.forge.github import GitHub
+
+        return GitHub(credential)
+
+    folder = told.below_home(told.forges)
+    if not configured(folder):
+        log.warning("no forge's credential is in %s: nothing is told to any", folder)
+    forges = Forges(store, folder, {"github": github})
+    pending = Pending(store)
+    await pending.load()
+    answers = Answers(store, forges, console_url=told.console_url, commands=pending)
+    commands = Commands(store, forges, pending, console_url=told.console_url)
+    upkeep = Upkeep(store, forges, pending)
+    comments = Stage("forge-comments", (CommentPosted,), commands.handle, commands.failed)
+    others = Stage("forge-others", (CheckAsked, RepositoryMoved), upkeep.handle, upkeep.failed)
+    async with in_background(answers.work(), upkeep.decisions(), *answers.watching()):
+        await asyncio.gather(work(comments, store, process.stopping), work(others, store, process.stopping))
+
+
 async def gate_of(process: Process, images: Registry) -> Gate:
     """The gate with the instance's public key, which the signer writes at its first start."""
     from gitops.gate.signatures import Gate
@@ -226,7 +260,7 @@ async def gate_of(process: Process, images: Registry) -> Gate:
     return Gate(process.store, images, [load_public(path)], builder_ids(process.settings.builder_id))
 
 
-PROCESSES = {"committer": committer, "syncer": syncer, "door": door}
+PROCESSES = {"committer": committer, "syncer": syncer, "door": door, "forge": forge}
 
 if __name__ == "__main__":
     if len(sys.argv) != 2 or sys.argv[1] not in PROCESSES:

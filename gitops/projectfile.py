@@ -14,7 +14,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from gitops import binding, domains, emit, environment_rules
+from gitops import binding, chat_rules, domains, emit, environment_rules
 from gitops.fields import PROJECT
 from pipeline import names
 from pipeline.errors import EncliiError, Invalid
@@ -23,9 +23,9 @@ from pipeline.records import Environment, Repository
 
 LIMIT = 256 << 10
 DEFAULT_BRANCHES: Mapping[str, str] = {"production": "main"}
-_TOP = frozenset({"repositories", "environments", "roles"})
+_TOP = frozenset({"repositories", "environments", "roles", "chatops"})
 _REPOSITORY = ("id", "name", "forge", "url", "hook", "credential")
-_ENVIRONMENT = frozenset({"branch", "protected"}) | environment_rules.KEYS | domains.KEYS | binding.KEYS
+_ENVIRONMENT = frozenset({"branch", "protected", "chatops"}) | environment_rules.KEYS | domains.KEYS | binding.KEYS
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class ProjectFile:
     repositories: tuple[Repository, ...] = ()
     environments: tuple[Environment, ...] = ()
     roles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    chatops: Mapping[str, str] = field(default_factory=dict)
 
     def fed_by(self, branch: str) -> tuple[Environment, ...]:
         """The environments that this branch feeds."""
@@ -63,6 +64,7 @@ def _parsed(data: bytes, project: str) -> ProjectFile:
         tuple(_repository(index, item, project) for index, item in enumerate(repositories)),
         _checked(tuple(_environment(str(key), item) for key, item in environments.items())),
         environment_rules.roles(found.get("roles")),
+        chat_rules.project(found.get("chatops")),
     )
 
 
@@ -181,4 +183,5 @@ def _environment(key: str, item: object) -> Environment:
         rollback=environment_rules.rollback(fields.get("rollback"), f"{where}.rollback"),
         domains=domains.read(fields, where),
         roles=environment_rules.environment_roles(fields.get("roles"), f"{where}.roles"),
+        chatops=chat_rules.environment(fields.get("chatops"), f"{where}.chatops"),
     )

@@ -58,6 +58,7 @@ class Message:
         # servers put a domain and an account in front.
         tail = parts[-5:]
         self.deliveries, self.seq = int(tail[0]), int(tail[1])
+        self.at = int(tail[3]) / NANO  # seconds since the epoch, when it was stored
         self.pending = int(tail[4])
         self._client = client
         self._reply = raw.reply

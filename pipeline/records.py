@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 
 import msgspec
 
+from pipeline.answers import Answer as Answer
 from pipeline.build_report import BuilderState as BuilderState
 from pipeline.domains import Domains
 from pipeline.previews import Activity as Activity
@@ -69,6 +70,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     rollback: AutomaticRollback | None = None
     domains: Domains = Domains()
     roles: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)  # viewer, deployer, admin → who, here alone
+    chatops: dict[str, str] = msgspec.field(default_factory=dict)  # verb → least level on the forge; none: off
 
 
 class Project(Record, frozen=True, kw_only=True):
@@ -79,6 +81,7 @@ class Project(Record, frozen=True, kw_only=True):
     environments: tuple[Environment, ...] = ()
     repositories: tuple[str, ...] = ()
     roles: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)  # role → its people
+    chatops: dict[str, str] = msgspec.field(default_factory=dict)  # preview, approve → least level on the forge
     created_at: str = ""
 
     @property

@@ -23,6 +23,7 @@ PROCESSES: Final = (
     "committer",
     "syncer",
     "door",
+    "forge",
     "console",
 )
 

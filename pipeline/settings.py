@@ -140,6 +140,10 @@ class Settings:
     credentials: Path = setting(
         parsing.path, "credentials", "folder of tokens and deploy keys for private repositories", to="planner committer"
     )
+    forges: Path = setting(
+        parsing.path, "forges", "folder of the credentials by which forges are answered: one file for each host",
+        to="forge",
+    )  # fmt: skip
     sweep: float = setting(
         parsing.duration, "60s", "how often heads are compared with what was seen", to="githost planner"
     )
@@ -164,7 +168,7 @@ class Settings:
         parsing.url("http", "https"),
         "http://127.0.0.1:7080",
         "address at which people reach the console",
-        to="receiver githost committer console",
+        to="receiver githost committer forge console",
     )
     api_token: Secret = setting(Secret, "", "bearer token of the API", to="console", secret=True, required=True)
     api_people: Path = setting(

@@ -308,6 +308,7 @@ class Session:
                     environments=parsed.environments,
                     repositories=kept,
                     roles=dict(parsed.roles),
+                    chatops=dict(parsed.chatops),
                     created_at=old.created_at if old else at,
                 )
             )

@@ -135,8 +135,17 @@ class GitHub:
         return next((str(one["id"]) for one in ours if one["payload"].get("enclii") == shown.key), "")
 
     async def lookup(self, where: Where) -> Known:
-        found = fine(await self._send(where, "GET", ""), "the repository")
+        found = fine(await self._found(where), "the repository")
         return Known(f"github:{found['id']}", str(found["full_name"]), str(found["clone_url"]))
+
+    async def _found(self, where: Where) -> Answer:
+        if where.number:
+            return await self._send(where, "GET", "")
+        door = self.doors.app() if self._app else await self.doors.of("", where.name)
+        if self._app is None:
+            return await door.send("GET", f"/repos/{where.name}")
+        # The App itself sees no repository; a token of its installation there does.
+        return await (await self.doors.whole(where.name)).send("GET", f"/repos/{where.name}")
 
     async def _listed(
         self, where: Where, path: str, params: dict[str, str], tag: str = ""

@@ -86,11 +86,18 @@ class GitHubDoors:
             return opened
         return door
 
+    async def whole(self, name: str) -> GitHubDoor:
+        """A door that only reads what a repository is called: by its name, as long as its number is not known."""
+        return (await self._opened("", name))[0]
+
     async def _opened(self, number: str, name: str) -> tuple[GitHubDoor, float]:
         if self._credential.app is None:
             return GitHubDoor(self._credential.api, Auth.Token(self._credential.token)), float("inf")
         installation = fine(await self.app().send("GET", f"/repos/{name}/installation"), "the App's installation")
-        asked = {"repository_ids": [int(number)], "permissions": self._granted(installation)}
+        if number:
+            asked = {"repository_ids": [int(number)], "permissions": self._granted(installation)}
+        else:
+            asked = {"repositories": [name.rpartition("/")[2]], "permissions": {"metadata": "read"}}
         path = f"/app/installations/{installation['id']}/access_tokens"
         made = fine(await self.app().send("POST", path, asked), "a token for one repository")
         ends = datetime.datetime.fromisoformat(made["expires_at"]).timestamp() - EARLY

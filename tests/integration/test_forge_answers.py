@@ -1,0 +1,115 @@
+"""What forges are told of runs, deployments and previews: each thing once, whatever dies or fails meanwhile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from pipeline.answers import Answer
+from pipeline.previews import Preview, PreviewService
+from pipeline.records import Deployment, Job, Live, Release, Run
+from pipeline.store import now
+from tests.support.forge_room import CONSOLE, HEAD, ORIGIN, Room, in_room
+
+RUN = Run(
+    id="r-1", project="shop", repository="github:shop/shop", ref="refs/heads/main", sha=HEAD, actor="will",
+    subject_line="A page", delivery="d", created_at="2026-11-23T12:00:00Z", services=("web", "api"),
+)  # fmt: skip
+WEB = Job(run="r-1", project="shop", service="web", status="building")
+PREVIEW = Preview(
+    id="shop.preview-2", project="shop", repository=ORIGIN, number=2, environment="preview-2", state="building",
+    sha=HEAD, run="r-1", services=(PreviewService(name="web"),), created_at="2026-11-23T12:00:00Z",
+)  # fmt: skip
+
+
+def test_each_service_of_a_run_is_a_check_that_follows_it(tmp_path: Path) -> None:
+    async def scenario(room: Room) -> None:
+        await room.write(RUN, WEB, replace(WEB, service="api", status="failed", message="no such file: @app"))
+        async with room.process():
+            await room.until(lambda: len(room.github.statuses) == 2)
+            states = {one["context"]: one for one in room.github.statuses}
+            assert states["enclii/web"]["state"] == "pending"
+            assert states["enclii/api"]["state"] == "failure"
+            assert states["enclii/api"]["target_url"] == f"{CONSOLE}/why?about=r-1"
+            assert "@app" not in states["enclii/api"]["description"]
+            await room.write(replace(WEB, status="deployed", release="shop.web.v3"))
+            await room.until(lambda: len(room.github.statuses) == 3)
+            assert room.github.statuses[2]["description"] == "web is released as v3"
+        before = len(room.github.requests)
+        async with room.process():  # a restart says nothing again
+            await room.write(replace(WEB, service="api", status="superseded"))
+            await room.until(lambda: len(room.github.statuses) == 4)
+            assert len(room.github.requests) == before + 1
+
+    in_room(tmp_path, scenario)
+
+
+def test_rule_16_a_pull_request_has_one_comment_through_all_its_states(tmp_path: Path) -> None:
+    async def scenario(room: Room) -> None:
+        room.github.fail("POST .*/issues/2/comments", 502, heard=True)  # said, and never answered
+        await room.write(PREVIEW)
+        async with room.process():
+            await room.until(lambda: room.github.said("PATCH", "/issues/comments/"), limit=30.0)
+            for state in ("ready", "asleep", "failed", "building"):
+                await room.write(replace(PREVIEW, state=state))  # type: ignore[arg-type]
+            await room.until(lambda: "being built" in room.github.ours(2)[0])
+        async with room.process():
+            running = PreviewService(name="web", status="running", address="http://pr-2-web.test")
+            await room.write(replace(PREVIEW, state="ready", services=(running,)))
+            await room.until(lambda: "http://pr-2-web.test" in room.github.ours(2)[0])
+            await room.until(lambda: any(one["statuses"] for one in environments(room)))
+            await room.write(replace(PREVIEW, state="removed"))
+            await room.until(lambda: "is gone" in room.github.ours(2)[0])
+            await room.until(lambda: [one["statuses"][-1]["state"] for one in environments(room)] == ["inactive"])
+            assert len(room.github.ours(2)) == 1
+            assert environments(room)[0]["environment"] == "preview/pr-2"
+
+    in_room(tmp_path, scenario)
+
+
+def environments(room: Room) -> list[dict[str, list[dict[str, str]]]]:
+    return list(room.github.deployments.values())
+
+
+def test_many_changes_are_one_edit(tmp_path: Path) -> None:
+    """Rule 16: at most one edit in ten seconds."""
+
+    async def scenario(room: Room) -> None:
+        async with room.process(pause=1.5):
+            for number in range(40):
+                await room.write(replace(PREVIEW, message=f"step {number}"))
+            await room.until(lambda: room.github.ours(2) and "step 39" in room.github.ours(2)[0])
+            assert room.github.said("POST", "/issues/2/comments") + room.github.said("PATCH", "/issues/comments") <= 2
+
+    in_room(tmp_path, scenario)
+
+
+def test_a_deployment_is_shown_with_its_address_and_what_may_not_be_told_is_kept(tmp_path: Path) -> None:
+    async def scenario(room: Room) -> None:
+        release = Release(
+            id="shop.web.v3", project="shop", service="web", number=3, image="i", sha=HEAD, ref="refs/heads/main",
+            repository="github:shop/shop", source_url="u", actor="will", subject_line="s", run="r-1", spec=b"{}",  # type: ignore[arg-type]
+        )  # fmt: skip
+        deployment = Deployment(
+            id="d-1", project="shop", environment="production", service="web", release=release.id, image="i",
+            status="running", config_commit="c", sha=HEAD, created_at=now(),
+        )  # fmt: skip
+        live = Live(
+            project="shop", environment="production", service="web", deployment="d-1", release=release.id, image="i",
+            status="running", health="healthy", ready=1, desired=1, address="http://web.shop.test",
+        )  # fmt: skip
+        room.github.fail("POST .*/statuses/", 403, message="Resource not accessible")
+        await room.write(release, live, deployment, RUN, WEB)
+        async with room.process():
+            await room.until(lambda: any(one["statuses"] for one in environments(room)))
+            [shown] = environments(room)
+            assert (shown["environment"], shown["production_environment"]) == ("production/web", True)
+            assert shown["statuses"][0]["environment_url"] == "http://web.shop.test"
+            told = await room.store.first(
+                Answer, ORIGIN, f"check/{HEAD}/enclii/web", such=lambda one: bool(one.problem), limit=20.0
+            )
+            assert told is not None
+            assert told.problem == "forge_forbidden"
+
+    in_room(tmp_path, scenario)
