@@ -175,7 +175,7 @@ def link(forges: Forges, event: LinkRequested) -> LinkRequested:
         forge=event.forge, url=event.url, repository=event.repository,
         branches=event.branches, credential=event.credential,
     )  # fmt: skip
-    return msgspec.structs.replace(event, hook=forges.new_hook(event.id) if event.forge == "github" else "")
+    return msgspec.structs.replace(event, hook=forges.new_hook(event.id) if event.forge != "local" else "")
 
 
 async def publish(store: Store, event: Event) -> None:

@@ -328,7 +328,8 @@ class _Surface:
         """What the forge is to be told, the secret too; so the answer is kept nowhere."""
         found = await self._store.get(Repository, request.path_params["repository"])
         hook = found.record.hook if found and found.record.project else ""
-        return JSONResponse(self._forges.webhook(hook), headers={"Cache-Control": "no-store"})
+        forge = found.record.forge if found else ""
+        return JSONResponse(self._forges.webhook(hook, forge), headers={"Cache-Control": "no-store"})
 
     def _acting(self, kind: type[Event]) -> Callable[[Request], Awaitable[Response]]:
         async def act(request: Request) -> Response:

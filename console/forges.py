@@ -17,6 +17,19 @@ from pipeline import hooks, names
 from pipeline.errors import Invalid, NotFound
 
 GITHUB: Final = "github.com"
+HOSTS: Final = {
+    GITHUB: "github", "gitlab.com": "gitlab", "codeberg.org": "forgejo", "gitea.com": "gitea",
+    "bitbucket.org": "bitbucket",
+}  # fmt: skip
+EVENTS: Final = {
+    "github": "push, pull_request, issue_comment, check_run, deployment, delete, repository",
+    "gitlab": "push, tag push, merge request, comments",
+    "gitea": "push, delete, pull request, pull request synchronized, issue comment, pull request comment",
+    "forgejo": "push, delete, pull request, pull request synchronized, issue comment, pull request comment",
+    "bitbucket": "repository push; pull request created, updated, merged, declined, comment created",
+}
+"""What each forge is to tell, in its own words; a forge that tells pushes alone gets no previews."""
+KINDS: Final = (*EVENTS, "local")
 _SHORT: Final = re.compile(r"(?P<user>[a-z_][a-z0-9_-]*)@(?P<host>[A-Za-z0-9.-]+):(?P<path>[^/:].*)")
 _LOCATION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,99}/[A-Za-z0-9._-]{1,100}")
 _CREDENTIAL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -73,12 +86,12 @@ class Forges:
     def check(self, *, forge: str, url: str, repository: str, branches: Mapping[str, str], credential: str) -> None:
         """Refuse what cannot be fetched safely. Raises Invalid, which names the field."""
         found = address(url)
-        if forge not in {"github", "local"}:
-            raise Invalid("forge: github or local", reason="unknown_forge")
+        if forge not in KINDS:
+            raise Invalid(f"forge: {', '.join(KINDS)}", reason="unknown_forge")
         if forge == "local" and not url.startswith(self.githost_url.rstrip("/") + "/"):
             text = f"url: neither on {GITHUB} nor on this Enclii's git host {self.githost_url}"
             raise Invalid(f"{text}; for another server that speaks as GitHub does: --forge github", reason="bad_url")
-        if forge == "github":
+        if forge != "local":
             _check_transport(urlsplit(url))
         if repository != found.identity(forge):
             raise Invalid(f"repository: {found.identity(forge)} is what the address names", reason="bad_field")
@@ -91,15 +104,15 @@ class Forges:
         """A hook that nobody can guess; the same command, sent again, has the same."""
         return hooks.new_hook(self.roots[0], command)
 
-    def webhook(self, hook: str) -> dict[str, str]:
+    def webhook(self, hook: str, forge: str = "github") -> dict[str, str]:
         """What the forge asks for. Raises NotFound when the repository has no hook."""
         if not hook:
             raise NotFound("no webhook was made for that repository: enclii link URL", reason="no_webhook")
         return {
-            "payload_url": f"{self.receiver_url.rstrip('/')}/hooks/github/{hook}",
+            "payload_url": f"{self.receiver_url.rstrip('/')}/hooks/{forge}/{hook}",
             "content_type": "application/json",
             "secret": hooks.hook_secret(self.roots[0], hook),
-            "events": "push",
+            "events": EVENTS.get(forge, "push"),
         }
 
 

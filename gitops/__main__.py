@@ -221,6 +221,7 @@ async def forge(process: Process) -> None:
     from gitops.forge.credentials import Credential, configured
     from gitops.forge.forges import Forges
     from gitops.forge.pending import Pending
+    from gitops.forge.safety import SafetyNet
     from gitops.forge.upkeep import Upkeep
     from pipeline.events import CheckAsked, CommentPosted, RepositoryMoved
     from pipeline.worker import Stage, work
@@ -241,9 +242,10 @@ async def forge(process: Process) -> None:
     answers = Answers(store, forges, console_url=told.console_url, commands=pending)
     commands = Commands(store, forges, pending, console_url=told.console_url)
     upkeep = Upkeep(store, forges, pending)
+    net = SafetyNet(store, forges)
     comments = Stage("forge-comments", (CommentPosted,), commands.handle, commands.failed)
     others = Stage("forge-others", (CheckAsked, RepositoryMoved), upkeep.handle, upkeep.failed)
-    async with in_background(answers.work(), upkeep.decisions(), *answers.watching()):
+    async with in_background(answers.work(), upkeep.decisions(), net.forever(), *answers.watching()):
         await asyncio.gather(work(comments, store, process.stopping), work(others, store, process.stopping))
 
 

@@ -58,8 +58,7 @@ class Message:
         # servers put a domain and an account in front.
         tail = parts[-5:]
         self.deliveries, self.seq = int(tail[0]), int(tail[1])
-        self.at = int(tail[3]) / NANO  # seconds since the epoch, when it was stored
-        self.pending = int(tail[4])
+        self.at, self.pending = int(tail[3]) / NANO, int(tail[4])  # when it was stored (Unix time), what waits behind
         self._client = client
         self._reply = raw.reply
 

@@ -46,7 +46,7 @@ class Repository(Record, frozen=True, kw_only=True):
     id: str  # "local:shop/shop", "github:123456" or, before the first delivery, "github:owner/name"
     project: str
     name: str
-    forge: str  # "local" | "github"
+    forge: str  # "local", "github", "gitlab", "gitea", "forgejo", "bitbucket"
     url: str  # where its commits are fetched from; never taken from a payload
     hook: str = ""  # token in /hooks/<forge>/<hook>
     credential: str = ""  # name of the credential file, never its content

@@ -23,7 +23,10 @@ from console.session import Session
     "--branch", "branches", multiple=True, metavar="ENVIRONMENT=BRANCH", help="For a new project: production=main."
 )
 @click.option("--protect", multiple=True, metavar="ENVIRONMENT", help="Refuse deployments out of order there.")
-@click.option("--forge", type=click.Choice(["github", "local"]), default=None, help="Else told by the host.")
+@click.option(
+    "--forge", type=click.Choice(["github", "gitlab", "gitea", "forgejo", "bitbucket", "local"]), default=None,
+    help="Else told by the host.",
+)  # fmt: skip
 @click.option(
     "--credential", default="", metavar="NAME",
     help="Of a private repository: file with a token or deploy key, in the state folder's credentials/HOST/.",
@@ -52,7 +55,7 @@ def link(
         found = forges.address(url)
     except Invalid as error:
         raise Failure(error.message, reason=error.reason, exit_code=USAGE) from error
-    kind = forge or ("github" if found.host == forges.GITHUB else "local")
+    kind = forge or forges.HOSTS.get(found.host, "local")
     body = {
         "project": project or session.env.get("ENCLII_PROJECT", "") or name or found.name,
         "repository": found.identity(kind),
@@ -65,12 +68,12 @@ def link(
         "rotate": rotate,
     }
     settle(session, "/v1/links", body, output)
-    if kind == "github":
+    if kind != "local":
         _tell_webhook(session.api.get(path("webhooks", found.identity(kind))))
 
 
 def _tell_webhook(webhook: dict[str, Any]) -> None:
-    """What GitHub asks for in Settings → Webhooks."""
+    """What the forge asks for in Settings → Webhooks."""
     tell("In the repository's Settings → Webhooks → Add webhook:")
     tell(f"  Payload URL   {webhook['payload_url']}")
     tell(f"  Content type  {webhook['content_type']}")

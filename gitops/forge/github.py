@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
 from gitops.forge import Check, Known, Level, Reaction, Seen, Shown, Where
 from gitops.forge.credentials import Credential
 from gitops.forge.door import Answer, fine
-from gitops.forge.github_door import GitHubDoors
-from pipeline.errors import NotFound, Refused
+from gitops.forge.github_door import GitHubDoor, GitHubDoors
 from pipeline.said import PullSaid
 
 PAGES: Final = 10
@@ -29,6 +27,11 @@ class GitHub:
         self._app = credential.app
         self.doors = GitHubDoors(credential)
         self._login = f"{self._app.slug}[bot]" if self._app else ""
+
+    @property
+    def is_app(self) -> bool:
+        """Whether it acts as an App, and not as the owner of a token."""
+        return self._app is not None
 
     async def level(self, where: Where, login: str) -> Level:
         answer = await self._send(where, "GET", f"/collaborators/{login}/permission")
@@ -170,7 +173,7 @@ class GitHub:
             self.doors.forget(where.number)  # a token may be revoked early: the next one is another
         return answer
 
-    async def deliveries(self, path: str, door: Any = None) -> AsyncIterator[Mapping[str, Any]]:
+    async def deliveries(self, path: str, door: GitHubDoor) -> AsyncIterator[Mapping[str, Any]]:
         """The forge's own log of what it delivered, newest first."""
         params = {"per_page": "100"}
         for _ in range(PAGES):
@@ -181,13 +184,6 @@ class GitHub:
             if not following:
                 return
             params |= {"cursor": following}
-
-    async def may(self, where: Where) -> bool:
-        """Whether the credential opens this repository at all."""
-        with contextlib.suppress(NotFound, Refused):
-            await self.lookup(where)
-            return True
-        return False
 
 
 def _run(check: Check) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import requests
 from github import Auth, Github
 
 from gitops.forge.door import Answer, fine
+from gitops.forge.github_events import PERMISSIONS
 from pipeline.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -26,16 +27,6 @@ if TYPE_CHECKING:
 TIMEOUT: Final = 10
 LIMIT: Final = 30.0
 EARLY: Final = 300.0
-PERMISSIONS: Final = {
-    "checks": "write",
-    "contents": "read",
-    "deployments": "write",
-    "issues": "write",
-    "metadata": "read",
-    "pull_requests": "write",
-    "statuses": "write",
-}
-"""What the App asks for; a token for one repository gets no more than this, there alone."""
 
 
 class GitHubDoor:

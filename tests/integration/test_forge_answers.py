@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from msgspec.structs import replace
 
+from gitops.forge.forges import Forges
+from gitops.forge.github import GitHub as Client
+from gitops.forge.safety import SafetyNet
 from pipeline.answers import Answer
+from pipeline.events import PullRequestChanged
 from pipeline.previews import Preview, PreviewService
 from pipeline.records import Deployment, Job, Live, Release, Run
 from pipeline.store import now
 from tests.support.forge_room import CONSOLE, HEAD, ORIGIN, Room, in_room
+from tests.support.github import APP, rsa_key
 
 RUN = Run(
     id="r-1", project="shop", repository="github:shop/shop", ref="refs/heads/main", sha=HEAD, actor="will",
@@ -51,17 +57,16 @@ def test_rule_16_a_pull_request_has_one_comment_through_all_its_states(tmp_path:
         await room.write(PREVIEW)
         async with room.process():
             await room.until(lambda: room.github.said("PATCH", "/issues/comments/"), limit=30.0)
-            for state in ("ready", "asleep", "failed", "building"):
-                await room.write(replace(PREVIEW, state=state))  # type: ignore[arg-type]
-            await room.until(lambda: "being built" in room.github.ours(2)[0])
+            await room.write(replace(PREVIEW, state="asleep"))
+            await room.until(lambda: "sleeps" in room.github.ours(2)[0])
+            await room.until(lambda: last(room) == ["success"])
         async with room.process():
             running = PreviewService(name="web", status="running", address="http://pr-2-web.test")
             await room.write(replace(PREVIEW, state="ready", services=(running,)))
             await room.until(lambda: "http://pr-2-web.test" in room.github.ours(2)[0])
-            await room.until(lambda: any(one["statuses"] for one in environments(room)))
             await room.write(replace(PREVIEW, state="removed"))
             await room.until(lambda: "is gone" in room.github.ours(2)[0])
-            await room.until(lambda: [one["statuses"][-1]["state"] for one in environments(room)] == ["inactive"])
+            await room.until(lambda: last(room) == ["inactive"])
             assert len(room.github.ours(2)) == 1
             assert environments(room)[0]["environment"] == "preview/pr-2"
 
@@ -70,6 +75,11 @@ def test_rule_16_a_pull_request_has_one_comment_through_all_its_states(tmp_path:
 
 def environments(room: Room) -> list[dict[str, list[dict[str, str]]]]:
     return list(room.github.deployments.values())
+
+
+def last(room: Room) -> list[str]:
+    """The newest status of each environment that has one."""
+    return [one["statuses"][-1]["state"] for one in environments(room) if one["statuses"]]
 
 
 def test_many_changes_are_one_edit(tmp_path: Path) -> None:
@@ -111,5 +121,43 @@ def test_a_deployment_is_shown_with_its_address_and_what_may_not_be_told_is_kept
             )
             assert told is not None
             assert told.problem == "forge_forbidden"
+
+    in_room(tmp_path, scenario)
+
+
+def test_what_no_webhook_told_is_found_and_told_once(tmp_path: Path) -> None:
+    async def scenario(room: Room) -> None:
+        room.github.pull(2, "c" * 40)
+        room.github.pull(3, HEAD, fork=True)
+        net = SafetyNet(room.store, Forges(room.store, room.folder, {"github": Client}))
+        missed = await net.look()
+        assert [one.split(":")[3] for one in missed] == ["main", "2", "3"]
+        before = len(room.github.requests)
+        assert await net.look() == []
+        assert len(room.github.requests) == before + 2
+        changed = await room.events(PullRequestChanged)
+        assert sorted((one["number"], one["action"]) for one in changed) == [(2, "read"), (3, "read")]
+        del room.github.pulls[2]
+        [missed_end] = await net.look()
+        assert ":2:closed:" in missed_end
+
+    in_room(tmp_path, scenario)
+
+
+def test_a_failed_delivery_is_asked_for_again_once_and_what_an_app_lacks_is_kept(tmp_path: Path) -> None:
+    async def scenario(room: Room) -> None:
+        [file] = room.folder.iterdir()
+        app = {"id": APP["id"], "slug": APP["slug"], "key": rsa_key()}
+        file.write_text(json.dumps({"forge": "github", "api": room.github.url, "app": app}))
+        at = now()
+        for number, (guid, status) in enumerate((("a", 502), ("b", 502), ("b", 202))):
+            room.github.deliveries.append({"id": number, "guid": guid, "status_code": status, "delivered_at": at})
+        del room.github.permissions["checks"]
+        for _ in range(2):
+            await SafetyNet(room.store, Forges(room.store, room.folder, {"github": Client})).look()
+        assert room.github.redelivered == [0]
+        health = await room.store.get(Answer, "github", "health")
+        assert health is not None
+        assert health.record.problem == "permission checks: write, event deployment"
 
     in_room(tmp_path, scenario)

@@ -81,7 +81,7 @@ def test_only_our_own_git_host_is_local() -> None:
         {"branch": "no..branch"},
         {"credential": "../signing.key"},
         {"credential": ".hidden"},
-        {"forge": "gitlab"},
+        {"forge": "sourceforge"},
     ],
 )
 def test_a_field_that_does_not_fit_is_refused(wrong: dict[str, str]) -> None:
@@ -102,6 +102,7 @@ def test_a_webhook_is_told_with_the_newest_secret_and_only_where_there_is_one() 
 
     assert told["payload_url"] == "https://hooks.example.test/hooks/github/abc"
     assert told["secret"] not in {"", Forges(OURS, "", ("old-root",)).webhook("abc")["secret"]}
+    assert FORGES.webhook("abc", "gitlab")["payload_url"] == "https://hooks.example.test/hooks/gitlab/abc"
     with pytest.raises(NotFound):
         FORGES.webhook("")
 
