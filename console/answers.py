@@ -10,6 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from console.answer_types import struct_of, with_every_field
+from pipeline.principals import Role
 from pipeline.promotions import Promotion
 from pipeline.records import BuilderState as Worker
 from pipeline.records import (
@@ -35,6 +36,17 @@ PromotionShown = with_every_field(Promotion)
 EnvironmentShown = with_every_field(Environment, project=str)
 WorkerShown = with_every_field(Worker)
 Finding = struct_of("Finding", level=Literal["ok", "warning", "error"], subject=str, message=str, fix=str)
+RoleShown = struct_of("RoleShown", project=str, environment=str, role=Role)
+Whoami = struct_of("Whoami", name=str, groups=list[str], roles=list[RoleShown])  # type: ignore[valid-type]
+_TOKEN: dict[str, Any] = {
+    "id": str, "name": str, "grants": list[RoleShown], "acts_as": str, "by": str, "created_at": str,  # type: ignore[valid-type]
+    "expires_at": str, "used_at": str, "revoked_at": str, "active": bool,
+}  # fmt: skip
+TokenShown = struct_of("TokenShown", **_TOKEN)
+TokenMade = struct_of("TokenMade", **_TOKEN, token=str)
+DeviceLogin = struct_of("DeviceLogin", device_code=str, user_code=str, verification_uri=str,
+                        verification_uri_complete=str, expires_in=int, interval=int)  # fmt: skip
+DeviceToken = struct_of("DeviceToken", token=str, name=str, expires_at=str, id=str)
 
 
 class Problem(msgspec.Struct):

@@ -35,7 +35,7 @@ from console import (
     streams,
 )
 from console.authority import Authority
-from console.bearer import Bearer, actor_of
+from console.bearer import Bearer, Known, actor_of
 from console.bodies import accepted, read_body
 from console.conditional import Conditional
 from console.configuration import configuration
@@ -85,9 +85,10 @@ def create_api(
     people: Path | None = None,
     stopping: asyncio.Event | None = None,
     more: Sequence[Route] = (),
+    others: Sequence[Known] = (),
 ) -> Starlette:
     """The application. ``actor`` is who the token's holder is, ``people`` the folder of others' tokens; ``stopping``
-    ends open streams; ``more`` are further addresses behind the same door.
+    ends open streams; ``more`` are further addresses behind the same door, ``others`` know further kinds of tokens.
     """
     if not token:
         raise ValueError("the API needs a token")
@@ -103,7 +104,7 @@ def create_api(
     return Starlette(
         routes=guarded(routes, permissions.API, authority=authority, db=projection),
         middleware=[
-            Middleware(Bearer, token=token, actor=actor, authority=authority, people=people),
+            Middleware(Bearer, token=token, actor=actor, authority=authority, people=people, others=others),
             Middleware(Conditional),
         ],
         exception_handlers=handlers,

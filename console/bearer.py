@@ -7,62 +7,92 @@ until it is gone. Whoever may write into that folder is the machine's owner, so 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from console import problems, sight
 from console.authority import PRINCIPAL, Authority
 from pipeline.access import Grant, Principal
+from pipeline.errors import EncliiError, Refused
 
 ACTOR: Final = "enclii.actor"
 OWNER: Final = (Grant(role="admin"),)
 PEOPLE: Final = (Grant(role="deployer"),)
 SHORTEST: Final = 16
-OPEN: Final = "/runs/"
-"""What answers without a token: what a push's ``remote:`` lines point to, which says nothing of what is here."""
+OPEN: Final = frozenset({"/v1/device", "/v1/device/token"})
+RUNS: Final = "/runs/"
+"""What answers without a token: what a push's ``remote:`` lines point to, which says nothing of what is here, and how
+one gets a token.
+"""
+Known = Callable[[str], Awaitable[Principal | None]]
+"""Whose token a text is; None when it is of another kind. Raises Refused when it is of this kind and not good."""
 
 
 class Bearer:
-    """Lets a request pass whose token is somebody's, and says whose."""
+    """Lets a request pass whose token is somebody's, and says whose; ``others`` know further kinds of tokens."""
 
     def __init__(
-        self, app: ASGIApp, *, token: str, actor: str, authority: Authority, people: Path | None = None
+        self,
+        app: ASGIApp,
+        *,
+        token: str,
+        actor: str,
+        authority: Authority,
+        people: Path | None = None,
+        others: Sequence[Known] = (),
     ) -> None:
         self._app = app
         self._own = (Principal(name=actor, grants=OWNER), b"Bearer " + token.encode())
         self._authority = authority
         self._people = people
+        self._others = others
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         given = [value for key, value in scope["headers"] if key == b"authorization"]
-        found = self._principal(given[0]) if len(given) == 1 else None
+        try:
+            found = await self._principal(given[0]) if len(given) == 1 else None
+        except Refused as error:
+            await _unknown(error.message, error.reason)(scope, receive, send)
+            return
+        except EncliiError as error:
+            answer = problems.problem(503, error.message, reason=error.reason, headers={"Retry-After": "1"})
+            await answer(scope, receive, send)
+            return
         if found is not None:
             with sight.limited(self._authority.sight(found)):
                 await self._app({**scope, ACTOR: found.name, PRINCIPAL: found}, receive, send)
-            return
-        if scope["path"].startswith(OPEN):
+        elif scope["path"] in OPEN or scope["path"].startswith(RUNS):
             with sight.limited(sight.NOTHING):
                 await self._app(scope, receive, send)
-            return
-        reason = "wrong_token" if given else "no_token"
-        answer = problems.problem(
-            401, "a valid bearer token is needed", reason=reason, headers={"WWW-Authenticate": "Bearer"}
-        )
-        await answer(scope, receive, send)
+        else:
+            await _unknown("a valid bearer token is needed", "wrong_token" if given else "no_token")(
+                scope, receive, send
+            )
 
-    def _principal(self, given: bytes) -> Principal | None:
+    async def _principal(self, given: bytes) -> Principal | None:
         if hmac.compare_digest(given, self._own[1]):
             return self._own[0]
         # Every token is compared, so that the time says nothing of where one is.
         found = [name for name, token in _tokens(self._people) if hmac.compare_digest(given, b"Bearer " + token)]
-        return Principal(name=found[0], grants=PEOPLE) if found else None
+        if found:
+            return Principal(name=found[0], grants=PEOPLE)
+        kind, _, text = given.decode("latin-1").partition(" ")
+        for known in self._others if kind.lower() == "bearer" else ():
+            if (who := await known(text.strip())) is not None:
+                return who
+        return None
+
+
+def _unknown(what: str, reason: str) -> Response:
+    return problems.problem(401, what, reason=reason, headers={"WWW-Authenticate": "Bearer"})
 
 
 def actor_of(request: Request) -> str:

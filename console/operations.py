@@ -13,6 +13,7 @@ import msgspec
 from console import actions, answers
 from console.answer_types import listed, many, struct_of
 from pipeline.events import Event
+from pipeline.principals import Role
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,9 @@ READS: Final[dict[str, Operation]] = {
         "the checks of this installation", "API", many("Findings", answers.Finding, "checks")
     ),
     "/v1/verify": Operation("what the gate would say", "Releases", _ANY, "release image project"),
+    "/v1/whoami": Operation("who one is and what one may", "Identity", answers.Whoami),
+    "/v1/tokens": Operation("tokens: one's own, and those that one rules", "Identity",
+                            many("Tokens", answers.TokenShown, "tokens")),
     "/v1/exec/{session}/output": Operation("what the command prints", "Commands"),
 }  # fmt: skip
 
@@ -191,6 +195,36 @@ WRITES: Final[dict[str, Operation]] = {
         struct_of("Invitation", address=str, expires_in=int),
         body=msgspec.defstruct("Login", [("next", str, "/")]),
         status=201,
+    ),
+    "/v1/tokens": Operation(
+        "make a token; its text is in this answer alone",
+        "Identity",
+        answers.TokenMade,
+        body=msgspec.defstruct(
+            "MakeToken",
+            [
+                ("name", str),
+                ("role", Role),
+                ("project", str, ""),
+                ("environment", str, ""),
+                ("expires_in", int, 7776000),
+            ],
+        ),
+        status=201,
+    ),
+    "/v1/tokens/{id}/revoke": Operation("end a token now", "Identity", answers.TokenShown),
+    "/v1/device": Operation(
+        "begin the login of a command line (RFC 8628)",
+        "Identity",
+        answers.DeviceLogin,
+        body=msgspec.defstruct("BeginLogin", [("client", str, "")]),
+        status=201,
+    ),
+    "/v1/device/token": Operation(
+        "its token, once a person said yes",
+        "Identity",
+        answers.DeviceToken,
+        body=msgspec.defstruct("AskForToken", [("device_code", str)]),
     ),
     "/v1/services/{id}/exec": Operation(
         "run a command in a replica",

@@ -185,6 +185,10 @@ API: Final[Mapping[str, Need]] = {
     "GET /v1/exec/{session}/output": _SEEN,
     "POST /v1/exec/{session}/end": _SEEN,
     "POST /v1/logins": _SEEN,  # leads to the roles that the caller has
+    "GET /v1/whoami": _SEEN,
+    "GET /v1/tokens": _SEEN,  # one's own, and those that one rules
+    "POST /v1/tokens": _ADMIN_THERE,
+    "POST /v1/tokens/{id}/revoke": _SEEN,
 }
 _SERVICE_PAGE: Final = "GET /services/{project}/{environment}/{service}"
 PAGES: Final[Mapping[str, Need]] = {
@@ -201,12 +205,17 @@ PAGES: Final[Mapping[str, Need]] = {
     "GET /queue": _SEEN,
     "GET /settings": _SEEN,
     "GET /commands/{id}": _SEEN,
+    "GET /device": _SEEN,
+    "POST /device": _SEEN,  # gives a command line what oneself may
     **{f"POST /act/{name}": _DEPLOY for name in ("rollback", "hold", "resume", "deploy", "restart")},
     "POST /act/review": Need("deployer", promotion),
     "POST /act/cancel": Need("deployer", run),
     "POST /parked/{id}/{verb}": _ROOT,
 }
-UNGUARDED: Final = frozenset({"GET /login", "POST /logout", "GET /static/{name}"})
+UNGUARDED: Final = frozenset(
+    {"GET /login", "GET /login/start", "GET /login/callback", "POST /login/backchannel", "POST /logout",
+     "GET /static/{name}", "POST /v1/device", "POST /v1/device/token"}
+)  # fmt: skip
 """What answers before anybody is known, or ends that."""
 
 

@@ -8,10 +8,15 @@ import functools
 
 from console import builds, checks, expiries, gauges, writers
 from console.api import create_api
+from console.authority import Authority
 from console.available import available
+from console.device import Devices
 from console.difference import DifferenceView
 from console.forges import Forges
+from console.identity.configured import bearers, provider_login
 from console.projection import Projection
+from console.token_routes import TokenRoutes
+from console.tokens import Tokens
 from console.verification import Verification
 from console.web.app import Front, create_web
 from console.web.login import Login
@@ -44,7 +49,11 @@ async def serve_api(process: Process) -> None:
     )  # fmt: skip
     process.gauges += gauges.sources(projection, process.store.bus, monitors=told.nats_monitor_url, endpoints=secure)
     sessions = Sessions(process.store.bus, lifetime=told.session_lifetime)
-    login = Login(sessions, console_url=told.console_url)
+    provider = provider_login(told, sessions)
+    login = Login(sessions, console_url=told.console_url, provider=provider)
+    tokens = Tokens(process.store, projection)
+    devices = Devices(process.store.bus, tokens, console_url=told.console_url, lifetime=told.cli_lifetime)
+    more = [*login.api_routes(), *devices.routes(), *TokenRoutes(tokens, Authority(projection), projection).routes()]
 
     async with configured(told) as images:
         api = create_api(
@@ -59,11 +68,12 @@ async def serve_api(process: Process) -> None:
             diff=DifferenceView(projection, cluster.diff).answer,
             available=functools.partial(available, images),
             stopping=process.stopping,
-            more=login.api_routes(),
+            more=more,
+            others=[tokens.principal, *bearers(told, provider)],
         )
         web = create_web(
             projection=projection, store=process.store, logs=cluster, sessions=sessions, login=login,
-            console_url=told.console_url, doctor=doctor, stopping=process.stopping,
+            console_url=told.console_url, devices=devices, doctor=doctor, stopping=process.stopping,
         )  # fmt: skip
         async with in_background(projection.follow(process.store.bus)):
             await serve(process, Front(api=api, web=web))

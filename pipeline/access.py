@@ -7,51 +7,12 @@ token, or a machine's with its scope.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Final, Literal, get_args
+from collections.abc import Iterable, Mapping, Sequence
 
-import msgspec
-
+from pipeline.principals import GROUP, ROLES, Grant, Principal, Role
 from pipeline.records import Environment, Project
 
-Role = Literal["viewer", "deployer", "admin"]
-ROLES: Final[tuple[Role, ...]] = get_args(Role)
-GROUP: Final = "group:"
-NONE: Final = "none"
-
-
-class Grant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A role that a credential brings along; an empty project or environment means every one."""
-
-    role: Role
-    project: str = ""
-    environment: str = ""
-
-    def covers(self, project: str, environment: str) -> bool:
-        """Whether it counts there; "" for ``environment`` is the whole project, "" for both the installation."""
-        return self.project in ("", project) and self.environment in ("", environment)
-
-
-class Principal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Somebody whose credential was checked.
-
-    ``name`` is what histories show; ``groups`` are the identity provider's, without a prefix; ``other_names`` are
-    further ways to be named in a project's roles, such as ``github:ada``. ``listed`` is false for a machine's token:
-    it has its grants alone, whatever a project's roles say of its name.
-    """
-
-    name: str
-    groups: tuple[str, ...] = ()
-    other_names: tuple[str, ...] = ()
-    grants: tuple[Grant, ...] = ()
-    listed: bool = True
-
-    def is_named(self, entries: Collection[str]) -> bool:
-        """Whether a list of people and groups has this one."""
-        if not self.listed:
-            return False
-        own = {self.name, *self.other_names} | {GROUP + one for one in self.groups}
-        return not own.isdisjoint(entries)
+__all__ = ["GROUP", "ROLES", "Grant", "Principal", "Role", "entry_problem", "may", "role_in", "seen_environments"]
 
 
 def role_in(who: Principal, project: Project | None, environment: str = "") -> Role | None:

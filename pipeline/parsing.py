@@ -217,6 +217,21 @@ def optional_url(*schemes: str) -> Callable[[str], str]:
     return parse
 
 
+def issuers(given: str) -> tuple[str, ...]:
+    """Issuers."""
+    found = tuple(part.strip() for part in given.split(",") if part.strip())
+    for one in found:  # kept as they are: an issuer is compared letter by letter, a slash at its end too
+        _one_url(one, ("https", "http"))
+        if one.startswith("http:") and urlsplit(one).hostname not in {"localhost", "127.0.0.1", "::1"}:
+            raise ValueError("an issuer is asked over https://; plain http:// only on this machine")
+    return found
+
+
+def listed(given: str) -> tuple[str, ...]:
+    """List."""
+    return tuple(part.strip() for part in given.split(",") if part.strip())
+
+
 def _one_url(given: str, schemes: tuple[str, ...]) -> None:
     wanted = f"an address that begins with {' or '.join(scheme + '://' for scheme in schemes)} is expected"
     try:

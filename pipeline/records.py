@@ -17,6 +17,7 @@ from pipeline.domains import Domains
 from pipeline.previews import Activity as Activity
 from pipeline.previews import Preview as Preview
 from pipeline.previews import PullRequest as PullRequest
+from pipeline.principals import Token as Token
 from pipeline.promotions import AutomaticRollback, FreezeWindow, PromotionRule
 from pipeline.promotions import Check as Check
 from pipeline.promotions import Promotion as Promotion

@@ -17,9 +17,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from console import permissions, problems, streams
 from console.authority import Authority
 from console.counting import counted
+from console.device import Devices
 from console.permissions import guarded
 from console.projection import Projection
 from console.web.acts import Acts
+from console.web.device_page import DevicePage
 from console.web.guard import Cookie, Guard
 from console.web.live import Live
 from console.web.login import Login
@@ -27,7 +29,7 @@ from console.web.pages import Doctor, Pages
 from console.web.rendering import KINDS, STATIC, render
 from console.web.security import SecureHeaders
 from console.web.sessions import Sessions
-from pipeline.errors import EncliiError
+from pipeline.errors import EncliiError, Refused
 from pipeline.store import Store
 
 log = logging.getLogger(__name__)
@@ -57,21 +59,24 @@ def create_web(
     sessions: Sessions,
     login: Login,
     console_url: str,
+    devices: Devices | None = None,
     doctor: Doctor | None = None,
     stopping: asyncio.Event | None = None,
 ) -> ASGIApp:
     """The pages. ``stopping`` ends open streams."""
     cookie, authority = Cookie.of(console_url), Authority(projection)
+    renewal = login.provider.renewal if login.provider else None
     routes = [
         *login.routes(),
         *Pages(projection, doctor).routes(),
         *Live(projection, store.bus, logs, stopping or asyncio.Event()).routes(),
         *Acts(projection, store).routes(),
+        *(DevicePage(devices).routes() if devices else []),
         Route("/static/{name}", static_file, methods=["GET"]),
     ]
     pages = Starlette(
         routes=guarded(routes, permissions.PAGES, authority=authority, db=projection),
-        middleware=[Middleware(Guard, sessions=sessions, cookie=cookie, authority=authority)],
+        middleware=[Middleware(Guard, sessions=sessions, cookie=cookie, authority=authority, renewal=renewal)],
         exception_handlers={EncliiError: on_error, HTTPException: on_http_error, Exception: on_surprise},
     )
     # Around the application and not within it: the page of a surprise is made outside its middleware.
@@ -90,7 +95,8 @@ async def on_error(request: Request, error: Exception) -> Response:
     """A page that says what an error of ours says."""
     if not isinstance(error, EncliiError):
         return await on_surprise(request, error)
-    status = 403 if error.reason in FORBIDDEN else problems.status_of(error)
+    login = isinstance(error, Refused) and request.url.path.startswith("/login")
+    status = 403 if login or error.reason in FORBIDDEN else problems.status_of(error)
     return render(request, "error.html", status, status=status, message=error.message, reason=error.reason)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlsplit
 
 from starlette.requests import Request
@@ -16,6 +16,9 @@ from console.bearer import ACTOR
 from console.web.security import SESSION
 from console.web.sessions import Session, Sessions
 from pipeline.errors import EncliiError
+
+if TYPE_CHECKING:
+    from console.identity.renewal import Renewal
 
 LEFT: Final = "enclii.session_left"
 
@@ -53,8 +56,11 @@ class Cookie:
 class Guard:
     """Lets a request pass whose session lasts, and says whose it is; every other one is sent to the login."""
 
-    def __init__(self, app: ASGIApp, *, sessions: Sessions, cookie: Cookie, authority: Authority) -> None:
+    def __init__(
+        self, app: ASGIApp, *, sessions: Sessions, cookie: Cookie, authority: Authority, renewal: Renewal | None = None
+    ) -> None:
         self._app = app
+        self._renewal = renewal
         self._authority = authority
         self._sessions = sessions
         self._cookie = cookie
@@ -67,7 +73,9 @@ class Guard:
         request = Request(scope)
         given = request.cookies.get(self._cookie.name, "")
         try:
-            session = await self._sessions.find(given)
+            session, seq = await self._sessions.entry(given)
+            if session is not None and self._renewal is not None:
+                session = await self._renewal.current(given, session, seq)
         except EncliiError as error:
             await PlainTextResponse(error.message, 503, {"Retry-After": "1"})(scope, receive, send)
             return

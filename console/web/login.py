@@ -1,12 +1,10 @@
-"""Logging in by an address that works once, and logging out."""
+"""Logging in by an address that works once, logging out, and the page that says how to log in."""
 
 from __future__ import annotations
 
-import math
 from typing import Final
 from urllib.parse import urlencode
 
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
@@ -14,6 +12,7 @@ from starlette.routing import Route
 from console.authority import principal_of
 from console.bodies import read_body
 from console.web.guard import Cookie
+from console.web.provider_login import ProviderLogin, address_of, limit
 from console.web.rendering import render
 from console.web.security import SESSION, Guesses, local_path, read_form
 from console.web.sessions import INVITATION_LIFETIME, Sessions
@@ -26,16 +25,18 @@ WANTED_SECONDS: Final = 900
 class Login:
     """The handlers; ``invite`` belongs to the API, the others to the pages."""
 
-    def __init__(self, sessions: Sessions, *, console_url: str, guesses: Guesses | None = None) -> None:
+    def __init__(self, sessions: Sessions, *, console_url: str, provider: ProviderLogin | None = None) -> None:
+        self.provider = provider
         self._sessions = sessions
         self._url = console_url.rstrip("/")
         self._cookie = Cookie.of(console_url)
-        self._guesses = guesses or Guesses()
+        self._guesses = Guesses()
 
     def routes(self) -> list[Route]:
         return [
             Route("/login", self.login, methods=["GET"]),
             Route("/logout", self.logout, methods=["POST"]),
+            *(self.provider.routes() if self.provider else []),
         ]
 
     def api_routes(self) -> list[Route]:
@@ -57,14 +58,11 @@ class Login:
         # Programs that only look an address up ask by HEAD; that must not use it up.
         if not code or request.method == "HEAD":
             return self._page(request)
-        address = request.client.host if request.client else ""
-        if wait := self._guesses.wait(address):
-            headers = {"Retry-After": str(math.ceil(wait))}
-            raise HTTPException(429, "too many wrong login addresses: wait a minute", headers)
+        limit(self._guesses, request)
         try:
             session, found = await self._sessions.accept(code)
         except Refused:
-            self._guesses.wrong(address)
+            self._guesses.wrong(address_of(request))
             raise
         wanted = request.query_params.get("next", "") or request.cookies.get(WANTED, "")
         answer = RedirectResponse(local_path(wanted), 303, {"Referrer-Policy": "no-referrer"})
@@ -75,7 +73,9 @@ class Login:
     def _page(self, request: Request) -> Response:
         """What to do; where the person wanted to go is remembered until the address is opened."""
         wanted = local_path(request.query_params.get("next", "/"))
-        answer = render(request, "login.html", wanted=wanted)
+        answer = render(
+            request, "login.html", wanted=wanted, provider=self.provider.provider.name if self.provider else ""
+        )
         if wanted != "/":
             answer.set_cookie(
                 WANTED, wanted, max_age=WANTED_SECONDS, path="/login", secure=self._cookie.secure, httponly=True,
@@ -84,8 +84,12 @@ class Login:
         return answer
 
     async def logout(self, request: Request) -> Response:
+        """Here, and by a page that leads there at the provider: our policy lets no form end at another site."""
         await read_form(request)
-        await self._sessions.end(request.scope[SESSION])
-        answer = RedirectResponse("/login", 303)
+        given = request.scope[SESSION]
+        session = await self._sessions.find(given)
+        await self._sessions.end(given)
+        there = await self.provider.goodbye(given, session) if self.provider else ""
+        answer = render(request, "goodbye.html", there=there, actor="") if there else RedirectResponse("/login", 303)
         self._cookie.remove(answer)
         return answer

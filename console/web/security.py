@@ -63,7 +63,7 @@ def local_path(text: str) -> str:
     if not plain or not text.startswith("/") or text.startswith("//"):
         return "/"
     parts = urlsplit(text)
-    inside = not parts.scheme and not parts.netloc and parts.path not in {"/login", "/logout"}
+    inside = not parts.scheme and not parts.netloc and parts.path.split("/")[1] not in {"login", "logout"}
     return text if inside else "/"
 
 
@@ -118,3 +118,7 @@ class Guesses:
         self._wrong.move_to_end(address)
         while len(self._wrong) > self._addresses:
             self._wrong.popitem(last=False)
+
+    def forgive(self, address: str) -> None:
+        """Forget what was wrong."""
+        self._wrong.pop(address, None)

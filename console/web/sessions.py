@@ -104,7 +104,7 @@ class Sessions:
         new = new or new_id()
         # The index is first: a logout at the provider finds every session that there can be.
         for mark in _marks(session):
-            await self._bus.append(f"web.of.{mark}.{_hash(new)}", b"{}")
+            await self._bus.append(f"web.of.{mark}.{hashed(new)}", b"{}")
         await self._bus.commit(Write(_subject("session", new), msgspec.json.encode(session), 0))
         return new, session
 
@@ -203,7 +203,7 @@ def _marks(session: Session) -> list[str]:
 
 
 def _mark(issuer: str, what: str) -> str:
-    return _hash(f"{issuer} {what}")
+    return hashed(f"{issuer} {what}")
 
 
 def _decoded(entry: Entry | None, of: type[T]) -> T | None:
@@ -215,10 +215,11 @@ def _decoded(entry: Entry | None, of: type[T]) -> T | None:
 
 
 def _subject(kind: str, secret: str) -> str:
-    return f"web.{kind}.{_hash(secret)}"
+    return f"web.{kind}.{hashed(secret)}"
 
 
-def _hash(secret: str) -> str:
+def hashed(secret: str) -> str:
+    """What is kept of a secret."""
     return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
 
 

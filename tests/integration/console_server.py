@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,11 +13,17 @@ from typing import Any
 import uvicorn
 
 from console.api import create_api
+from console.authority import Authority
+from console.bearer import Known
 from console.client import Client, Failure
+from console.device import Devices
 from console.forges import Forges
 from console.projection import Projection
+from console.token_routes import TokenRoutes
+from console.tokens import Tokens
 from console.web.app import Front, create_web
 from console.web.login import Login
+from console.web.provider_login import ProviderLogin
 from console.web.sessions import Sessions
 from gitops.clusters import LogLine, ServiceRef
 from pipeline.bus import connect
@@ -99,11 +105,17 @@ class Console:
         raise AssertionError(f"{address} answered {found}")
 
 
-def with_console(tmp: Path, story: Callable[[Console], Awaitable[None]]) -> None:
-    """Run ``story`` beside a console of its own."""
+def with_console(
+    tmp: Path,
+    story: Callable[[Console], Awaitable[None]],
+    *,
+    providing: Callable[[Sessions], ProviderLogin] | None = None,
+    others: Sequence[Known] = (),
+) -> None:
+    """Run ``story`` beside a console of its own, with an identity provider or without."""
 
     async def go(url: str) -> None:
-        async with asyncio.timeout(LIMIT), _console(url, tmp) as console:
+        async with asyncio.timeout(LIMIT), _console(url, tmp, providing, others) as console:
             await story(console)
 
     with running_nats(tmp) as url:
@@ -111,21 +123,27 @@ def with_console(tmp: Path, story: Callable[[Console], Awaitable[None]]) -> None
 
 
 @asynccontextmanager
-async def _console(nats_url: str, tmp: Path) -> AsyncIterator[Console]:
+async def _console(
+    nats_url: str, tmp: Path, providing: Callable[[Sessions], ProviderLogin] | None, others: Sequence[Known]
+) -> AsyncIterator[Console]:
     bus = await connect(nats_url, name="test")
     await bus.create_streams()
     projection, store, logs = Projection(tmp / "console.sqlite"), Store(bus, "test"), Lines()
     stopping = asyncio.Event()
     following = asyncio.create_task(projection.follow(bus))
     sessions = Sessions(bus, lifetime=3600.0)
-    login = Login(sessions, console_url=PAGES)
+    provider = providing(sessions) if providing else None
+    login = Login(sessions, console_url=PAGES, provider=provider)
+    tokens = Tokens(store, projection)
+    devices = Devices(bus, tokens, console_url=PAGES, lifetime=3600.0)
+    more = [*login.api_routes(), *devices.routes(), *TokenRoutes(tokens, Authority(projection), projection).routes()]
     api = create_api(
         projection=projection, store=store, logs=logs, token=TOKEN, forges=FORGES, stopping=stopping,
-        people=tmp / "people", more=login.api_routes(),
+        people=tmp / "people", more=more, others=[tokens.principal, *others],
     )  # fmt: skip
     web = create_web(
         projection=projection, store=store, logs=logs, sessions=sessions, login=login, console_url=PAGES,
-        stopping=stopping,
+        devices=devices, stopping=stopping,
     )  # fmt: skip
     try:
         async with serving(Front(api=api, web=web)) as url:

@@ -21,7 +21,11 @@ from starlette.routing import Route
 
 from console import operations
 from console.api import create_api
+from console.authority import Authority
+from console.device import Devices
 from console.openapi import document
+from console.token_routes import TokenRoutes
+from console.tokens import Tokens
 from console.web.login import Login
 from console.web.sessions import Sessions
 from pipeline.records import BuilderState, Decision, Parked
@@ -106,6 +110,14 @@ def _name_what_is_there(part: Any, choices: st.DataObject) -> None:
             part[key] = choices.draw(st.sampled_from(KNOWN[key]))
 
 
+def people(console: Console) -> list[Route]:
+    """The addresses of tokens and of the command line's login."""
+    tokens = Tokens(console.store, console.projection)
+    devices = Devices(console.store.bus, tokens, console_url=console.url, lifetime=60.0)
+    authority = Authority(console.projection)
+    return [*devices.routes(), *TokenRoutes(tokens, authority, console.projection).routes()]
+
+
 def test_the_document_has_every_address_and_no_other(tmp_path: Path) -> None:
     async def story(console: Console) -> None:
         async def doctor() -> list[dict[str, str]]:
@@ -117,7 +129,7 @@ def test_the_document_has_every_address_and_no_other(tmp_path: Path) -> None:
         login = Login(Sessions(console.store.bus, lifetime=60.0), console_url=console.url)
         api = create_api(
             projection=console.projection, store=console.store, logs=console.logs, token=TOKEN, forges=FORGES,
-            doctor=doctor, verify=nothing, diff=nothing, more=login.api_routes(),
+            doctor=doctor, verify=nothing, diff=nothing, more=[*login.api_routes(), *people(console)],
         )  # fmt: skip
         routes = [route for route in api.routes if isinstance(route, Route)]
 

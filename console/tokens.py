@@ -1,0 +1,113 @@
+"""Tokens that Enclii gives out: random texts of which it keeps the hash, with a scope, an end, and a last use.
+
+Each use reads the token's record from the event store itself, so a revocation counts at every replica at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import hashlib
+import hmac
+import re
+import secrets
+from typing import Final
+
+from msgspec.structs import replace
+
+from console import sight, texts
+from console.projection import Projection
+from pipeline.errors import Conflict, Denied, EncliiError, Invalid, NotFound
+from pipeline.principals import Principal, Token
+from pipeline.store import Change, Step, Store, now
+
+PREFIX: Final = "enclii_"
+LONGEST: Final = 366 * 86_400.0
+USED_EVERY: Final = 60.0
+_FORM: Final = re.compile(r"enclii_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
+_NAME: Final = 100
+
+
+class Tokens:
+    """The tokens in the event store. Every call raises Unavailable while that does not answer."""
+
+    def __init__(self, store: Store, db: Projection) -> None:
+        self._store = store
+        self._db = db
+
+    async def create(self, *, name: str, who: Principal, by: str, seconds: float) -> tuple[str, Token]:
+        """A new token's text, which is shown once, and its record. Raises Invalid."""
+        if not name.strip() or not name.isprintable() or len(name) > _NAME:
+            raise Invalid(f"name: what the token is for, in at most {_NAME} printable characters", reason="bad_field")
+        if not 60 <= seconds <= LONGEST:
+            raise Invalid("expires_in: from 60 seconds to 366 days", reason="bad_field")
+        number = secrets.token_hex(6)
+        text = f"{PREFIX}{number}_{secrets.token_urlsafe(32)}"
+        end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=seconds)
+        token = Token(
+            id=number, name=name, digest=_digest(text), who=who, by=by, created_at=now(),
+            expires_at=end.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        )  # fmt: skip
+        await self._store.commit(Step((Change(token, 0),)))
+        return text, token
+
+    def listed(self) -> list[Token]:
+        """Every token, the newest first, whoever looks."""
+        with sight.limited(None):
+            return self._db.find(Token, newest_first=True)
+
+    async def get(self, number: str) -> Token:
+        """One token. Raises NotFound."""
+        found = await self._store.get(Token, number)
+        if found is None:
+            raise NotFound(f"no token {number[:40]!r}", reason="no_such_token")
+        return found.record
+
+    async def revoke(self, number: str, *, by: str) -> Token:
+        """End a token now. Raises NotFound, Conflict."""
+        found = await self._store.get(Token, number)
+        if found is None:
+            raise NotFound(f"no token {number[:40]!r}", reason="no_such_token")
+        if found.record.revoked_at:
+            return found.record
+        ended = replace(found.record, revoked_at=now(), revoked_by=by)
+        await self._store.commit(Step((Change(ended, found.seq),)))
+        return ended
+
+    async def principal(self, text: str) -> Principal | None:
+        """Whose token that is, while it lasts; None for every other text."""
+        form = _FORM.fullmatch(text)
+        found = await self._store.get(Token, form[1]) if form else None
+        if found is None or not hmac.compare_digest(found.record.digest, _digest(text)):
+            return None
+        if not lasts(found.record):
+            return None
+        await self._used(found.record, found.seq)
+        return found.record.who
+
+    async def _used(self, token: Token, seq: int) -> None:
+        ago = texts.seconds_between(token.used_at, datetime.datetime.now(datetime.UTC)) if token.used_at else None
+        if ago is None or ago >= USED_EVERY:
+            # Somebody else wrote it, or nobody can now: a use that is not noted is no reason to refuse it.
+            with contextlib.suppress(Conflict, EncliiError):
+                await self._store.commit(Step((Change(replace(token, used_at=now()), seq),)))
+
+
+def lasts(token: Token) -> bool:
+    """Whether it is neither revoked nor past its end."""
+    end = texts.moment(token.expires_at)
+    return not token.revoked_at and end is not None and end > datetime.datetime.now(datetime.UTC)
+
+
+def owned(token: Token, *, by: str) -> bool:
+    """Whether somebody made it."""
+    return token.by == by
+
+
+def not_yours() -> Denied:
+    """Somebody else's token, out of reach."""
+    return Denied("it is another's token: ask who made it, or an admin where it counts", reason="role_missing")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
