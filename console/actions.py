@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from console import queries, sight
+from console.audit import traceparent
 from console.forges import Forges
 from console.projection import Projection
 from pipeline import trace
@@ -119,7 +120,7 @@ def read_command(kind: type[Event], body: Mapping[str, Any], *, key: str, actor:
     """The event that a request body asks for. Raises Invalid, which names the field."""
     if unknown := body.keys() - (set(kind.__struct_fields__) - OWN):
         raise Invalid(f"unknown field {min(unknown)[:60]!r}", reason="unknown_field")
-    fields = {**body, "id": command_id(key), "at": now(), "actor": actor, "trace": trace.new()}
+    fields = {**body, "id": command_id(key), "at": now(), "actor": actor, "trace": traceparent.get() or trace.new()}
     try:
         return msgspec.convert(fields, type=kind)
     except msgspec.ValidationError as error:

@@ -34,6 +34,7 @@ from console import (
     service_list,
     streams,
 )
+from console.audit import Audit
 from console.authority import Authority
 from console.bearer import Bearer, Known, actor_of
 from console.bodies import accepted, read_body
@@ -86,6 +87,7 @@ def create_api(
     stopping: asyncio.Event | None = None,
     more: Sequence[Route] = (),
     others: Sequence[Known] = (),
+    audit: Audit | None = None,
 ) -> Starlette:
     """The application. ``actor`` is who the token's holder is, ``people`` the folder of others' tokens; ``stopping``
     ends open streams; ``more`` are further addresses behind the same door, ``others`` know further kinds of tokens.
@@ -102,7 +104,7 @@ def create_api(
     routes = [*surface.routes(), *more]
     routes.append(Route("/v1/openapi.json", lambda _: _described(routes), methods=["GET"]))
     return Starlette(
-        routes=guarded(routes, permissions.API, authority=authority, db=projection),
+        routes=guarded(routes, permissions.API, authority=authority, db=projection, audit=audit),
         middleware=[
             Middleware(Bearer, token=token, actor=actor, authority=authority, people=people, others=others),
             Middleware(Conditional),

@@ -12,6 +12,7 @@ import msgspec
 
 from console import actions, answers
 from console.answer_types import listed, many, struct_of
+from console.audit import Entry
 from pipeline.events import Event
 from pipeline.principals import Role
 
@@ -43,6 +44,10 @@ PARAMETERS: Final[dict[str, tuple[dict[str, Any], str]]] = {
     "outcome": ({"type": "string"}, "only with this outcome"),
     "reason": ({"type": "string"}, "only with this reason code"),
     "actor": ({"type": "string"}, "only by this person"),
+    "who": ({"type": "string"}, "only by this person or token"),
+    "way": ({"type": "string"}, "only by this way: push, CLI, page, comment, API or git"),
+    "what": ({"type": "string"}, "only this act"),
+    "result": ({"type": "string"}, "only with this result"),
     "type": ({"type": "string"}, "only this type of event"),
     "limit": ({"type": "integer", "minimum": 0}, "entries of a page, at most"),
     "cursor": ({"type": "string"}, "where the page begins: the `next` of the page before"),
@@ -164,6 +169,10 @@ READS: Final[dict[str, Operation]] = {
     ),
     "/v1/verify": Operation("what the gate would say", "Releases", _ANY, "release image project"),
     "/v1/whoami": Operation("who one is and what one may", "Identity", answers.Whoami),
+    "/v1/audit": Operation(
+        "who did what, newest first", "Identity", listed("AuditPage", Entry, "audit"),
+        f"who way what result {_PLACE} {_PAGED}",
+    ),
     "/v1/tokens": Operation("tokens: one's own, and those that one rules", "Identity",
                             many("Tokens", answers.TokenShown, "tokens")),
     "/v1/exec/{session}/output": Operation("what the command prints", "Commands"),

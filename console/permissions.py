@@ -19,12 +19,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Message
 
-from console import sight
+from console import auditing, sight
+from console.audit import Audit
 from console.authority import INSTALLATION, Authority, Where, principal_of
 from console.bodies import parsed, read_bytes
 from console.projection import Projection
 from pipeline.access import Role
-from pipeline.errors import Denied, Invalid
+from pipeline.errors import Denied, EncliiError, Invalid
 from pipeline.names import BRANCH_PREFIX, split_service_id
 from pipeline.promotions import Promotion
 from pipeline.records import Project, Repository, Run
@@ -189,6 +190,7 @@ API: Final[Mapping[str, Need]] = {
     "GET /v1/tokens": _SEEN,  # one's own, and those that one rules
     "POST /v1/tokens": _ADMIN_THERE,
     "POST /v1/tokens/{id}/revoke": _SEEN,
+    "GET /v1/audit": _SEEN,
 }
 _SERVICE_PAGE: Final = "GET /services/{project}/{environment}/{service}"
 PAGES: Final[Mapping[str, Need]] = {
@@ -204,6 +206,7 @@ PAGES: Final[Mapping[str, Need]] = {
     "GET /promotions": _SEEN,
     "GET /queue": _SEEN,
     "GET /settings": _SEEN,
+    "GET /audit": _SEEN,
     "GET /commands/{id}": _SEEN,
     "GET /device": _SEEN,
     "POST /device": _SEEN,  # gives a command line what oneself may
@@ -224,34 +227,62 @@ def key_of(route: Route) -> str:
     return f"{'POST' if 'POST' in (route.methods or ()) else 'GET'} {route.path}"
 
 
-def guarded(routes: Iterable[Route], table: Mapping[str, Need], *, authority: Authority, db: Projection) -> list[Route]:
-    """The same addresses behind their roles. Raises LookupError for one that the table does not have."""
-    return [_guarded(route, table, authority, db) for route in routes]
+def guarded(
+    routes: Iterable[Route],
+    table: Mapping[str, Need],
+    *,
+    authority: Authority,
+    db: Projection,
+    audit: Audit | None = None,
+) -> list[Route]:
+    """The same addresses behind their roles; what changes something, or would have, is written into the audit.
+
+    Raises LookupError for an address that the table does not have.
+    """
+    return [_guarded(route, table, authority, db, audit) for route in routes]
 
 
-def _guarded(route: Route, table: Mapping[str, Need], authority: Authority, db: Projection) -> Route:
+def _guarded(
+    route: Route, table: Mapping[str, Need], authority: Authority, db: Projection, audit: Audit | None
+) -> Route:
     key = key_of(route)
     if key in UNGUARDED:
         return route
     if key not in table:
         raise LookupError(f"{key} asks for no role: name one in console/permissions.py")
     need, inner = table[key], route.endpoint
+    noted = audit if key.startswith("POST") and key not in auditing.QUIET else None
 
     @functools.wraps(inner)
     async def endpoint(request: Request) -> Response:
-        if need.where is not None:
-            data = await read_bytes(request) if request.method == "POST" else b""
-            asked = Asked(request, _texts(request, data), db)
-            authority.demand(principal_of(request), need.role, need.where(asked))
-            request = Request(request.scope, _again(data)) if request.method == "POST" else request
-        if inspect.iscoroutinefunction(inner):
-            answer = await inner(request)
-        else:
-            answer = await run_in_threadpool(inner, request)
-        assert isinstance(answer, Response)
+        auditing.begin(request)
+        data = await read_bytes(request) if request.method == "POST" else b""
+        asked = Asked(request, _texts(request, data) if need.where or noted else {}, db)
+        places: list[Where] = []
+        answer, failed = None, None
+        try:
+            places = need.where(asked) if need.where else []
+            authority.demand(principal_of(request), need.role, places)
+            again = Request(request.scope, _again(data)) if request.method == "POST" else request
+            answer = await _answered(inner, again)
+        except EncliiError as error:
+            failed = error
+            raise
+        finally:
+            if noted is not None:
+                service = asked.body.get("service", "")
+                await noted.write(
+                    auditing.entry(request, key, places, authority, service=service, answer=answer, error=failed)
+                )
         return answer
 
     return Route(route.path, endpoint, methods=sorted(route.methods or ()), name=route.name)
+
+
+async def _answered(inner: Callable[[Request], Any], request: Request) -> Response:
+    answer = await inner(request) if inspect.iscoroutinefunction(inner) else await run_in_threadpool(inner, request)
+    assert isinstance(answer, Response)
+    return answer
 
 
 def _texts(request: Request, data: bytes) -> dict[str, str]:

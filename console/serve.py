@@ -8,6 +8,8 @@ import functools
 
 from console import builds, checks, expiries, gauges, writers
 from console.api import create_api
+from console.audit import Audit
+from console.audit_routes import AuditRoutes
 from console.authority import Authority
 from console.available import available
 from console.device import Devices
@@ -53,7 +55,13 @@ async def serve_api(process: Process) -> None:
     login = Login(sessions, console_url=told.console_url, provider=provider)
     tokens = Tokens(process.store, projection)
     devices = Devices(process.store.bus, tokens, console_url=told.console_url, lifetime=told.cli_lifetime)
-    more = [*login.api_routes(), *devices.routes(), *TokenRoutes(tokens, Authority(projection), projection).routes()]
+    audit = Audit(process.store.bus, home / "audit.sqlite", keep=told.audit_retention)
+    more = [
+        *login.api_routes(),
+        *devices.routes(),
+        *TokenRoutes(tokens, Authority(projection), projection).routes(),
+        *AuditRoutes(audit).routes(),
+    ]
 
     async with configured(told) as images:
         api = create_api(
@@ -69,12 +77,14 @@ async def serve_api(process: Process) -> None:
             available=functools.partial(available, images),
             stopping=process.stopping,
             more=more,
+            audit=audit,
             others=[tokens.principal, *bearers(told, provider)],
         )
         web = create_web(
             projection=projection, store=process.store, logs=cluster, sessions=sessions, login=login,
-            console_url=told.console_url, devices=devices, doctor=doctor, stopping=process.stopping,
+            console_url=told.console_url, devices=devices, audit=audit, doctor=doctor, stopping=process.stopping,
         )  # fmt: skip
-        async with in_background(projection.follow(process.store.bus)):
+        async with in_background(projection.follow(process.store.bus)), in_background(audit.follow()):
             await serve(process, Front(api=api, web=web))
     projection.close()
+    audit.close()

@@ -13,10 +13,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from console.client import ANSWER_LIMIT, NOT_FOUND, NOT_LOGGED_IN, USAGE, Client, Failure
+
+if TYPE_CHECKING:
+    from console.logins import Logins
 
 STATE: Final = ".enclii"
 ADDRESSES: Final = "addresses.json"
@@ -96,6 +99,15 @@ class Session:
         told = self._traced if self.verbose else None
         return Client(self._server(), self._token(), limit=self.limit(ANSWER_LIMIT), told=told)
 
+    def anonymous(self) -> Client:
+        """The API before anybody is logged in."""
+        return Client(self._server(), "", limit=self.limit(ANSWER_LIMIT), told=self._traced if self.verbose else None)
+
+    @property
+    def server(self) -> str:
+        """The API's address. Raises Failure."""
+        return self._server()
+
     @staticmethod
     def _traced(line: str) -> None:
         print(line, file=sys.stderr)
@@ -104,17 +116,24 @@ class Session:
         given = self.env.get("ENCLII_SERVER", "")
         if given:
             return given
-        found = _address(self.home)
+        found = _address(self.home) or self.logins.newest()
         if found:
             return found
         raise Failure(
             "no Enclii was started here: neither ENCLII_SERVER nor a state folder names the API",
             reason="no_server",
-            advice="enclii up -d",
+            advice="enclii up -d, or enclii login --server URL",
         )
 
+    @cached_property
+    def logins(self) -> Logins:
+        """The logins of the person at this machine."""
+        from console.logins import Logins
+
+        return Logins(self.env)
+
     def _token(self) -> str:
-        given = self.env.get("ENCLII_TOKEN", "")
+        given = self.env.get("ENCLII_TOKEN", "") or self.logins.token(self._server())
         if given:
             return given
         try:
@@ -124,7 +143,7 @@ class Session:
                 f"no token: ENCLII_TOKEN is not set, and the state folder's cannot be read ({error.strerror})",
                 reason="no_token",
                 exit_code=NOT_LOGGED_IN,
-                advice="set ENCLII_TOKEN, or run this as the user who ran enclii up",
+                advice="enclii login, or run this as the user who ran enclii up",
             ) from error
 
     def resolve(self, given: Scope, *, service: bool = False, environment: bool = False) -> Scope:

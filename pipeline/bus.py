@@ -94,11 +94,19 @@ class Bus:
     async def create_streams(self) -> None:
         """Make the streams, or bring their configuration to what this version wants."""
         for name, specific in STREAMS.items():
-            config = {"name": name, "storage": "file", "retention": "limits", "max_msgs_per_subject": 1}
-            config |= {"allow_direct": True, "duplicate_window": 600 * NANO, **specific}
-            answer = await self._api(f"STREAM.CREATE.{name}", config, tolerate={10058})
-            if "error" in answer:
-                await self._api(f"STREAM.UPDATE.{name}", config)
+            await self._create(name, specific)
+
+    async def create_audit(self, *, max_age: int) -> None:
+        """Make the stream of the audit, of which nobody can delete anything before ``max_age`` nanoseconds."""
+        fixed = {"subjects": ["audit.>"], "discard": "new", "deny_delete": True, "deny_purge": True}
+        await self._create("AUDIT", {**fixed, "max_age": max_age})
+
+    async def _create(self, name: str, specific: Mapping[str, Any]) -> None:
+        config = {"name": name, "storage": "file", "retention": "limits", "max_msgs_per_subject": 1}
+        config |= {"allow_direct": True, "duplicate_window": 600 * NANO, **specific}
+        answer = await self._api(f"STREAM.CREATE.{name}", config, tolerate={10058})
+        if "error" in answer:
+            await self._api(f"STREAM.UPDATE.{name}", config)
 
     async def get(self, subject: str) -> Entry | None:
         """The newest message of ``subject``, read from the stream's leader; None when there is none."""
@@ -371,7 +379,7 @@ async def _quiet(_: Exception) -> None:
 
 def _stream_of(subject: str) -> str:
     root = subject.split(".", 1)[0]
-    return {"hooks": "HOOKS", "ev": "PIPE", "st": "PIPE", "log": "LOGS", "web": "WEB"}[root]
+    return {"hooks": "HOOKS", "ev": "PIPE", "st": "PIPE", "log": "LOGS", "web": "WEB", "audit": "AUDIT"}[root]
 
 
 def _checked(answer: bytes) -> dict[str, Any]:

@@ -15,12 +15,14 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from console import permissions, problems, streams
+from console.audit import Audit
 from console.authority import Authority
 from console.counting import counted
 from console.device import Devices
 from console.permissions import guarded
 from console.projection import Projection
 from console.web.acts import Acts
+from console.web.audit_page import AuditPage
 from console.web.device_page import DevicePage
 from console.web.guard import Cookie, Guard
 from console.web.live import Live
@@ -60,6 +62,7 @@ def create_web(
     login: Login,
     console_url: str,
     devices: Devices | None = None,
+    audit: Audit | None = None,
     doctor: Doctor | None = None,
     stopping: asyncio.Event | None = None,
 ) -> ASGIApp:
@@ -72,10 +75,11 @@ def create_web(
         *Live(projection, store.bus, logs, stopping or asyncio.Event()).routes(),
         *Acts(projection, store).routes(),
         *(DevicePage(devices).routes() if devices else []),
+        *(AuditPage(audit).routes() if audit else []),
         Route("/static/{name}", static_file, methods=["GET"]),
     ]
     pages = Starlette(
-        routes=guarded(routes, permissions.PAGES, authority=authority, db=projection),
+        routes=guarded(routes, permissions.PAGES, authority=authority, db=projection, audit=audit),
         middleware=[Middleware(Guard, sessions=sessions, cookie=cookie, authority=authority, renewal=renewal)],
         exception_handlers={EncliiError: on_error, HTTPException: on_http_error, Exception: on_surprise},
     )

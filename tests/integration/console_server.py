@@ -13,6 +13,8 @@ from typing import Any
 import uvicorn
 
 from console.api import create_api
+from console.audit import Audit
+from console.audit_routes import AuditRoutes
 from console.authority import Authority
 from console.bearer import Known
 from console.client import Client, Failure
@@ -136,23 +138,30 @@ async def _console(
     login = Login(sessions, console_url=PAGES, provider=provider)
     tokens = Tokens(store, projection)
     devices = Devices(bus, tokens, console_url=PAGES, lifetime=3600.0)
-    more = [*login.api_routes(), *devices.routes(), *TokenRoutes(tokens, Authority(projection), projection).routes()]
+    audit = Audit(bus, tmp / "audit.sqlite", keep=3600.0)
+    auditing = asyncio.create_task(audit.follow())
+    more = [
+        *login.api_routes(), *devices.routes(), *TokenRoutes(tokens, Authority(projection), projection).routes(),
+        *AuditRoutes(audit).routes(),
+    ]  # fmt: skip
     api = create_api(
         projection=projection, store=store, logs=logs, token=TOKEN, forges=FORGES, stopping=stopping,
-        people=tmp / "people", more=more, others=[tokens.principal, *others],
+        people=tmp / "people", more=more, others=[tokens.principal, *others], audit=audit,
     )  # fmt: skip
     web = create_web(
         projection=projection, store=store, logs=logs, sessions=sessions, login=login, console_url=PAGES,
-        devices=devices, stopping=stopping,
+        devices=devices, audit=audit, stopping=stopping,
     )  # fmt: skip
     try:
         async with serving(Front(api=api, web=web)) as url:
             yield Console(store, projection, Client(url, TOKEN), url, logs, stopping)
     finally:
-        following.cancel()
-        with suppress(asyncio.CancelledError):
-            await following
+        for task in (following, auditing):
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
         projection.close()
+        audit.close()
         await bus.close()
 
 

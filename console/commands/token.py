@@ -1,0 +1,83 @@
+"""``enclii token``: tokens for machines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from console import views
+from console.client import USAGE, Failure, path
+from console.commands.options import formatted, show, tell
+from console.session import Session
+from console.texts import age, printable
+
+
+@click.group()
+def token() -> None:
+    """Tokens for machines: create, list, revoke."""
+
+
+@token.command()
+@click.argument("name")
+@click.option("--role", type=click.Choice(["viewer", "deployer", "admin"]), required=True, help="What it may.")
+@click.option("-p", "--project", default="", help="Only in this project.")
+@click.option("-e", "--environment", default="", help="Only in this environment of it.")
+@click.option("--expires", default="90d", show_default=True, help="How long it lasts, such as 12h or 90d.")
+@formatted
+@click.pass_obj
+def create(
+    session: Session, *, name: str, role: str, project: str, environment: str, expires: str, output: str
+) -> None:
+    """Make a token and print it, this once."""
+    from pipeline import parsing
+
+    try:
+        seconds = int(parsing.duration(expires))
+    except ValueError as error:
+        raise Failure(f"--expires: {error}", reason="bad_field", exit_code=USAGE) from error
+    body = {"name": name, "role": role, "project": project, "environment": environment, "expires_in": seconds}
+    answer = session.api.post("/v1/tokens", body)
+    tell(f"it is shown this once and lasts until {answer['expires_at']}; to end it: enclii token revoke {answer['id']}")
+    show(answer, output, lambda it: str(it["token"]))
+
+
+@token.command("list")
+@formatted
+@click.pass_obj
+def list_(session: Session, *, output: str) -> None:
+    """One's own tokens, and those that one may revoke."""
+    show(session.api.get("/v1/tokens"), output, lambda it: _listed(it, session), rows="tokens")
+
+
+@token.command()
+@click.argument("number", metavar="ID")
+@formatted
+@click.pass_obj
+def revoke(session: Session, *, number: str, output: str) -> None:
+    """End a token now."""
+    show(session.api.post(path("tokens", number, "revoke")), output, lambda it: f"{it['id']} is revoked")
+
+
+def _listed(it: dict[str, Any], session: Session) -> str:
+    rows = [
+        [
+            one["id"],
+            printable(one["name"]),
+            _scope(one),
+            "revoked" if one["revoked_at"] else "active" if one["active"] else "expired",
+            age(one["used_at"], session.now()) if one["used_at"] else "never",
+            one["expires_at"],
+            printable(one["by"]),
+        ]
+        for one in it["tokens"]
+    ]
+    return views.table(("ID", "NAME", "MAY", "STATUS", "USED", "EXPIRES", "BY"), rows)
+
+
+def _scope(one: dict[str, Any]) -> str:
+    found = [
+        f"{grant['role']} {'/'.join(part for part in (grant['project'], grant['environment']) if part) or 'everything'}"
+        for grant in one["grants"]
+    ]
+    return ", ".join(found) or f"as {printable(one['acts_as'])}"
