@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 Way = Literal["push", "CLI", "page", "comment", "API", "git"]
 NANO: Final = 1_000_000_000
 RETRY: Final = 1.0
+STREAM: Final = {"subjects": ["audit.>"], "discard": "new", "deny_delete": True, "deny_purge": True}
 COLUMNS: Final = ("who", "way", "project", "environment", "service", "what", "result")
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS entries (
@@ -93,7 +94,7 @@ class Audit:
         """Keep the stream, the table and the decisions' entries up to date, for ever."""
         while True:
             try:
-                await self._bus.create_audit(max_age=int(self._keep * NANO))
+                await self._bus.create("AUDIT", {**STREAM, "max_age": int(self._keep * NANO)})
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._fill())
                     group.create_task(self._tell())

@@ -207,6 +207,10 @@ PAGES: Final[Mapping[str, Need]] = {
     "GET /queue": _SEEN,
     "GET /settings": _SEEN,
     "GET /audit": _SEEN,
+    "GET /figures": _SEEN,
+    "GET /previews": _SEEN,
+    "GET /setup": _SEEN,
+    "GET /session": _SEEN,
     "GET /commands/{id}": _SEEN,
     "GET /device": _SEEN,
     "POST /device": _SEEN,  # gives a command line what oneself may

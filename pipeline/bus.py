@@ -18,6 +18,7 @@ from typing import Any
 from pipeline.absent import absent
 from pipeline.entries import Entry as Entry
 from pipeline.entries import Write as Write
+from pipeline.entries import stream_of
 from pipeline.errors import Conflict, EncliiError, Unavailable
 
 with absent("aiohttp"):  # nats-py takes it along for websockets, which are not spoken here: 8 MB a process
@@ -94,14 +95,10 @@ class Bus:
     async def create_streams(self) -> None:
         """Make the streams, or bring their configuration to what this version wants."""
         for name, specific in STREAMS.items():
-            await self._create(name, specific)
+            await self.create(name, specific)
 
-    async def create_audit(self, *, max_age: int) -> None:
-        """Make the stream of the audit, of which nobody can delete anything before ``max_age`` nanoseconds."""
-        fixed = {"subjects": ["audit.>"], "discard": "new", "deny_delete": True, "deny_purge": True}
-        await self._create("AUDIT", {**fixed, "max_age": max_age})
-
-    async def _create(self, name: str, specific: Mapping[str, Any]) -> None:
+    async def create(self, name: str, specific: Mapping[str, Any]) -> None:
+        """Make one stream, or bring its configuration to what is wanted."""
         config = {"name": name, "storage": "file", "retention": "limits", "max_msgs_per_subject": 1}
         config |= {"allow_direct": True, "duplicate_window": 600 * NANO, **specific}
         answer = await self._api(f"STREAM.CREATE.{name}", config, tolerate={10058})
@@ -110,7 +107,7 @@ class Bus:
 
     async def get(self, subject: str) -> Entry | None:
         """The newest message of ``subject``, read from the stream's leader; None when there is none."""
-        stream = _stream_of(subject)
+        stream = stream_of(subject)
         answer = await self._api(f"STREAM.MSG.GET.{stream}", {"last_by_subj": subject}, tolerate={NO_MESSAGE})
         return _entry(answer["message"]) if "message" in answer else None
 
@@ -230,13 +227,13 @@ class Bus:
                 await asyncio.sleep(HEARTBEAT)
                 continue
             with contextlib.suppress(_ReaderGone):
-                async with self._pulled(_stream_of(subjects), name, 256, acknowledge=False) as messages:
+                async with self._pulled(stream_of(subjects), name, 256, acknowledge=False) as messages:
                     async for message in messages:
                         after = message.seq
                         yield message
 
     async def _replay(self, subjects: str, *, policy: str) -> AsyncIterator[Message]:
-        stream = _stream_of(subjects)
+        stream = stream_of(subjects)
         name = await self._ephemeral(subjects, policy=policy)
         try:
             info = await self._api(f"CONSUMER.INFO.{stream}.{name}", {})
@@ -261,7 +258,7 @@ class Bus:
                 await self._api(f"CONSUMER.DELETE.{stream}.{name}", {})
 
     async def _ephemeral(self, subjects: str, *, after: int = 0, policy: str = "") -> str:
-        stream = _stream_of(subjects)
+        stream = stream_of(subjects)
         start = {"deliver_policy": "by_start_sequence", "opt_start_seq": after + 1}
         config = {
             "filter_subject": subjects,
@@ -375,11 +372,6 @@ async def connect(url: str, *, name: str, user: str = "", password: str = "", wa
 
 async def _quiet(_: Exception) -> None:
     """Connection errors show as Unavailable where somebody waits; readiness shows the rest."""
-
-
-def _stream_of(subject: str) -> str:
-    root = subject.split(".", 1)[0]
-    return {"hooks": "HOOKS", "ev": "PIPE", "st": "PIPE", "log": "LOGS", "web": "WEB", "audit": "AUDIT"}[root]
 
 
 def _checked(answer: bytes) -> dict[str, Any]:

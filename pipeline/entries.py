@@ -31,3 +31,9 @@ class Write:
         if self.expect is not None:
             found["Nats-Expected-Last-Subject-Sequence"] = str(self.expect)
         return found
+
+
+def stream_of(subject: str) -> str:
+    """The stream that a subject is in."""
+    root = subject.split(".", 1)[0]
+    return {"hooks": "HOOKS", "ev": "PIPE", "st": "PIPE", "log": "LOGS", "web": "WEB", "audit": "AUDIT"}[root]

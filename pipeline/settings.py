@@ -21,18 +21,8 @@ from pipeline.schedule import schedule
 from pipeline.setting import ALIASES, CONFIG, FILE, MAY_LOSE, PREFIX, PROCESSES, env_of, given_to, setting, value_of
 
 __all__ = [
-    "ALIASES",
-    "CONFIG",
-    "FILE",
-    "MAY_LOSE",
-    "PREFIX",
-    "PROCESSES",
-    "Row",
-    "Secret",
-    "Settings",
-    "granted",
-    "table",
-]
+    "ALIASES", "CONFIG", "FILE", "MAY_LOSE", "PREFIX", "PROCESSES", "Row", "Secret", "Settings", "granted", "table",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,9 +186,8 @@ class Settings:
         parsing.listed, "", "people and groups (group:NAME) who are admins of the installation", to="console"
     )
     api_issuers: tuple[str, ...] = setting(
-        parsing.issuers, "", "more issuers whose tokens the API takes, by commas; each is told by its subject",
-        to="console",
-    )  # fmt: skip
+        parsing.issuers, "", "more issuers whose tokens the API takes, by commas", to="console"
+    )
     api_audience: str = setting(parsing.text, "enclii", "audience that tokens for the API must name", to="console")
 
     # Builds

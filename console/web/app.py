@@ -28,6 +28,7 @@ from console.web.guard import Cookie, Guard
 from console.web.live import Live
 from console.web.login import Login
 from console.web.pages import Doctor, Pages
+from console.web.pictures import Pictures
 from console.web.rendering import KINDS, STATIC, render
 from console.web.security import SecureHeaders
 from console.web.sessions import Sessions
@@ -72,6 +73,7 @@ def create_web(
     routes = [
         *login.routes(),
         *Pages(projection, doctor).routes(),
+        *Pictures(projection, doctor).routes(),
         *Live(projection, store.bus, logs, stopping or asyncio.Event()).routes(),
         *Acts(projection, store).routes(),
         *(DevicePage(devices).routes() if devices else []),

@@ -91,7 +91,8 @@ class Guard:
 
 def _login(request: Request) -> Response:
     """A stream cannot be redirected to a page: its reader is told by the status."""
-    if "text/event-stream" in request.headers.get("accept", ""):
+    accepted = request.headers.get("accept", "")
+    if "text/event-stream" in accepted or accepted == "application/json":
         return PlainTextResponse("log in again", 401)
     target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     wanted = f"?next={quote(target, safe='')}" if request.method == "GET" and target != "/" else ""

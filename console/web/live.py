@@ -23,7 +23,8 @@ from console.service_logs import Choice, service_lines
 from console.web import safely
 from console.web.guard import LEFT
 from console.web.places import Place
-from console.web.rendering import render
+from console.web.rendering import render, took
+from console.web.timelines import pipelines
 from gitops.clusters import ServiceRef
 from pipeline.bus import Bus
 from pipeline.errors import EncliiError, Invalid
@@ -67,7 +68,15 @@ class Live:
         log, dropped = safely.newest(shown)
         live = "" if found["finished"] else f"/runs/{wanted}/live?service={service}&after={_last(shown)}"
         return render(
-            request, "run.html", run=found, service=service, lines=log, dropped=dropped, problem=problem, live=live
+            request,
+            "run.html",
+            run=found,
+            service=service,
+            lines=log,
+            dropped=dropped,
+            problem=problem,
+            live=live,
+            pictures=pipelines(found, took),
         )
 
     async def run_stream(self, request: Request) -> Response:
@@ -161,11 +170,15 @@ async def _lines(events: AsyncIterator[ServerSentEvent]) -> AsyncGenerator[Serve
 
 
 async def _moves(db: Projection) -> AsyncIterator[ServerSentEvent]:
-    """Says at most every half second that something moved."""
+    """Says at most every half second that something moved, and once at its beginning.
+
+    Between the page and its stream something may have happened, and while the stream was away too.
+    """
     while True:
-        await db.moved.wait()
+        moved = db.moved
         yield ServerSentEvent("{}", event="moved")
         await asyncio.sleep(SETTLE)
+        await moved.wait()
 
 
 async def _both(*several: AsyncIterator[ServerSentEvent]) -> AsyncIterator[ServerSentEvent]:

@@ -10,12 +10,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from console import overview, promotions, queries
+from console import overview, promotions, queries, sight
 from console.comparison import compare
 from console.projection import Projection
 from console.secret_routes import secrets_of
 from console.web.places import Place
 from console.web.rendering import render
+from console.web.timelines import time_line
 from console.why import why
 from pipeline.build_report import BuilderState
 from pipeline.errors import Invalid, Refused
@@ -71,7 +72,7 @@ class Pages:
         state = next(iter(found["services"]), None)
         return render(
             request, "service.html", place=place, state=state, processes=found["processes"],
-            releases=listed["releases"], live="/live",
+            releases=listed["releases"], line=time_line(self._db, place), live="/live",
         )  # fmt: skip
 
     def releases(self, request: Request) -> Response:
@@ -130,7 +131,7 @@ class Pages:
 
     async def settings(self, request: Request) -> Response:
         projects = await asyncio.to_thread(self._projects)
-        checks = await self._doctor() if self._doctor else []
+        checks = await self._doctor() if self._doctor and sight.sees("") else []
         return render(request, "settings.html", projects=projects, checks=checks)
 
     def _projects(self) -> list[dict[str, Any]]:

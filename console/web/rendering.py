@@ -55,14 +55,16 @@ def _templates() -> jinja2.Environment:
         "short": texts.short,
         "version": texts.version,
         "printable": lambda value: texts.printable(str(value)),
-        "took": _took,
+        "took": took,
         "shown": _shown,
+        "span": lambda seconds: texts.span(seconds) if seconds is not None else NONE,
+        "percent": lambda part: f"{100 * part:.0f} %" if part is not None else NONE,
     }
     found.globals |= {"static": static, "new_key": lambda: f"web-{uuid.uuid4()}"}
     return found
 
 
-def _took(stage: dict[str, str], now: datetime.datetime) -> str:
+def took(stage: dict[str, str], now: datetime.datetime) -> str:
     """How long a stage took, or takes."""
     end = texts.moment(stage["finished_at"]) or now
     seconds = texts.seconds_between(stage["started_at"], end)

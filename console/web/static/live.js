@@ -19,8 +19,8 @@ function listen() {
   source.addEventListener("moved", () => { waiting ??= setTimeout(again, 300); });
   source.addEventListener("end", () => { source.close(); again(); });
   source.addEventListener("error", () => {
-    const ended = source.readyState === EventSource.CLOSED;
-    say(ended ? "This page is no longer live: log in again (enclii open), then reload it." : "Connecting again …");
+    say("Connecting again …");
+    if (source.readyState === EventSource.CLOSED) resumed().then((there) => there ? listen() : ask());
   });
 }
 
@@ -44,6 +44,36 @@ function append(line, id) {
   document.getElementById("empty").hidden = true;
   while (log.childElementCount > KEPT) log.firstElementChild.remove();
   if (atEnd) log.scrollTop = log.scrollHeight;
+}
+
+// A login that ended must not lose what was typed: the page stays as it is, and its forms get the new login's token.
+const dialog = document.getElementById("ended");
+document.getElementById("resume").addEventListener("click", async () => {
+  if (!(await resumed())) return;
+  dialog.hidden = true;
+  if (stream) listen();
+});
+document.addEventListener("submit", async (event) => {
+  const form = event.target;
+  if (form.method !== "post" || form.dataset.checked) return;
+  event.preventDefault();
+  if (!(await resumed())) return ask();
+  form.dataset.checked = "1";
+  form.requestSubmit(event.submitter);
+});
+
+function ask() {
+  say("");
+  dialog.hidden = false;
+  dialog.querySelector("a").focus();
+}
+
+async function resumed() {
+  const answer = await fetch("/session", { headers: { Accept: "application/json" } }).catch(() => null);
+  if (!answer?.ok || !answer.headers.get("content-type")?.startsWith("application/json")) return false;
+  const { csrf } = await answer.json();
+  for (const field of document.querySelectorAll("input[name=csrf]")) field.value = csrf;
+  return true;
 }
 
 async function again() {
