@@ -55,6 +55,11 @@ def entry(
     )
 
 
+def of_login(what: str, who: str, *, reason: str = "") -> Entry:
+    """A login or logout with a browser; ``reason`` says how."""
+    return Entry(id=f"a-{uuid.uuid4()}", at=now(), who=who, way="page", what=what, result="accepted", reason=reason)
+
+
 def way_of(request: Request) -> Way:
     """The command line says what it is; another program does not."""
     if not request.url.path.startswith("/v1/"):

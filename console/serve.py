@@ -51,11 +51,11 @@ async def serve_api(process: Process) -> None:
     )  # fmt: skip
     process.gauges += gauges.sources(projection, process.store.bus, monitors=told.nats_monitor_url, endpoints=secure)
     sessions = Sessions(process.store.bus, lifetime=told.session_lifetime)
-    provider = provider_login(told, sessions)
-    login = Login(sessions, console_url=told.console_url, provider=provider)
+    audit = Audit(process.store.bus, home / "audit.sqlite", keep=told.audit_retention)
+    provider = provider_login(told, sessions, audit)
+    login = Login(sessions, console_url=told.console_url, provider=provider, audit=audit)
     tokens = Tokens(process.store, projection)
     devices = Devices(process.store.bus, tokens, console_url=told.console_url, lifetime=told.cli_lifetime)
-    audit = Audit(process.store.bus, home / "audit.sqlite", keep=told.audit_retention)
     more = [
         *login.api_routes(),
         *devices.routes(),

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
+    from console.audit import Audit
     from console.bearer import Known
     from console.web.provider_login import ProviderLogin
     from console.web.sessions import Sessions
 
 
-def provider_login(told: Settings, sessions: Sessions) -> ProviderLogin | None:
+def provider_login(told: Settings, sessions: Sessions, audit: Audit | None = None) -> ProviderLogin | None:
     """Logging in at the provider; None without one."""
     if not told.oidc_issuer:
         return None
@@ -29,7 +30,7 @@ def provider_login(told: Settings, sessions: Sessions) -> ProviderLogin | None:
         scopes=told.oidc_scopes,
         naming=Naming(told.oidc_name_claim, told.oidc_groups_claim, told.oidc_admins),
     )
-    return ProviderLogin(sessions, provider, Renewal(sessions, provider), console_url=told.console_url)
+    return ProviderLogin(sessions, provider, Renewal(sessions, provider), console_url=told.console_url, audit=audit)
 
 
 def bearers(told: Settings, login: ProviderLogin | None) -> list[Known]:

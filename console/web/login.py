@@ -9,6 +9,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from console.audit import Audit
+from console.auditing import of_login
 from console.authority import principal_of
 from console.bodies import read_body
 from console.web.guard import Cookie
@@ -25,8 +27,11 @@ WANTED_SECONDS: Final = 900
 class Login:
     """The handlers; ``invite`` belongs to the API, the others to the pages."""
 
-    def __init__(self, sessions: Sessions, *, console_url: str, provider: ProviderLogin | None = None) -> None:
+    def __init__(
+        self, sessions: Sessions, *, console_url: str, provider: ProviderLogin | None = None, audit: Audit | None = None
+    ) -> None:
         self.provider = provider
+        self._audit = audit
         self._sessions = sessions
         self._url = console_url.rstrip("/")
         self._cookie = Cookie.of(console_url)
@@ -64,6 +69,8 @@ class Login:
         except Refused:
             self._guesses.wrong(address_of(request))
             raise
+        if self._audit is not None:
+            await self._audit.write(of_login("login", found.actor, reason="one_time_address"))
         wanted = request.query_params.get("next", "") or request.cookies.get(WANTED, "")
         answer = RedirectResponse(local_path(wanted), 303, {"Referrer-Policy": "no-referrer"})
         self._cookie.put(answer, session, self._sessions.left(found))
@@ -89,6 +96,8 @@ class Login:
         given = request.scope[SESSION]
         session = await self._sessions.find(given)
         await self._sessions.end(given)
+        if self._audit is not None and session is not None:
+            await self._audit.write(of_login("logout", session.actor))
         there = await self.provider.goodbye(given, session) if self.provider else ""
         answer = render(request, "goodbye.html", there=there, actor="") if there else RedirectResponse("/login", 303)
         self._cookie.remove(answer)

@@ -11,6 +11,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from console.audit import Audit
+from console.auditing import of_login
 from console.bodies import read_bytes
 from console.web.guard import Cookie
 from console.web.security import Guesses, local_path
@@ -31,10 +33,13 @@ STARTS: Final = 60
 class ProviderLogin:
     """The handlers."""
 
-    def __init__(self, sessions: Sessions, provider: Provider, renewal: Renewal, *, console_url: str) -> None:
+    def __init__(
+        self, sessions: Sessions, provider: Provider, renewal: Renewal, *, console_url: str, audit: Audit | None = None
+    ) -> None:
         self.provider = provider
         self.renewal = renewal
         self._sessions = sessions
+        self._audit = audit
         self._url = console_url.rstrip("/")
         self._cookie = Cookie.of(console_url)
         self._guesses = Guesses(most=STARTS)
@@ -71,6 +76,8 @@ class ProviderLogin:
         new = new_id()
         session = self.renewal.session(new, found, until=self._sessions.lasting())
         await self._sessions.begin(session, new)
+        if self._audit is not None:
+            await self._audit.write(of_login("login", found.who.name, reason=self.provider.name))
         self._guesses.forgive(address_of(request))
         answer = RedirectResponse(local_path(attempt.wanted), 303, {"Referrer-Policy": "no-referrer"})
         self._cookie.put(answer, new, self._sessions.left(session))

@@ -134,11 +134,11 @@ async def _console(
     stopping = asyncio.Event()
     following = asyncio.create_task(projection.follow(bus))
     sessions = Sessions(bus, lifetime=3600.0)
+    audit = Audit(bus, tmp / "audit.sqlite", keep=3600.0)
     provider = providing(sessions) if providing else None
-    login = Login(sessions, console_url=PAGES, provider=provider)
+    login = Login(sessions, console_url=PAGES, provider=provider, audit=audit)
     tokens = Tokens(store, projection)
     devices = Devices(bus, tokens, console_url=PAGES, lifetime=3600.0)
-    audit = Audit(bus, tmp / "audit.sqlite", keep=3600.0)
     auditing = asyncio.create_task(audit.follow())
     more = [
         *login.api_routes(), *devices.routes(), *TokenRoutes(tokens, Authority(projection), projection).routes(),

@@ -36,12 +36,13 @@ def test_what_is_asked_and_decided_is_told_with_way_and_role(tmp_path: Path) -> 
                      project="shop", ref="refs/heads/main", sha="1" * 40, at="2026-03-03T10:00:01Z"),
         )  # fmt: skip
 
-        found = await entries(console, 6)
+        found = await entries(console, 7)
 
         shown = {(one["who"], one["way"], one["role"], one["what"], one["result"], one["reason"]) for one in found}
         assert shown == {
             ("deployer", "CLI", "admin", "token", "accepted", ""),
             ("deployer", "CLI", "admin", "hold", "accepted", ""),
+            ("deployer", "page", "", "login", "accepted", "one_time_address"),
             ("deployer", "page", "admin", "restart", "accepted", ""),
             ("token:ci", "API", "viewer", "hold", "refused", "role_missing"),
             ("deployer", "CLI", "admin", "hold", "accepted", "held"),
