@@ -16,25 +16,20 @@ from typing import Any
 
 import pytest
 
-from pipeline import cgroup
-from pipeline.build_log import LineSink, LogLine
-from pipeline.builders import BuildFailed, BuildJob, Built, Cache, Limits, buildkit_daemon
-from pipeline.builders.buildkit import Buildkit
+from pipeline.build_log import LogLine
+from pipeline.builders import BuildFailed, Cache, buildkit_daemon
 from pipeline.builders.buildkit_commands import Daemon
-from pipeline.cgroup import Cage
-from pipeline.errors import EncliiError, Refused, Unavailable
+from pipeline.errors import Refused, Unavailable
 from pipeline.masking import Masker
 from pipeline.registry import Registry
 from pipeline.sbom import documents
 from tests.support.buildkit import running_buildkitd
 from tests.support.buildkit_worker import kill_worker_at
+from tests.support.buildkit_world import EPOCH, MIB, TIGHT, World
 from tests.support.components import needs
 from tests.support.registry import running_registry
 
 BASE = "FROM scratch\nCOPY busybox /bin/busybox\nCOPY busybox /bin/sh\n"
-MIB = 1 << 20
-TIGHT = Limits(seconds=60, stall=30, memory=96 * MIB, cpus=1, processes=64)
-EPOCH = 1_700_000_000
 
 
 @pytest.fixture(scope="module")
@@ -55,45 +50,6 @@ def source(tmp_path: Path) -> Path:
     folder.mkdir()
     shutil.copy(needs("busybox"), folder / "busybox")
     return folder
-
-
-class World:
-    """One builder and what it printed."""
-
-    def __init__(self, daemon: Daemon, registry: str, source: Path) -> None:
-        self.daemon, self.registry, self.source = daemon, registry, source
-        self.state = source.parent / "state"
-        self.lines: list[LogLine] = []
-        self.job = BuildJob(source, f"{registry}/shop/web", "run-1", EPOCH, plain_http=True)
-        self.keep: LineSink = self._keep
-
-    def build(self, text: str, *, limits: Limits = TIGHT, network: str = "private", **more: object) -> Built:
-        (self.source / "Dockerfile").write_text(text)
-        return asyncio.run(self._build(replace(self.job, **more), limits, network))  # type: ignore[arg-type]
-
-    def failure(self, text: str, *, limits: Limits = TIGHT, **more: object) -> EncliiError:
-        with pytest.raises(EncliiError) as caught:
-            self.build(text, limits=limits, **more)
-        assert list(self.state.iterdir()) == []
-        return caught.value
-
-    @property
-    def text(self) -> bytes:
-        return b"\n".join(line.text for line in self.lines)
-
-    async def _build(self, job: BuildJob, limits: Limits, network: str) -> Built:
-        facts = await buildkit_daemon.ask(self.daemon)
-        version = cgroup.version()
-        cage = Cage("enclii-bk-test", version) if version != "none" and os.geteuid() == 0 else None
-        builder = Buildkit(self.daemon, facts, self.state, limits, network=network, cage=cage)
-        await builder.sweep()
-        try:
-            return await builder.build(job, self.keep)
-        finally:
-            await builder.close()
-
-    async def _keep(self, line: LogLine) -> None:
-        self.lines.append(line)
 
 
 @pytest.fixture
