@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 READY_LIMIT: Final = 60.0
-_OWN: Final = ("PROJECT", "SERVICE", "ENVIRONMENT", "SERVER", "TOKEN")
+_OWN: Final = ("PROJECT", "SERVICE", "ENVIRONMENT", "SERVER", "TOKEN", "KEYRING")
 """What only the program itself reads; the processes would refuse to start on a setting that they don't know."""
 
 
