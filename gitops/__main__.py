@@ -233,10 +233,15 @@ async def forge(process: Process) -> None:
 
         return GitHub(credential)
 
+    def other(credential: Credential) -> Forge:
+        from gitops.forge.others import Gitea, GitLab
+
+        return GitLab(credential) if credential.forge == "gitlab" else Gitea(credential)
+
     folder = told.below_home(told.forges)
     if not configured(folder):
         log.warning("no forge's credential is in %s: nothing is told to any", folder)
-    forges = Forges(store, folder, {"github": github})
+    forges = Forges(store, folder, {"github": github} | dict.fromkeys(("gitlab", "gitea", "forgejo"), other))
     pending = Pending(store)
     await pending.load()
     answers = Answers(store, forges, console_url=told.console_url, commands=pending)

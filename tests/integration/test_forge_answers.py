@@ -42,6 +42,7 @@ def test_each_service_of_a_run_is_a_check_that_follows_it(tmp_path: Path) -> Non
             await room.write(replace(WEB, status="deployed", release="shop.web.v3"))
             await room.until(lambda: len(room.github.statuses) == 3)
             assert room.github.statuses[2]["description"] == "web is released as v3"
+            await remembered(room, f"check/{HEAD}/enclii/web", str(room.github.statuses[2]["id"]))
         before = len(room.github.requests)
         async with room.process():  # a restart says nothing again
             await room.write(replace(WEB, service="api", status="superseded"))
@@ -60,6 +61,7 @@ def test_rule_16_a_pull_request_has_one_comment_through_all_its_states(tmp_path:
             await room.write(replace(PREVIEW, state="asleep"))
             await room.until(lambda: "sleeps" in room.github.ours(2)[0])
             await room.until(lambda: last(room) == ["success"])
+            await remembered(room, f"environment/{PREVIEW.id}/{HEAD}", str(next(iter(room.github.deployments))))
         async with room.process():
             running = PreviewService(name="web", status="running", address="http://pr-2-web.test")
             await room.write(replace(PREVIEW, state="ready", services=(running,)))
@@ -75,6 +77,11 @@ def test_rule_16_a_pull_request_has_one_comment_through_all_its_states(tmp_path:
 
 def environments(room: Room) -> list[dict[str, list[dict[str, str]]]]:
     return list(room.github.deployments.values())
+
+
+async def remembered(room: Room, about: str, remote: str) -> None:
+    """Wait until what was told is a record: a process that ends before may tell it again."""
+    assert await room.store.first(Answer, ORIGIN, about, such=lambda one: one.remote == remote, limit=20.0)
 
 
 def last(room: Room) -> list[str]:
