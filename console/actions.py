@@ -31,6 +31,7 @@ from pipeline.events import (
     FreezeRequested,
     HoldRequested,
     LinkRequested,
+    PreviewRequested,
     PromotionRequested,
     PromotionReviewed,
     RestartRequested,
@@ -65,7 +66,7 @@ OTHERS: Final[dict[str, type[Event]]] = {
     "freezes": FreezeRequested,
     "retentions": RetentionRequested,
 }
-TYPES: Final[tuple[type[Event], ...]] = (*COMMANDS.values(), SecretChanged, *OTHERS.values())
+TYPES: Final[tuple[type[Event], ...]] = (*COMMANDS.values(), SecretChanged, PreviewRequested, *OTHERS.values())
 _ONE_SERVICE: Final = (RollbackRequested, ScaleRequested, DestroyRequested, AdoptRequested)
 _KEY_LIMIT: Final = 128
 OWN: Final = frozenset({"id", "at", "trace", "actor", "hook", "manifest"})  # never taken from a body
@@ -79,7 +80,11 @@ def resolved(db: Projection, event: DeployRequested) -> DeployRequested:
     if event.fresh:
         return _from_source(db, event)
     event = msgspec.structs.replace(event, sha=_whole_sha(db, event))
-    found = [one for one in db.find(Release, project=event.project, newest_first=True) if one.sha == event.sha]
+    found = [
+        one
+        for one in db.find(Release, project=event.project, newest_first=True)
+        if one.sha == event.sha and one.preview is None
+    ]
     known = next((one for one in found if event.service in ("", one.service)), None)
     if known is not None:
         return msgspec.structs.replace(event, release=known.id, service=event.service or known.service)

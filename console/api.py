@@ -44,6 +44,7 @@ from console.domains import domains
 from console.exec_routes import ExecRoutes
 from console.forges import Forges
 from console.permissions import guarded
+from console.preview_routes import PreviewRoutes
 from console.projection import Projection
 from console.refusals import admit
 from console.resources import Resources
@@ -183,12 +184,11 @@ class _Surface:
         )
         kinds: dict[str, type[Event]] = {**actions.COMMANDS, **actions.OTHERS}
         acting = [Route(f"/v1/{name}", self._acting(kind), methods=["POST"]) for name, kind in kinds.items()]
-        parked = Route("/v1/parked/{id}/{verb:str}", self.settle_parked, methods=["POST"])
+        acting.append(Route("/v1/parked/{id}/{verb:str}", self.settle_parked, methods=["POST"]))
         return [Route(path, handler, methods=["GET"]) for path, handler in reads.items()] + [
             *acting,
-            parked,
             *Resources(self._db, self._store.bus).routes(),
-            *SecretRoutes(self._db, self._store).routes(),
+            *(SecretRoutes(self._db, self._store).routes() + PreviewRoutes(self._db, self._store).routes()),
             *ExecRoutes(self._db, Commands(self._store.bus), self._stopping).routes(),
         ]
 

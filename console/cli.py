@@ -51,6 +51,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "hold": ("acting", "Keep what is live; newer releases wait."),
     "resume": ("acting", "End a hold; the newest waiting release is deployed."),
     "deploy": ("acting", "Deploy a commit again."),
+    "preview": ("preview", "Run a branch or pull request under an address of its own."),
     "promote": ("promoting", "Bring what runs in one environment into another, as one set."),
     "promotions": ("promoting", "What is on its way between environments, and what it waits for."),
     "approve": ("promoting", "Say yes to a promotion."),

@@ -13,7 +13,7 @@ import msgspec
 from console import actions, answers
 from console.answer_types import listed, many, struct_of
 from console.audit import Entry
-from pipeline.events import Event
+from pipeline.events import Event, PreviewRequested
 from pipeline.principals import Role
 
 
@@ -146,6 +146,9 @@ READS: Final[dict[str, Operation]] = {
         f"project environment all {_PAGED}",
     ),
     "/v1/position": Operation("how far what can be read is; waits for more", "Services", _ANY, "after wait"),
+    "/v1/previews": Operation(
+        "open previews, newest first", "Previews", _some("Previews", "previews"), "project all"
+    ),
     "/v1/status": Operation("everything on one screen", "Services", _ANY, f"{_PLACE} after wait"),
     "/v1/ps": Operation("replicas", "Services", _ANY, _PLACE),
     "/v1/domains": Operation("names and where they answer", "Services", _some("Domains", "domains")),
@@ -177,6 +180,23 @@ READS: Final[dict[str, Operation]] = {
                             many("Tokens", answers.TokenShown, "tokens")),
     "/v1/exec/{session}/output": Operation("what the command prints", "Commands"),
 }  # fmt: skip
+
+
+def _field(field: msgspec.structs.FieldInfo) -> tuple[str, Any] | tuple[str, Any, Any]:
+    if field.required:
+        return field.name, field.type
+    if field.default is not msgspec.NODEFAULT:
+        return field.name, field.type, field.default
+    return field.name, field.type, msgspec.field(default_factory=field.default_factory)
+
+
+def _asked(kind: type[Event], summary: str) -> Operation:
+    """A wish whose repository is found when the project has one alone."""
+    found = [_field(field) for field in msgspec.structs.fields(kind) if field.name not in actions.OWN]
+    fields = [(name, str, "") if name == "repository" else (name, *rest) for name, *rest in found]
+    body = msgspec.defstruct(kind.__name__, fields, kw_only=True, forbid_unknown_fields=True)
+    return Operation(summary, "Previews", answers.Accepted, body=body, status=202)
+
 
 _SECRET: Final = {"project": str, "environment": str, "service": str, "name": str}
 _TERMINAL: Final[Any] = dict[str, Any] | None
@@ -253,6 +273,8 @@ WRITES: Final[dict[str, Operation]] = {
             "Piece", [("number", int), ("data", str, ""), ("ended", bool, False), ("terminal", _TERMINAL, None)]
         ),
     ),
+    "/v1/previews": _asked(PreviewRequested, "begin, end, extend or restart a preview"),
+    "/v1/previews/approvals": _asked(PreviewRequested, "let a fork's commit be previewed"),
     "/v1/exec/{session}/end": Operation("end it", "Commands", struct_of("Ended", session=str)),
 }
 
@@ -263,14 +285,6 @@ def command(name: str, kind: type[Event]) -> Operation:
     body = msgspec.defstruct(kind.__name__, fields, kw_only=True, forbid_unknown_fields=True)
     said = (kind.__doc__ or name).strip().split("\n")[0].rstrip(".")
     return Operation(said, "Commands", answers.Accepted, body=body, status=202)
-
-
-def _field(field: msgspec.structs.FieldInfo) -> tuple[str, Any] | tuple[str, Any, Any]:
-    if field.required:
-        return field.name, field.type
-    if field.default is not msgspec.NODEFAULT:
-        return field.name, field.type, field.default
-    return field.name, field.type, msgspec.field(default_factory=field.default_factory)
 
 
 def writes() -> dict[str, Operation]:

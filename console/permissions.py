@@ -156,6 +156,7 @@ API: Final[Mapping[str, Need]] = {
     "GET /v1/why/{id:path}": _SEEN,
     "GET /v1/parked": _SEEN,
     "GET /v1/promotions": _SEEN,
+    "GET /v1/previews": _SEEN,
     "GET /v1/commands/{id}": _SEEN,
     "GET /v1/retention": Need("viewer", installation),
     "GET /v1/retention/storing": Need("viewer", installation),
@@ -173,6 +174,8 @@ API: Final[Mapping[str, Need]] = {
     "POST /v1/promotions": _DEPLOY,
     "POST /v1/cancels": Need("deployer", run),
     "POST /v1/links": Need("admin", project),
+    "POST /v1/previews": Need("deployer", project),
+    "POST /v1/previews/approvals": Need("admin", project),  # a stranger's code is let in
     "POST /v1/reviews": Need("deployer", promotion),
     "POST /v1/checks": Need("deployer", project),
     "POST /v1/freezes": _ROOT,

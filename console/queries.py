@@ -18,6 +18,7 @@ from gitops.committing.history import rollback_target, undone
 from pipeline.errors import Invalid, NotFound, Refused
 from pipeline.jobs import run_status
 from pipeline.names import release_id, service_id
+from pipeline.previews import SCOPE, Preview
 from pipeline.records import (
     Deployment,
     Job,
@@ -99,8 +100,9 @@ def known_service(db: Projection, project: str, service: str) -> None:
 
 
 def known_environment(db: Projection, project: str, environment: str) -> None:
-    """Return if the environment exists. Raises NotFound."""
+    """Return if the environment exists, also as a preview's or as that of all previews' secrets. Raises NotFound."""
     names = [found.name for found in known_project(db, project).environments]
+    names += [SCOPE, *(found.environment for found in db.find(Preview, project=project))]
     if environment not in names:
         hint = texts.suggestion(environment, names)
         raise NotFound(f"no environment {environment!r} in {project}{hint}", reason="no_such_environment")

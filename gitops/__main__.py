@@ -149,7 +149,12 @@ def podman(process: Process) -> Cluster:
     from pipeline.registries import registries_of
 
     conf = write_configuration(room(process.settings, "syncer"))
-    return Podman(instance=process.settings.instance, containers_conf=conf, registries=registries_of(process.settings))
+    return Podman(
+        instance=process.settings.instance,
+        registry=process.settings.registry,
+        containers_conf=conf,
+        registries=registries_of(process.settings),
+    )
 
 
 def kubernetes(process: Process, images: Registry, desired: Desired, entry: Entry) -> Cluster:
@@ -181,9 +186,11 @@ def kubernetes(process: Process, images: Registry, desired: Desired, entry: Entr
 async def door(process: Process) -> None:
     """Names become addresses: the one place that requests to services pass."""
     from gitops.door.control import BadQuestion, drained_question, routes_view
+    from gitops.door.hits import Hits
     from gitops.door.proxy import Door
     from gitops.door.routes import RouteTable
     from gitops.door.waiting import drained
+    from pipeline.previews import HITS
     from pipeline.records import Route
 
     table = RouteTable()
@@ -204,10 +211,15 @@ async def door(process: Process) -> None:
         async with process.store.bus.watch("st.route.*") as messages:
             async for message in messages:
                 route = msgspec.json.decode(message.data, type=Route)
-                table.set(route.host, route.upstreams, message.seq)
+                (hits.hosts.add if route.preview and not route.gone else hits.hosts.discard)(route.host)
+                if route.gone:
+                    table.remove(route.host, message.seq)
+                else:
+                    table.set(route.host, route.upstreams, message.seq)
 
     process.routes |= {"/routes": show, "/drained": wait}
-    proxy = Door(table=table)
+    hits = Hits(lambda host: process.store.bus.ask(HITS, host.encode()))
+    proxy = Door(table=table, hits=hits)
     await proxy.start(told.host, told.port)
     async with in_background(follow()):
         await process.stopping.wait()
@@ -255,16 +267,18 @@ async def forge(process: Process) -> None:
 
 
 async def gate_of(process: Process, images: Registry) -> Gate:
-    """The gate with the instance's public key, which the signer writes at its first start."""
+    """The gate with the instance's public keys, which the signer writes at its first start."""
     from gitops.gate.signatures import Gate
     from pipeline.isolation import builder_ids
     from pipeline.keys import load_public
 
-    path = process.settings.below_home(process.settings.verify_key)
+    told = process.settings
+    paths = [told.below_home(one) for one in (told.verify_key, told.preview_verify_key)]
     async with asyncio.timeout(KEY_WAIT):
-        while not path.is_file():  # noqa: ASYNC110 - another process writes it
+        while not all(path.is_file() for path in paths):  # noqa: ASYNC110 - another process writes them
             await asyncio.sleep(0.05)
-    return Gate(process.store, images, [load_public(path)], builder_ids(process.settings.builder_id))
+    own, previews = (load_public(path) for path in paths)
+    return Gate(process.store, images, [own], builder_ids(told.builder_id), [previews])
 
 
 PROCESSES = {"committer": committer, "syncer": syncer, "door": door, "forge": forge}

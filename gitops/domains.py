@@ -33,6 +33,11 @@ def read(fields: Mapping[str, Any], where: str) -> Domains:
     return Domains(hosts=hosts, tls=tls, entrance=entrance)
 
 
+def is_host(text: str) -> bool:
+    """True for a host name in lower case."""
+    return bool(_HOST.fullmatch(text)) and len(text) <= 253
+
+
 def _hosts(value: Any, where: str) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     owners: dict[str, str] = {}

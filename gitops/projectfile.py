@@ -14,16 +14,17 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from gitops import binding, chat_rules, domains, emit, environment_rules
+from gitops import binding, chat_rules, domains, emit, environment_rules, preview_rules
 from gitops.fields import PROJECT
 from pipeline import names
 from pipeline.errors import EncliiError, Invalid
 from pipeline.events import LinkRequested
+from pipeline.previews import SCOPE, PreviewRules, is_preview
 from pipeline.records import Environment, Repository
 
 LIMIT = 256 << 10
 DEFAULT_BRANCHES: Mapping[str, str] = {"production": "main"}
-_TOP = frozenset({"repositories", "environments", "roles", "chatops"})
+_TOP = frozenset({"repositories", "environments", "roles", "chatops", "previews"})
 _REPOSITORY = ("id", "name", "forge", "url", "hook", "credential")
 _ENVIRONMENT = frozenset({"branch", "protected", "chatops"}) | environment_rules.KEYS | domains.KEYS | binding.KEYS
 
@@ -36,6 +37,7 @@ class ProjectFile:
     environments: tuple[Environment, ...] = ()
     roles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     chatops: Mapping[str, str] = field(default_factory=dict)
+    previews: PreviewRules = field(default_factory=PreviewRules)
 
     def fed_by(self, branch: str) -> tuple[Environment, ...]:
         """The environments that this branch feeds."""
@@ -65,6 +67,7 @@ def _parsed(data: bytes, project: str) -> ProjectFile:
         _checked(tuple(_environment(str(key), item) for key, item in environments.items())),
         environment_rules.roles(found.get("roles")),
         chat_rules.project(found.get("chatops")),
+        preview_rules.read(found.get("previews")),
     )
 
 
@@ -166,6 +169,8 @@ def _environment(key: str, item: object) -> Environment:
     protected = PROJECT.switch(fields.get("protected", False), f"{where}.protected")
     try:
         names.name(key, what="environment")
+        if is_preview(key) or key == SCOPE:
+            raise PROJECT.wrong(where, "is the name of previews, which need no environment")
         if branch or "branch" in fields:
             names.ref(names.BRANCH_PREFIX + branch)
     except EncliiError as error:

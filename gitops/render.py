@@ -10,11 +10,12 @@ import msgspec
 
 from gitops import emit, layout
 from gitops.layout import Place
-from gitops.rendering import network, pod, policy, secrets, workload
+from gitops.rendering import network, pod, policy, preview, secrets, workload
 from gitops.rendering.identity import DOMAIN as DOMAIN
 from gitops.rendering.identity import Manifest
 from gitops.rendering.surroundings import Surroundings
 from pipeline.images import ImageRef
+from pipeline.previews import SCOPE, is_preview
 from pipeline.records import Release
 from pipeline.servicefile import ServiceSpec
 
@@ -33,15 +34,20 @@ def is_ours(data: bytes) -> bool:
 
 def spec_of(release: Release, environment: str) -> ServiceSpec:
     """What the release's ``enclii.yaml`` says of its service in one environment."""
-    return msgspec.json.decode(release.spec, type=ServiceSpec).for_environment(environment)
+    spec = msgspec.json.decode(release.spec, type=ServiceSpec)
+    if not is_preview(environment):
+        return spec.for_environment(environment)
+    return spec.for_environment(environment if environment in spec.environments else SCOPE)
 
 
 def render(release: Release, place: Place, around: Surroundings | None = None) -> dict[str, bytes]:
     """The files of ``release`` at ``place``. Raises Refused ``secret_missing``, Invalid."""
     ImageRef.parse(release.image)
-    spec = spec_of(release, place.environment)
+    spec, around = spec_of(release, place.environment), around or Surroundings()
+    if release.preview is not None:
+        spec, around = preview.fitted(spec, place, release.preview, around)
     text = header(release.number)
-    documents = _documents(spec, release, place, around or Surroundings())
+    documents = _documents(spec, release, place, around)
     return {name: emit.document(found, header=text) for name, found in documents.items() if found is not None}
 
 
@@ -52,7 +58,7 @@ def _documents(spec: ServiceSpec, release: Release, place: Place, around: Surrou
     return {
         layout.ACCOUNT_FILE: policy.service_account(place),
         layout.EXTERNAL_FILE: secrets.external_secret(spec, place) if spec.external_secrets else None,
-        layout.NETWORK_POLICY_FILE: policy.network_policy(port, place),
+        layout.NETWORK_POLICY_FILE: _network_policy(port, release, place),
         layout.RELEASE_JOB_FILE: workload.release_job(spec, release, place, around) if spec.release else None,
         layout.DEPLOYMENT_FILE: workload.deployment(spec, release, place, around),
         layout.SERVICE_FILE: network.service(port, place) if port is not None else None,
@@ -60,4 +66,12 @@ def _documents(spec: ServiceSpec, release: Release, place: Place, around: Surrou
         layout.ROUTE_FILE: entrance if kind == "HTTPRoute" else None,
         layout.DISRUPTION_FILE: policy.disruption_budget(place) if pod.runs_several(spec, around) else None,
         layout.AUTOSCALER_FILE: policy.autoscaler(spec.scale, place) if spec.scale else None,
+        layout.QUOTA_FILE: preview.quota(place) if release.preview else None,
+        layout.LIMITS_FILE: preview.limits(place) if release.preview else None,
     }
+
+
+def _network_policy(port: int | None, release: Release, place: Place) -> Manifest:
+    if release.preview is None:
+        return policy.network_policy(port, place)
+    return preview.network_policy(port, place, internet=release.preview.internet)

@@ -16,6 +16,8 @@ from pipeline.events import (
     DeployRequested,
     ImageBuilt,
     ImageRebuilt,
+    PreviewRequested,
+    PullRequestChanged,
     ReleaseReady,
     RetentionRequested,
 )
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from pipeline.keys import Key
     from pipeline.settings import Settings
     from pipeline.stages.build import BuildStage
+    from pipeline.stages.plan import Planner
 
 
 async def planner(process: Process) -> None:
@@ -44,11 +47,32 @@ async def planner(process: Process) -> None:
         cancels = Stage("canceller", (CancelRequested,), Canceller(process.store).handle)
         commands = Stage("planner-deploys", (DeployRequested,), stage.handle, stage.failed)
         rebase = Rebase(process.store, stage.handle, asker(registries_of(process.settings)))
-        async with retention(process, images), asyncio.TaskGroup() as group:
+        async with retention(process, images), previews(process, stage, images), asyncio.TaskGroup() as group:
             group.create_task(rebase.on_schedule(process.settings.rebuild, process.stopping))
             group.create_task(work(deliveries, process.store, process.stopping))
             group.create_task(work(commands, process.store, process.stopping))
             group.create_task(work(cancels, process.store, process.stopping))
+
+
+@contextlib.asynccontextmanager
+async def previews(process: Process, planner: Planner, images: Registry) -> AsyncIterator[None]:
+    """Previews: asked for, built, looked after and ended, until the process shall end."""
+    from pipeline.preview_life import Limits
+    from pipeline.previews import HITS
+    from pipeline.stages.preview import Previews
+    from pipeline.stages.preview_plan import PreviewPlanner
+    from pipeline.stages.preview_shed import Shedder
+    from pipeline.stages.preview_watch import Watcher
+
+    told, store = process.settings, process.store
+    limits = Limits(told.preview_domain, told.preview_idle, told.preview_sleep, told.preview_cap, told.preview_cap_all)
+    stage = Previews(store, PreviewPlanner(planner), limits)
+    watcher = Watcher(stage, Shedder(store, images), told.preview_sweep)
+    takes = (PreviewRequested, PullRequestChanged)
+    asked = Stage("previews", takes, stage.handle, stage.failed, at_once=1)
+    heard = store.bus.answer_many(HITS, watcher.heard)
+    async with in_background(watcher.follow(), heard, work(asked, store, process.stopping)):
+        yield
 
 
 @contextlib.asynccontextmanager
@@ -121,8 +145,12 @@ async def signer(process: Process) -> None:
     told = process.settings
     key = await signing_key(told)
     keys.write_public(told.below_home(told.verify_key), key.public)
+    path = told.below_home(told.preview_key)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    previews = keys.load_or_make(path)
+    keys.write_public(told.below_home(told.preview_verify_key), previews.public)
     async with configured(told) as images:
-        stage = Signer(process.store, images, key, told.builder_id)
+        stage = Signer(process.store, images, key, told.builder_id, previews)
         signing = Stage("signer", (ImageBuilt,), stage.handle, stage.failed, at_once=AT_ONCE)
         witness = Witness(process.store, images, key, told.builder_id)
         comparisons = Stage("witness", (ImageRebuilt,), witness.handle)

@@ -23,6 +23,7 @@ from pipeline.dockerfile import full_reference
 from pipeline.events import BuildRequested
 from pipeline.masking import Masker
 from pipeline.names import token
+from pipeline.previews import repository_of
 from pipeline.registries import Registries, registries_of
 from pipeline.registry_accounts import docker_config
 from pipeline.registry_login import Credentials
@@ -56,10 +57,10 @@ class BuildInputs:
 
     def _job(self, event: BuildRequested, context: Path, registry: str) -> BuildJob:
         spec = msgspec.json.decode(event.spec, type=ServiceSpec)
-        repository = f"{registry}/{event.project}/{event.service}"
+        shared = f"{registry}/{repository_of(event.project, event.service)}"
         return BuildJob(
             context=context,
-            repository=repository,
+            repository=f"{registry}/{repository_of(event.project, event.service, event.trust)}",
             tag=event.run,
             timestamp=event.commit_time,
             dockerfile=event.dockerfile,
@@ -69,7 +70,7 @@ class BuildInputs:
             platforms=spec.build.platforms,
             secrets=_secrets(self._folder(event), spec.build.secrets, trusted=event.trust == MAIN),
             image=spec.build.buildpacks.builder if spec.build.buildpacks else "",
-            cache=cache_of(repository, event.repository, event.trust) if self.registry_cache else None,
+            cache=cache_of(shared, event.repository, event.trust) if self.registry_cache else None,
             no_cache=event.no_cache,
             trusted=event.trust == MAIN,
             plain_http=registry in self.registries.plain_http,

@@ -18,6 +18,7 @@ from typing import Final, Literal, get_args
 
 from pipeline.events import CommentPosted
 from pipeline.names import NAME
+from pipeline.preview_life import LONGEST
 
 Verb = Literal["preview", "rollback", "hold", "resume", "why", "help"]
 PreviewVerb = Literal["up", "down", "status", "extend", "restart", "approve", "help"]
@@ -25,7 +26,6 @@ PreviewVerb = Literal["up", "down", "status", "extend", "restart", "approve", "h
 LINE_LIMIT: Final = 500
 WORDS: Final = ("/preview", "/rollback", "/hold", "/resume", "/why", "/enclii")
 PREVIEW_VERBS: Final[tuple[str, ...]] = get_args(PreviewVerb)
-LONGEST: Final = 30 * 86_400.0
 HELP: Final = (
     "`/preview [up|down|status|extend 24h|restart|approve FULL-SHA] [service...] [--ttl 48h]`,"
     ' `/rollback ENVIRONMENT [--to v41]`, `/hold ENVIRONMENT "reason"`, `/resume ENVIRONMENT`, `/why`'

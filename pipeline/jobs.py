@@ -9,6 +9,7 @@ import msgspec
 
 from pipeline.errors import EncliiError
 from pipeline.events import Event
+from pipeline.previews import GONE, Preview, PreviewRef, key_of
 from pipeline.records import Branch, Decision, Job, JobStatus, Run, RunStatus, Stage
 from pipeline.store import Change, Step, Store, Stored, now
 
@@ -62,9 +63,20 @@ async def why_stop(store: Store, run_id: str) -> tuple[JobStatus, str, str] | No
         return "failed", "run_unknown", "there is no such run"
     if run.record.status == "cancelled":
         return "cancelled", "cancelled", run.record.message or "cancelled"
+    if run.record.preview is not None:
+        return await _why_stop_preview(store, run.record, run.record.preview)
     branch = await store.get(Branch, run.record.repository, run.record.ref)
     if branch is not None and branch.record.run != run_id:
         return "superseded", "newer_push", f"replaced by {branch.record.run}, a newer push to the branch"
+    return None
+
+
+async def _why_stop_preview(store: Store, run: Run, ref: PreviewRef) -> tuple[JobStatus, str, str] | None:
+    preview = await store.get(Preview, *key_of(run.repository, ref.number, ref.branch))
+    if preview is None or preview.record.state in GONE:
+        return "cancelled", "preview_closed", "the preview was closed"
+    if preview.record.run != run.id:
+        return "superseded", "newer_push", f"replaced by {preview.record.run}, a newer head"
     return None
 
 

@@ -67,9 +67,9 @@ def service_id(project: str, service: str) -> str:
     return f"{project}.{service}"
 
 
-def release_id(project: str, service: str, number: int) -> str:
-    """``shop.web.v41``."""
-    return f"{project}.{service}.v{number}"
+def release_id(project: str, service: str, number: int, *, preview: str = "") -> str:
+    """``shop.web.v41``; of a preview, which counts for itself, ``shop.web.preview-12.v3``."""
+    return ".".join(part for part in (project, service, preview, f"v{number}") if part)
 
 
 def deployment_id(config_commit: str, project: str, environment: str, service: str) -> str:

@@ -43,6 +43,7 @@ class PreviewChanged(Event, frozen=True, kw_only=True):
     fact: PreviewFact
     preview: str
     project: str
+    environment: str
     repository: str
     number: int = 0
     branch: str = ""

@@ -6,17 +6,59 @@ repository like any other's. The record says what git does not: the state, the l
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar, Literal
 
 import msgspec
 
+from pipeline.domains import Entrance, Tls
+from pipeline.names import token
 from pipeline.record import Record
 
+LABEL = 63
 PreviewState = Literal["waiting", "building", "ready", "failed", "asleep", "removing", "removed"]
 GONE: frozenset[PreviewState] = frozenset({"removing", "removed"})
 """The states of a preview that is not wanted any more."""
+HITS = "hits.preview"
+"""The front door's word that a request came; the body is the host name."""
+SCOPE = "preview"
+"""The environment whose secrets previews get, and nothing else."""
 PREFIX = "preview-"
 """What the environments of previews are called, and no other."""
+
+
+class PreviewRules(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """``previews`` of ``project.yaml``; 0 and "" mean: as the installation has it."""
+
+    enabled: bool = True
+    automatic: bool = False  # a pull request that is opened gets one unasked, unless it is a draft or from a fork
+    domain: str = ""
+    cap: int = 0  # open at the same time
+    idle: float = 0.0  # seconds without activity until it is removed
+    sleep: float = 0.0  # seconds without a request until its containers end
+    cluster: str = ""
+    internet: bool = False  # may reach public addresses
+    tls: Tls | None = None
+    entrance: Entrance = Entrance()
+
+
+class PreviewRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Which preview a run and its releases are of, and how its services are called from outside."""
+
+    environment: str
+    number: int = 0  # of the pull request; 0: of a branch
+    branch: str = ""
+    label: str = ""  # "pr-12" or the branch as a label; what the host names begin with
+    domain: str = ""
+    suffix: str = ""  # against another preview that would be called the same
+    fork: bool = False
+    internet: bool = False  # may reach public addresses
+
+    def host(self, service: str) -> str:
+        """``pr-12-web.preview.localhost``; what would be too long for a label ends in a hash."""
+        name = f"{self.label}-{service}{self.suffix}"
+        short = name if len(name) <= LABEL else f"{name[: LABEL - 9].rstrip('-')}-{token(name)[:8]}"
+        return f"{short}.{self.domain}"
 
 
 class PreviewService(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -42,6 +84,7 @@ class Preview(Record, frozen=True, kw_only=True):
     number: int = 0  # of the pull request; 0: of a branch
     branch: str = ""  # of a preview without pull request
     environment: str = ""  # "preview-12"
+    ref: PreviewRef | None = None
     state: PreviewState
     reason: str = ""
     message: str = ""
@@ -104,6 +147,36 @@ class Activity(Record, frozen=True, kw_only=True):
 def key_of(repository: str, number: int, branch: str) -> tuple[str, ...]:
     """The identity of a preview: the repository's number with the pull request's number, or with a branch."""
     return (repository, "pull", str(number)) if number else (repository, "branch", branch)
+
+
+def labelled(number: int, branch: str) -> str:
+    """``pr-12``, or a branch as a part of a host name: two branches that would be told alike end in a hash."""
+    if number:
+        return f"pr-{number}"
+    plain = re.sub(r"[^a-z0-9]+", "-", branch.lower()).strip("-")[:24].strip("-")
+    same = plain == branch and not re.fullmatch(r"pr-[0-9]+|[0-9]+", plain)
+    return plain if same else f"{plain or 'b'}-{token(branch)[:6]}"
+
+
+def environment_of(number: int, branch: str) -> str:
+    """``preview-12`` or ``preview-new-checkout``."""
+    return f"{PREFIX}{number}" if number else f"{PREFIX}{labelled(0, branch)}"[:40].rstrip("-")
+
+
+def mark_of(key: tuple[str, ...]) -> str:
+    """Five characters that keep two previews apart whose names would be the same."""
+    return token(*key)[:5]
+
+
+def repository_of(project: str, service: str, trust: str = "main") -> str:
+    """Where a service's images lie in the registry; each preview has its own path, so that it is shed as a whole."""
+    plain = f"{project}/{service}"
+    return plain if trust == "main" else f"{plain}/previews/{trust}"
+
+
+def is_preview_image(image: str) -> bool:
+    """True for an image from a preview's path of the registry."""
+    return "/previews/" in image
 
 
 def is_preview(environment: str) -> bool:

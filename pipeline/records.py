@@ -16,6 +16,7 @@ from pipeline.build_report import BuilderState as BuilderState
 from pipeline.domains import Domains
 from pipeline.previews import Activity as Activity
 from pipeline.previews import Preview as Preview
+from pipeline.previews import PreviewRef, PreviewRules
 from pipeline.previews import PullRequest as PullRequest
 from pipeline.principals import Token as Token
 from pipeline.promotions import AutomaticRollback, FreezeWindow, PromotionRule
@@ -83,6 +84,7 @@ class Project(Record, frozen=True, kw_only=True):
     repositories: tuple[str, ...] = ()
     roles: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)  # role → its people
     chatops: dict[str, str] = msgspec.field(default_factory=dict)  # preview, approve → least level on the forge
+    previews: PreviewRules = PreviewRules()
     created_at: str = ""
 
     @property
@@ -118,10 +120,11 @@ class ServiceRecord(Record, frozen=True, kw_only=True):
     service: str
     last_release: int
     repository: str = ""
+    preview: str = ""  # environment of the preview whose releases are counted here
 
     @property
     def key(self) -> tuple[str, ...]:
-        return (self.project, self.service)
+        return (self.project, self.service, *((self.preview,) if self.preview else ()))
 
 
 class Release(Record, frozen=True, kw_only=True):
@@ -145,6 +148,7 @@ class Release(Record, frozen=True, kw_only=True):
     reused: bool = False
     user: str = ""  # of the image: a number, a name or nothing
     created_at: str = ""
+    preview: PreviewRef | None = None  # the only place where it may go; None: the environments of its branch
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -280,6 +284,8 @@ class Route(Record, frozen=True, kw_only=True):
     kind: ClassVar[str] = "route"
     host: str
     upstreams: tuple[str, ...]
+    gone: bool = False  # nobody answers to it any more
+    preview: bool = False  # requests are told to who looks after previews
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -325,6 +331,7 @@ class Verdict(Record, frozen=True, kw_only=True):
     provenance: str
     verified_at: str
     summaries: dict[str, str] = msgspec.field(default_factory=dict)
+    preview: bool = False  # by the key of previews, which no other environment takes
 
     @property
     def key(self) -> tuple[str, ...]:

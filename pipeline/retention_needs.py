@@ -103,7 +103,7 @@ def _deployed(deployments: Sequence[Deployment], releases: int) -> Iterator[tupl
 
 def _newest(releases: Sequence[Release]) -> list[Release]:
     newest: dict[tuple[str, str], Release] = {}
-    for one in sorted(releases, key=lambda one: one.number):
+    for one in sorted((one for one in releases if one.preview is None), key=lambda one: one.number):
         newest[one.project, one.service] = one
     return list(newest.values())
 

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 import msgspec
 
 from pipeline.build_report import BuildReport
+from pipeline.previews import PreviewRef
 from pipeline.record import Record
 
 JobStatus = Literal[
@@ -66,6 +67,7 @@ class Run(Record, frozen=True, kw_only=True):
     reason: str = ""
     message: str = ""
     trace: str = ""  # W3C traceparent of its delivery
+    preview: PreviewRef | None = None  # of a preview; None: of the branch's environments
 
     @property
     def key(self) -> tuple[str, ...]:

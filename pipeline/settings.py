@@ -17,6 +17,7 @@ from typing import Any, Self
 from pipeline import parsing
 from pipeline.errors import Invalid
 from pipeline.parsing import Secret
+from pipeline.preview_settings import PreviewSettings
 from pipeline.schedule import schedule
 from pipeline.setting import ALIASES, CONFIG, FILE, MAY_LOSE, PREFIX, PROCESSES, env_of, given_to, setting, value_of
 
@@ -26,7 +27,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(PreviewSettings):
     """What one process was told; a field that it is not granted keeps its default."""
 
     # Where it lives
@@ -270,7 +271,6 @@ class Settings:
         parsing.number(0, 1), "0", "share of the images that are built a second time without cache and compared",
         to="builder",
     )  # fmt: skip
-
     # Registry's retention
     retention_releases: int = setting(
         parsing.whole(1, 1000), "10", "releases of each environment whose images are kept", to="planner"

@@ -37,6 +37,8 @@ _KNOWN = (
     ("v1", "ServiceAccount", "serviceaccounts"),
     ("v1", "Pod", "pods"),
     ("v1", "PersistentVolumeClaim", "persistentvolumeclaims"),
+    ("v1", "LimitRange", "limitranges"),
+    ("v1", "ResourceQuota", "resourcequotas"),
     ("apps/v1", "Deployment", "deployments"),
     ("apps/v1", "ReplicaSet", "replicasets"),
     ("batch/v1", "Job", "jobs"),
@@ -49,7 +51,9 @@ _KNOWN = (
 KNOWN = {(api, kind): Kind(api, kind, plural) for api, kind, plural in _KNOWN}
 BY_KIND = {kind.kind: kind for kind in KNOWN.values()}
 NAMESPACE = Kind("v1", "Namespace", "namespaces", namespaced=False)
-CONFIGURATION = frozenset({"ServiceAccount", "ConfigMap", "NetworkPolicy", "Service", "PodDisruptionBudget"})
+CONFIGURATION = frozenset(
+    {"ServiceAccount", "ConfigMap", "NetworkPolicy", "Service", "PodDisruptionBudget", "LimitRange", "ResourceQuota"}
+)
 EXTERNAL = frozenset({"ExternalSecret", "SealedSecret", "SopsSecret", "Certificate"})
 JOBS = frozenset({"Job"})
 WAVES = 3

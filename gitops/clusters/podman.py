@@ -41,12 +41,14 @@ from gitops.clusters import Workload as Shape
 from gitops.clusters import podman_commands as commands
 from gitops.clusters import podman_observe as seen
 from gitops.clusters.podman_calls import PLAY, QUICK, Calls, all_or_first_error, parsed
+from gitops.clusters.podman_images import shed
 from gitops.clusters.podman_logs import Follower, Reader
 from gitops.clusters.podman_pull import pull
 from gitops.clusters.podman_secrets import PodmanSecrets
 from gitops.clusters.subset import Workload
 from pipeline import process
 from pipeline.errors import EncliiError, Permanent, Refused, Unavailable
+from pipeline.previews import is_preview, repository_of
 from pipeline.process import CommandFailed, CommandTimeout
 
 if TYPE_CHECKING:
@@ -69,11 +71,13 @@ class Podman:
         self,
         *,
         instance: str,
+        registry: str = "",
         containers_conf: Path | None = None,
         registries_conf: Path | None = None,
         registries: Registries | None = None,
     ) -> None:
         self._instance = instance
+        self._registry = registry
         self._registries = registries
         self._env = podman_host.environment(containers_conf, registries_conf)
         self._calls = Calls(self._env)
@@ -183,6 +187,9 @@ class Podman:
             await self._calls.run(commands.remove(left), "remove leftovers", timeout=PLAY)
         await self._remove_volumes((prefix,))
         await self._remove_network(ref)
+        if is_preview(ref.environment):
+            path = repository_of(ref.project, ref.service, ref.environment)
+            await shed(self._calls, f"{self._registry or '*'}/{path}")
         return logs
 
     async def logs(

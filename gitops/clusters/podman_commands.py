@@ -6,6 +6,7 @@ Names hold hashes of what they belong to: unique across projects, within a host 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 from gitops.clusters import ServiceRef, Wanted
 from gitops.clusters.subset import Workload
 from pipeline.errors import EncliiError, Invalid, Permanent, Unavailable
+from pipeline.previews import SCOPE as SHARED
+from pipeline.previews import is_preview
 from pipeline.process import CommandFailed, CommandTimeout
 
 Argv = tuple[str, ...]
@@ -55,7 +58,8 @@ def secret_mark(instance: str) -> str:
 
 def secret_prefix(instance: str, ref: ServiceRef) -> str:
     """Podman has one secret store for all: what the names of this environment's secrets begin with."""
-    return f"{secret_mark(instance)}{short_hash(ref.project, ref.environment)}-"
+    scope = SHARED if is_preview(ref.environment) else ref.environment
+    return f"{secret_mark(instance)}{short_hash(ref.project, scope)}-"
 
 
 def job_labels(instance: str, wanted: Wanted) -> dict[str, str]:
@@ -80,6 +84,7 @@ def labels(instance: str, wanted: Wanted, workload: Workload, number: int) -> di
         "image": wanted.image,
         "port": str(workload.port or ""),
         "health": workload.health or "",
+        "walled": "yes" if walled(wanted.ref) else "",
     }
     return {PREFIX + key: value for key, value in values.items()}
 
@@ -97,6 +102,16 @@ def info() -> Argv:
     return ("podman", "info", "--format", "json")
 
 
+def images(path: str) -> Argv:
+    """What is here of one path, of a registry; podman takes half a minute to list all that a busy machine has."""
+    return ("podman", "images", f"--filter=reference={path}", "--format", "{{.Repository}}@{{.Digest}}")
+
+
+def image_remove(image: str) -> Argv:
+    """By its name in one repository: it may have others."""
+    return ("podman", "rmi", image)
+
+
 def image_exists(image: str) -> Argv:
     return ("podman", "image", "exists", image)
 
@@ -105,8 +120,16 @@ def pull(image: str, options: Argv) -> Argv:
     return ("podman", "pull", "-q", *options, image)
 
 
+def walled(ref: ServiceRef) -> bool:
+    """Whether the service's network leads nowhere: a preview's, whose containers only root can reach from outside."""
+    return is_preview(ref.environment) and os.geteuid() == 0
+
+
 def network_create(instance: str, ref: ServiceRef) -> Argv:
-    return ("podman", "network", "create", f"--label={PREFIX}instance={instance}", network_name(instance, ref))
+    walls = ("--internal", "--opt=isolate=true") if walled(ref) else ()
+    marks = {"instance": instance, "project": ref.project, "environment": ref.environment}
+    labels = tuple(f"--label={PREFIX}{key}={value}" for key, value in marks.items())
+    return ("podman", "network", "create", *walls, *labels, network_name(instance, ref))
 
 
 def network_exists(name: str) -> Argv:

@@ -66,8 +66,12 @@ def moment(text: str) -> datetime | None:
 
 
 def address(container: Mapping[str, Any]) -> str | None:
-    """Where the service's port is published on this machine."""
+    """Where the service's port is published on this machine; behind a wall, where the container itself listens."""
     port = _label(container, "port")
+    if port and _label(container, "walled"):
+        networks = (container.get("NetworkSettings") or {}).get("Networks") or {}
+        found = [str(one.get("IPAddress")) for one in networks.values() if one.get("IPAddress")]
+        return f"{found[0]}:{port}" if found else None
     bound = ((container.get("NetworkSettings") or {}).get("Ports") or {}).get(f"{port}/tcp") or []
     return f"127.0.0.1:{bound[0]['HostPort']}" if port and bound else None
 

@@ -16,7 +16,16 @@ from gitops.clusters.subset_values import Configs, SecretUse, mounts, variables,
 from gitops.rendering.pod import DEFAULT_USER_MARK
 
 IGNORED_KINDS = frozenset(
-    {"Namespace", "ServiceAccount", "NetworkPolicy", "PodDisruptionBudget", "Ingress", "HTTPRoute"}
+    {
+        "Namespace",
+        "ServiceAccount",
+        "NetworkPolicy",
+        "PodDisruptionBudget",
+        "Ingress",
+        "HTTPRoute",
+        "LimitRange",
+        "ResourceQuota",
+    }
 )
 DEPLOYMENT_SPEC = frozenset(
     {"replicas", "selector", "template", "strategy", "revisionHistoryLimit", "progressDeadlineSeconds",

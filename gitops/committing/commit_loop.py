@@ -24,6 +24,7 @@ from pipeline.events import (
     Event,
     FreezeRequested,
     LinkRequested,
+    PreviewChanged,
     PromotionReviewed,
     ReleaseReady,
     WaitEnded,
@@ -48,7 +49,7 @@ ENDS: dict[str, JobStatus] = {
 }
 TAKES: tuple[type[Event], ...] = (
     ReleaseReady, LinkRequested, ConfigMoved, DeploymentObserved, PromotionReviewed, CheckReported, FreezeRequested,
-    WaitEnded, *Command.__subclasses__(),
+    WaitEnded, PreviewChanged, *Command.__subclasses__(),
 )  # fmt: skip
 
 

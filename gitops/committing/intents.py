@@ -22,6 +22,7 @@ from gitops.render import render
 from gitops.rendering.surroundings import Surroundings
 from pipeline.errors import Invalid, Refused
 from pipeline.events import LinkRequested
+from pipeline.previews import is_preview
 from pipeline.records import Deployment, Release, Target
 
 
@@ -62,7 +63,10 @@ class Situation:
     def noted(self, **changes: Any) -> Situation:
         """The same place with other notes."""
         new = replace(self.notes, **changes)
-        return replace(self, notes=new, around=new.around(self.around.domains))
+        around = new.around(self.around.domains)
+        if is_preview(self.place.environment):
+            around = replace(around, secrets=self.around.secrets)  # those of all previews, not of this one
+        return replace(self, notes=new, around=around)
 
     def deployed(self) -> Target:
         """What git holds. Raises Refused when that is nothing."""
@@ -106,6 +110,14 @@ def deploy(
 
     Raises Refused.
     """
+    if (release.preview.environment if release.preview else "") != (
+        here.place.environment if is_preview(here.place.environment) else ""
+    ):
+        raise Refused(
+            f"{release.id} and {here.place} are no match: what a preview runs is signed by another key and goes nowhere"
+            " else",
+            reason="preview_release",
+        )
     people = here.adopted()
     files = rendered(here, release)
     gone = (here.owned - set(files)) | ({HOLD_FILE} if here.hold is not None else set())

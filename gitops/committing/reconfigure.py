@@ -21,6 +21,7 @@ from gitops.trailers import one_line
 from pipeline import names
 from pipeline.errors import Invalid, NotFound, Permanent, Refused
 from pipeline.events import Command, RestartRequested, ScaleRequested, SecretChanged
+from pipeline.previews import SCOPE, is_preview
 from pipeline.records import Deployment, Release, SecretVersion, ServiceRecord
 
 KINDS = (SecretChanged, ScaleRequested, RestartRequested)
@@ -33,7 +34,7 @@ async def fulfil(session: Session, here: Situation, event: Command, cause: Cause
     """One of ``KINDS``. Raises Refused, NotFound, Invalid."""
     if here.unreadable:
         raise Invalid(here.unreadable, reason="bad_notes")
-    await _known(session, here)
+    await _known(session, here, event)
     if isinstance(event, SecretChanged):
         return await _secret(session, here, event, cause, ports)
     release = await _deployed_release(session, here)
@@ -44,10 +45,14 @@ async def fulfil(session: Session, here: Situation, event: Command, cause: Cause
     else:
         wanted = here.noted(restarted_at=cause.at)
         subject = f"Restart {here.place.project}/{here.place.service} in {here.place.environment}"
-    return await commit_draft(session, here.place, _again(here, wanted, release, subject, cause))
+    return await commit_draft(session, here.place, again(here, wanted, release, subject, cause))
 
 
-async def _known(session: Session, here: Situation) -> None:
+async def _known(session: Session, here: Situation, event: Command) -> None:
+    if isinstance(event, SecretChanged) and is_preview(here.place.environment):
+        raise Refused(f"all previews share their secrets: set it with -e {SCOPE}", reason="preview_secrets_shared")
+    if here.place.environment == SCOPE:
+        return
     project = await session.project(here.place.project)
     deployed = here.target is not None and here.target.deployment
     if not deployed and here.place.environment not in (one.name for one in project.environments):
@@ -70,7 +75,7 @@ async def _secret(session: Session, here: Situation, event: SecretChanged, cause
     if render(release, here.place, wanted.around) == render(release, here.place, here.around):
         return await commit_draft(session, here.place, _noted(wanted, subject, cause))
     await clear(session, release, names.branch(release.ref) or "", ports)
-    return await commit_draft(session, here.place, _again(here, wanted, release, subject, cause))
+    return await commit_draft(session, here.place, again(here, wanted, release, subject, cause))
 
 
 async def _with_waiting(
@@ -150,7 +155,8 @@ def _noted(wanted: Situation, subject: str, cause: Cause) -> Draft:
     return intents.draft(wanted.place, _edit(wanted, {}, frozenset()), subject, cause)
 
 
-def _again(here: Situation, wanted: Situation, release: Release, subject: str, cause: Cause) -> Draft:
+def again(here: Situation, wanted: Situation, release: Release, subject: str, cause: Cause) -> Draft:
+    """The commit that renders the deployed release once more, into changed surroundings."""
     files = intents.rendered(wanted, release)
     edit = _edit(wanted, files, here.owned - set(files))
     return intents.draft(

@@ -19,6 +19,7 @@ from gitops.layout import Place
 from gitops.projectfile import ProjectFile
 from pipeline.errors import Invalid
 from pipeline.names import BRANCH_PREFIX
+from pipeline.previews import is_preview
 from pipeline.records import Release, Repository, ServiceRecord
 
 KEPT = 20
@@ -30,7 +31,7 @@ async def recovered(session: Session, deployed: Iterable[tuple[Commit, Place]], 
     services: dict[tuple[str, str], dict[int, tuple[Commit, Place]]] = defaultdict(dict)
     for commit, place in deployed:
         number = release_number(commit.trailers.get("Release", ""))
-        if number and "Source" in commit.trailers:
+        if number and "Source" in commit.trailers and not is_preview(place.environment):
             services[place.project, place.service].setdefault(number, (commit, place))
     units = [await _service(session, found, spec_of) for found in services.values()]
     return [unit for unit in units if unit.changes]

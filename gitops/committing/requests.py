@@ -11,7 +11,7 @@ from collections.abc import Awaitable
 from msgspec.structs import replace
 
 from gitops import projectfile
-from gitops.committing import decisions, derive, freezing, going_back, intents, promoting, reconfigure
+from gitops.committing import decisions, derive, freezing, going_back, intents, previewing, promoting, reconfigure
 from gitops.committing.absorb import FollowUp
 from gitops.committing.clearance import clear
 from gitops.committing.deploying import deploy, fed
@@ -37,6 +37,7 @@ from pipeline.events import (
     FreezeRequested,
     HoldRequested,
     LinkRequested,
+    PreviewChanged,
     PromotionRequested,
     PromotionReviewed,
     ReleaseReady,
@@ -54,6 +55,8 @@ async def fulfil(session: Session, event: Event, ports: Ports) -> Unit:
         return unit
     if isinstance(event, ReleaseReady):
         return await _release_ready(session, event, ports)
+    if isinstance(event, PreviewChanged):
+        return await previewing.changed(session, event, ports)
     if isinstance(event, LinkRequested):
         return await _decided(session, event, _link(session, event))
     if isinstance(event, DeployRequested) and event.repository:
@@ -100,6 +103,8 @@ async def _release_ready(session: Session, event: ReleaseReady, ports: Ports) ->
     release = await session.get(Release, event.release)
     if release is None:
         raise NotFound(f"no release {event.release}", reason="unknown_release")
+    if release.preview is not None:
+        return await previewing.release_ready(session, event, release, release.preview, ports)
     try:
         fed = (await session.project(release.project)).fed_by(names.branch(release.ref) or "")
     except Invalid as error:

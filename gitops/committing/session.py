@@ -29,10 +29,10 @@ from gitops.hold import Hold
 from gitops.layout import HOLD_FILE, NOTES, Place, project_file
 from gitops.projectfile import ProjectFile
 from gitops.render import is_ours
-from gitops.rendering.surroundings import Surroundings
 from pipeline.domains import Domains
 from pipeline.errors import Invalid, Refused
 from pipeline.events import ConfigMoved, Event
+from pipeline.previews import SCOPE, is_preview
 from pipeline.promotions import OPEN, Promotion
 from pipeline.records import ConfigTip, Deployment, DeploymentStatus, Project, Record, Release, Repository, Target
 from pipeline.store import Change, Step, Store, Stored, now
@@ -124,6 +124,11 @@ class Session:
         assert found is None or isinstance(found, kind)
         return found
 
+    async def look(self, kind: type[R], *key: str) -> R | None:
+        """A record of somebody else's: that it moves on is no conflict."""
+        stored = await self._store.get(kind, *key)
+        return stored.record if stored else None
+
     def know(self, stored: Iterable[Stored[Release]]) -> None:
         """Take over releases that were read already; nothing ever changes one."""
         self._overlay.records.update({one.record.subject: one.record for one in stored})
@@ -173,21 +178,31 @@ class Session:
         target = await self.target(place)
         domains = Domains()
         with contextlib.suppress(Invalid):  # whoever deploys asks for the project first, and is told there
-            known = (await self.project(place.project)).environments
-            domains = next((one.domains for one in known if one.name == place.environment), domains)
+            project = await self.project(place.project)
+            domains = next((one.domains for one in project.environments if one.name == place.environment), domains)
+            if is_preview(place.environment):
+                domains = Domains(tls=project.previews.tls, entrance=project.previews.entrance)
         return await asyncio.to_thread(self._situation, place, target, domains)
 
     def _situation(self, place: Place, target: Target | None, domains: Domains) -> Situation:
         tree = self.repo.tree(self.tip, place.path)
         if not tree:
-            return Situation(place, target, around=Surroundings(domains))
+            return Situation(place, target, around=self._shared(place, notes.Notes()).around(domains))
         files = self.repo.files(tree)
         hold = holds.parse(files[HOLD_FILE]) if HOLD_FILE in files else None
         owned = frozenset(name for name, data in files.items() if is_ours(data))
         people = self._people(place, files, self.tip, repository(target.image) if target else "")
         noted, wrong = _notes(files)
-        around = noted.around(domains)
+        around = self._shared(place, noted).around(domains)
         return Situation(place, target, frozenset(files), owned, hold, around, people, noted, wrong)
+
+    def _shared(self, place: Place, noted: notes.Notes) -> notes.Notes:
+        """With the secrets that all previews of the service share, where this is one."""
+        if not is_preview(place.environment):
+            return noted
+        tree = self.repo.tree(self.tip, place._replace(environment=SCOPE).path)
+        shared = _notes(self.repo.files(tree))[0].secrets if tree else {}
+        return dataclasses.replace(noted, secrets=dict(shared))
 
     def _people(self, place: Place, files: Mapping[str, bytes], commit: str, images: str) -> Adopted | Invalid | None:
         try:
@@ -309,6 +324,7 @@ class Session:
                     repositories=kept,
                     roles=dict(parsed.roles),
                     chatops=dict(parsed.chatops),
+                    previews=parsed.previews,
                     created_at=old.created_at if old else at,
                 )
             )

@@ -103,7 +103,7 @@ class Exchange:
 
     async def _dial(self) -> None:
         """Try every upstream in turn, and again whenever the table changes, until one accepts or patience ends."""
-        end = self._state.loop.time() + self._state.hold
+        end = self._state.loop.time() + self._state.patience(self._host)
         refused: set[str] = set()
         # The table may have changed between the request's own look and the start of this task.
         self._address = self._address or self._state.table.acquire(self._host)

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 
 from gitops.door.connection import ClientConnection
+from gitops.door.hits import Hits
 from gitops.door.limits import Limits
 from gitops.door.routes import RouteTable
 from gitops.door.state import DoorState
@@ -21,12 +22,14 @@ class Door:
     """A reverse proxy whose routes are a table that anybody may change at any moment."""
 
     def __init__(
-        self, *, table: RouteTable, hold: float = 5.0, limits: Limits | None = None, scheme: str = "http"
-    ) -> None:
+        self, *, table: RouteTable, hold: float = 5.0, limits: Limits | None = None, scheme: str = "http",
+        hits: Hits | None = None,
+    ) -> None:  # fmt: skip
         self.table = table
         self._hold = hold
         self._limits = limits or Limits()
         self._scheme = scheme.encode()
+        self._hits = hits
         self._state: DoorState | None = None
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.Task[None] | None = None
@@ -44,7 +47,7 @@ class Door:
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> int:
         """Listen; the port that the system chose when 0 was asked for. OSError when the address is taken."""
         loop = asyncio.get_running_loop()
-        state = DoorState(self.table, hold=self._hold, limits=self._limits, scheme=self._scheme)
+        state = DoorState(self.table, hold=self._hold, limits=self._limits, scheme=self._scheme, hits=self._hits)
         try:
             server = await loop.create_server(
                 lambda: ClientConnection(state), host, port, backlog=BACKLOG, reuse_address=True
@@ -71,6 +74,8 @@ class Door:
         await self._emptied(state, 1.0)
         state.pool.close()
         await self._stop_sweeping()
+        if self._hits is not None:
+            await self._hits.close()
 
     async def drained(self, host: str, address: str, timeout: float) -> bool:  # noqa: ASYNC109
         """Whether nothing is in flight at an upstream any more, tunnels included, within ``timeout`` seconds."""

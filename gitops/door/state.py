@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
+from gitops.door.hits import WAKING, Hits
 from gitops.door.limits import Limits
 from gitops.door.pool import Pool
 from gitops.door.routes import RouteTable
@@ -34,8 +35,11 @@ class Expiring(Protocol):
 class DoorState:
     """Owned by the Door, read by its connections."""
 
-    def __init__(self, table: RouteTable, *, hold: float, limits: Limits, scheme: bytes) -> None:
+    def __init__(
+        self, table: RouteTable, *, hold: float, limits: Limits, scheme: bytes, hits: Hits | None = None
+    ) -> None:
         self.table = table
+        self._hits = hits
         self.hold = hold
         self.limits = limits
         self.scheme = scheme
@@ -56,6 +60,13 @@ class DoorState:
 
     def count_request(self, host: str) -> None:
         self._counters_of(host)["requests"] += 1
+        if self._hits is not None:
+            self._hits.heard(host, answers=bool(self.table.upstreams(host)))
+
+    def patience(self, host: str) -> float:
+        """How long a request waits for somebody to answer; one for a preview that sleeps, until that is awake."""
+        asleep = self._hits is not None and host in self._hits.hosts and not self.table.upstreams(host)
+        return WAKING if asleep else self.hold
 
     def count_failure(self, host: str) -> None:
         self._counters_of(host)["failures"] += 1

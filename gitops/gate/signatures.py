@@ -38,6 +38,8 @@ class Gate:
     registry: Registry
     keys: Sequence[PublicKey]
     builder_ids: frozenset[str]
+    preview_keys: Sequence[PublicKey] = ()
+    """Of what previews run. It opens no other environment."""
     _facts: OrderedDict[str, Facts] = field(default_factory=OrderedDict, init=False, repr=False)
 
     async def release(self, release: Release) -> Verdict:
@@ -47,28 +49,39 @@ class Gate:
         """
         known = await self.store.get(Verdict, release.image)
         shed = await self.store.get(Shed, release.image)
-        fits = known and known.record.source_url == release.source_url and release.sha in known.record.shas
+        preview = release.preview is not None
+        fits = (
+            known
+            and known.record.preview == preview
+            and known.record.source_url == release.source_url
+            and release.sha in known.record.shas
+        )
         if known and fits and (shed is None or shed.record.at[:SECOND] < known.record.verified_at[:SECOND]):
             return known.record
         demand = Demand(source_url=release.source_url, sha=release.sha, builder_ids=self.builder_ids)
         try:
-            return await self._verified(release.image, demand, release.sha)
+            return await self._verified(release.image, demand, release.sha, preview=preview)
         except Refused as error:
             raise _explained(error, release, shed) from error
 
-    async def image(self, image: str) -> Verdict:
-        """The verdict for a digest that came into git by another hand: whatever its source, it must be signed."""
+    async def image(self, image: str, *, preview: bool = False) -> Verdict:
+        """The verdict for a digest that came into git by another hand: whatever its source, it must be signed.
+
+        Only a ``preview`` takes what was signed for previews.
+        """
         known = await self.store.get(Verdict, image)
-        return known.record if known else await self._verified(image, None, "")
+        if known is not None and (preview or not known.record.preview):
+            return known.record
+        return await self._verified(image, None, "", preview=preview)
 
     async def facts(self, image: str) -> Facts:
         """What a policy may ask of an image. Raises Refused, Unavailable when it could not be read."""
         if image not in self._facts:
-            self._keep(image, await self._evidence(image))
+            self._keep(image, await self._evidence(image, self.keys))
         return self._facts[image]
 
-    async def _verified(self, image: str, demand: Demand | None, sha: str) -> Verdict:
-        evidence = await self._evidence(image)
+    async def _verified(self, image: str, demand: Demand | None, sha: str, *, preview: bool) -> Verdict:
+        evidence = await self._evidence(image, self.preview_keys if preview else self.keys)
         found = judge(evidence, ImageRef.parse(image), demand)
         self._keep(image, evidence)
         known = await self.store.get(Verdict, image)
@@ -76,14 +89,14 @@ class Gate:
         verdict = Verdict(
             image=image, source_url=found.source_url, shas=tuple(sorted(shas - {""})),
             provenance=next(iter(found.predicates.get(attest.PROVENANCE, ())), ""), verified_at=found.checked_at,
-            summaries=known.record.summaries if known else {},
+            summaries=known.record.summaries if known else {}, preview=preview,
         )  # fmt: skip
         if known is None or msgspec.structs.replace(known.record, verified_at=found.checked_at) != verdict:
             await self.store.commit(Step((Change(verdict, known.seq if known else 0),)))
         return verdict
 
-    async def _evidence(self, image: str) -> Evidence:
-        return await gather_evidence(self.registry, ImageRef.parse(image), keys=self.keys)
+    async def _evidence(self, image: str, keys: Sequence[PublicKey]) -> Evidence:
+        return await gather_evidence(self.registry, ImageRef.parse(image), keys=keys)
 
     def _keep(self, image: str, evidence: Evidence) -> None:
         self._facts[image] = facts_of(image, evidence)

@@ -5,17 +5,38 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 from urllib.parse import quote, urlsplit
 
-from gitops.clusters import ServiceRef
+from gitops.clusters import ServiceRef, Wanted
+from pipeline.previews import is_preview
 from pipeline.records import Route
 from pipeline.store import Change, Step, Store
 
 MAIN = "production"
 
 
-def host_of(ref: ServiceRef, base: str = "localhost") -> str:
+def host_of(wanted: Wanted, base: str = "localhost") -> str:
+    """A preview's own name, as its manifests have it; any other service's after its place."""
+    if is_preview(wanted.ref.environment):
+        for document in wanted.documents:
+            if (found := _named(document)) is not None:
+                return found
+    return plain_host(wanted.ref, base)
+
+
+def _named(document: Mapping[str, Any]) -> str | None:
+    """The host of an Ingress or HTTPRoute."""
+    spec = document.get("spec") or {}
+    hosts = {
+        "Ingress": [rule.get("host") for rule in spec.get("rules") or () if isinstance(rule, dict)],
+        "HTTPRoute": spec.get("hostnames") or [],
+    }.get(str(document.get("kind")), [])
+    return next((host for host in hosts if isinstance(host, str) and host), None)
+
+
+def plain_host(ref: ServiceRef, base: str = "localhost") -> str:
     """``web.shop.localhost``; environments other than production stand in the middle."""
     middle = "" if ref.environment == MAIN else f"{ref.environment}."
     return f"{ref.service}.{middle}{ref.project}.{base}"
@@ -27,24 +48,34 @@ class Front:
     def __init__(self, store: Store, *, door_url: str, door_ops: int) -> None:
         self._store = store
         parts = urlsplit(door_url)
-        self._base = parts.hostname or "localhost"
+        self.base = parts.hostname or "localhost"
         self._port = parts.port or 80
         self._door_ops = door_ops
 
-    def address(self, ref: ServiceRef) -> str:
-        """Where people reach the service."""
-        return f"http://{host_of(ref, self._base)}:{self._port}"
+    def address(self, host: str) -> str:
+        """Where people reach the service of that name."""
+        return f"http://{host}:{self._port}"
 
-    async def point(self, ref: ServiceRef, upstreams: Sequence[str], *, drain: float = 10.0) -> None:
-        """Send the service's name to ``upstreams`` and return once the old ones have nothing in flight."""
-        host = host_of(ref, self._base)
+    async def gone(self, ref: ServiceRef, address: str) -> None:
+        """Nothing answers to the service's names any more; ``address`` is where it was last reached."""
+        if is_preview(ref.environment) and (host := urlsplit(address).hostname):
+            await self.point(host, (), gone=True, preview=True)
+        else:
+            await self.point(plain_host(ref, self.base), ())
+
+    async def point(
+        self, host: str, upstreams: Sequence[str], *, drain: float = 10.0, gone: bool = False,
+        preview: bool = False,
+    ) -> None:  # fmt: skip
+        """Send a name to ``upstreams`` and return once the old ones have nothing in flight."""
         old = await self._store.get(Route, host)
-        if old is not None and old.record.upstreams == tuple(upstreams):
+        route = Route(host=host, upstreams=tuple(upstreams), gone=gone, preview=preview)
+        if old is not None and old.record == route:
             return
-        await self._store.commit(Step((Change(Route(host=host, upstreams=tuple(upstreams)), old.seq if old else 0),)))
+        await self._store.commit(Step((Change(route, old.seq if old else 0),)))
         written = await self._store.get(Route, host)
-        gone = set(old.record.upstreams if old else ()) - set(upstreams)
-        waiting = (self._drained(host, one, written.seq if written else 0, drain) for one in sorted(gone))
+        left = set(old.record.upstreams if old else ()) - set(upstreams)
+        waiting = (self._drained(host, one, written.seq if written else 0, drain) for one in sorted(left))
         await asyncio.gather(*waiting)
 
     async def _drained(self, host: str, address: str, seq: int, limit: float) -> None:

@@ -15,6 +15,7 @@ from gitops.clusters import AWAY, Cluster, Finding, Hint, SecretStore, ServiceRe
 from gitops.clusters.configured import PODMAN
 from pipeline.bus import Bus
 from pipeline.errors import EncliiError, Refused, Unavailable
+from pipeline.previews import SCOPE, is_preview
 from pipeline.records import Environment, Project
 from pipeline.store import Store
 
@@ -44,6 +45,8 @@ class Clusters:
     """Reads which clusters are known; asked again for a name that is not."""
     _open: dict[str, Cluster] = field(default_factory=dict)
     _environments: dict[tuple[str, str], Environment] = field(default_factory=dict)
+    _previews: dict[str, str] = field(default_factory=dict)
+    """The cluster of each project's previews."""
     _queue: asyncio.Queue[Hint] = field(default_factory=lambda: asyncio.Queue(HINTS))
     _watching: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -62,6 +65,7 @@ class Clusters:
         """Take in a project's environments."""
         for key in [key for key in self._environments if key[0] == project.slug]:
             del self._environments[key]
+        self._previews[project.slug] = project.previews.cluster
         self._environments |= {(project.slug, one.name): one for one in project.environments}
 
     async def of(self, ref: ServiceRef) -> Cluster:
@@ -157,7 +161,10 @@ class Clusters:
             await cluster.close()
 
     def _bound(self, ref: ServiceRef) -> Environment:
-        return self._environments.get((ref.project, ref.environment)) or Environment(name=ref.environment, branch="")
+        found = self._environments.get((ref.project, ref.environment))
+        if found is None and (is_preview(ref.environment) or ref.environment == SCOPE):
+            return Environment(name=ref.environment, branch="", cluster=self._previews.get(ref.project, ""))
+        return found or Environment(name=ref.environment, branch="")
 
     async def _hear(self, cluster: Cluster) -> None:
         while True:

@@ -15,7 +15,7 @@ import msgspec
 
 from gitops.clusters import Cluster, DeadLog, Health, ServiceRef, Wanted
 from gitops.gate.signatures import Gate
-from gitops.syncing import secret_keeper, spans
+from gitops.syncing import front, secret_keeper, spans
 from gitops.syncing.desired import Desired
 from gitops.syncing.front import Front
 from gitops.syncing.live import last_lines, live_from, same, unseen
@@ -23,6 +23,7 @@ from gitops.syncing.placement import PLACELESS, Clusters, is_away
 from pipeline.errors import Conflict, EncliiError, Permanent, Retryable, Unavailable
 from pipeline.events import DeploymentObserved
 from pipeline.log import bound
+from pipeline.previews import is_preview
 from pipeline.records import Decision, Deployment, DeploymentStatus, Live, Target
 from pipeline.store import Change, Step, Store, Stored, now
 
@@ -139,7 +140,7 @@ class Syncer:
 
     async def _deploy(self, ref: ServiceRef, found: Stored[Deployment], live: Stored[Live] | None) -> None:
         try:
-            await self.gate.image(found.record.image)
+            await self.gate.image(found.record.image, preview=is_preview(ref.environment))
             cluster, wanted = await self.clusters.of(ref), await self._wanted(found.record)
             if live is None or live.record.deployment != wanted.deployment:
                 await secret_keeper.present(self.clusters.secrets, found.record, wanted)
@@ -241,10 +242,11 @@ class Syncer:
         now_live = msgspec.structs.replace(now_live, drift=await cluster.drift(wanted))
         if workload.port is not None:
             elsewhere = cluster.address(wanted)
-            now_live = msgspec.structs.replace(now_live, address=elsewhere or self.front.address(wanted.ref))
+            host = front.host_of(wanted, self.front.base)
+            now_live = msgspec.structs.replace(now_live, address=elsewhere or self.front.address(host))
             ready = [one.address for one in now_live.replicas if one.state == "ready" and one.address]
-            if point and ready and elsewhere is None:
-                await self.front.point(wanted.ref, ready)
+            if point and elsewhere is None and (ready or not workload.replicas):
+                await self.front.point(host, ready, preview=is_preview(wanted.ref.environment))
         self._looked.add(wanted.ref)
         return await self._record(now_live, live)
 
@@ -315,7 +317,7 @@ class Syncer:
 
     async def _removed(self, ref: ServiceRef, live: Stored[Live] | None) -> None:
         """Say first that it leaves: its containers take their time to stop, and it is not live meanwhile."""
-        await self.front.point(ref, ())
+        await self.front.gone(ref, live.record.address if live is not None else "")
         if live is not None and live.record.status != "removed":
             leaving = msgspec.structs.replace(live.record, status="removed", health="unknown", ready=0, desired=0)
             await self.store.commit(Step((Change(leaving, live.seq),)))
@@ -324,6 +326,8 @@ class Syncer:
         if live is not None and live.record.deployment:
             gone = msgspec.structs.replace(live.record, replicas=(), deployment="", at=now())
             await self.store.commit(Step((Change(gone, live.seq),)))
+        elif live is None and is_preview(ref.environment):
+            await self.store.commit(Step((Change(never_seen(ref)),)))  # whoever ends the preview waits for this word
 
     async def _mark(
         self, found: Stored[Deployment], status: DeploymentStatus, *, reason: str = "", message: str = "",
@@ -358,6 +362,14 @@ class Syncer:
                 await self.store.commit(
                     Step((Change(msgspec.structs.replace(found.record, dead_logs=lines), found.seq),))
                 )
+
+
+def never_seen(ref: ServiceRef) -> Live:
+    """That nothing of a service is there, of one that never was seen to run."""
+    return Live(
+        project=ref.project, environment=ref.environment, service=ref.service, deployment="", release="", image="",
+        status="removed", health="unknown", ready=0, desired=0, at=now(),
+    )  # fmt: skip
 
 
 def ref_of(target: Target) -> ServiceRef:

@@ -27,6 +27,7 @@ from pipeline.builders.choice import Chosen
 from pipeline.errors import EncliiError, Invalid, Refused, Retryable, Superseded
 from pipeline.events import BuildRequested, Event, ImageBuilt
 from pipeline.log_stream import LogStream
+from pipeline.previews import repository_of
 from pipeline.records import Job
 from pipeline.registry import Registry
 from pipeline.registry_http import together
@@ -133,7 +134,7 @@ class BuildStage:
 
     async def _stored(self, event: BuildRequested, documents: sbom.Sboms) -> Sboms:
         """Both documents as blobs of the image's repository, where the signer finds them."""
-        repository = f"{event.project}/{event.service}"
+        repository = repository_of(event.project, event.service, event.trust)
         spdx, cyclonedx = await together(
             self.registry.put_blob(repository, one) for one in (documents.spdx, documents.cyclonedx)
         )
@@ -167,7 +168,7 @@ class BuildStage:
 
     @contextlib.asynccontextmanager
     async def _sources(self, event: BuildRequested) -> AsyncIterator[Path]:
-        repository = f"{event.project}/{event.service}"
+        repository = repository_of(event.project, event.service, event.trust)
         data = await self.registry.blob(repository, event.source, limit=self.inputs.context_limit)
         self.room.mkdir(mode=0o700, parents=True, exist_ok=True)
         room = Path(tempfile.mkdtemp(prefix="context-", dir=self.room))
@@ -183,7 +184,7 @@ class BuildStage:
         return f"{builder.facts.name} {builder.facts.version}" if builder else ""
 
     def _step(self, event: BuildRequested, found: Stored[Job], built: Built, documents: Sboms) -> Step:
-        image = f"{self.registry.host}/{event.project}/{event.service}@{built.digest}"
+        image = f"{self.registry.host}/{repository_of(event.project, event.service, event.trust)}@{built.digest}"
         job = msgspec.structs.replace(
             jobs.finished(found.record, "build"), image=image, status="signing", report=built.report,
             reason="", message="",

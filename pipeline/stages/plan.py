@@ -18,8 +18,9 @@ from msgspec.structs import replace
 
 from pipeline import deliveries, jobs, names, tracing
 from pipeline.errors import EncliiError, Permanent, Retryable
-from pipeline.events import BuildRequested, Delivery, DeployRequested, Event, ImageBuilt
+from pipeline.events import BuildRequested, Delivery, DeployRequested, Event, ImageBuilt, PreviewRequested
 from pipeline.origin import registered, remembered
+from pipeline.previews import GONE, Preview, key_of, repository_of
 from pipeline.records import Branch, Decision, Image, Job, Project, Repository, Run, Target
 from pipeline.registry import Registry
 from pipeline.servicefile import ServiceSpec
@@ -49,6 +50,10 @@ class Push:
     head: str
     branch: Stored[Branch] | None
     environments: tuple[str, ...]
+    trust: str = "main"
+    """The class of its builds: that of a preview is called like its environment."""
+    salt: str = ""
+    """Keeps the images of a preview apart from those of an earlier one of the same name, which are gone."""
 
     @property
     def run(self) -> str:
@@ -83,8 +88,25 @@ class Planner:
         if repository is None:
             return self._unregistered(delivery)
         origin = await remembered(self.store, delivery, repository)
-        step = await self._known(replace(delivery, repository=repository.id), repository, delivery.repository)
-        return Step((*step.changes, *origin), step.events)
+        known = replace(delivery, repository=repository.id)
+        step = await self._known(known, repository, delivery.repository)
+        return Step((*step.changes, *origin), (*step.events, *await self._previewed(known, repository)))
+
+    async def _previewed(self, delivery: Delivery, repository: Repository) -> tuple[Event, ...]:
+        """That a branch with a preview of its own has moved, or is gone."""
+        branch = names.branch(delivery.ref)
+        if branch is None or delivery.kind not in ("push", "sweep") or delivery.attempt:
+            return ()
+        found = await self.store.get(Preview, *key_of(repository.id, 0, branch))
+        if found is None or found.record.state in GONE:
+            return ()
+        gone = bool(delivery.after) and names.is_zero(delivery.after)
+        asked = PreviewRequested(
+            id=f"{delivery.id}/preview", at=now(), trace=delivery.trace, verb="down" if gone else "push",
+            project=repository.project, repository=repository.id, branch=branch, actor=delivery.actor,
+            why="the branch was deleted" if gone else "",
+        )  # fmt: skip
+        return (asked,)
 
     async def _being_registered(self, delivery: Delivery) -> Repository | None:
         """The repository of a first push to our own git host, which asked the committer to register it."""
@@ -169,7 +191,7 @@ class Planner:
             return self._run(push, "failed", (), ("refused", error.reason, error.message))
         if not specs:
             return self._run(push, "skipped", (), ("skipped", "nothing_touched", "no service's path has changed"))
-        planned = [await self._job(push, spec) for spec in specs]
+        planned = [await self.job(push, spec) for spec in specs]
         return self._run(push, "running", planned, ("accepted", "planned", f"{len(specs)} service(s) to build"))
 
     async def _touched(self, push: Push) -> list[ServiceSpec]:
@@ -189,7 +211,8 @@ class Planner:
                 return True
         return False
 
-    async def _job(self, push: Push, spec: ServiceSpec) -> Planned:
+    async def job(self, push: Push, spec: ServiceSpec) -> Planned:
+        """One service's job, with what starts it: a build, or an image that is known."""
         job = Job(
             run=push.run, project=push.repository.project, service=spec.name, created_at=now(),
             spec=msgspec.json.encode(spec).decode(),
@@ -197,8 +220,9 @@ class Planner:
         try:
             inputs = await asyncio.to_thread(inputs_of, push.mirror, push.head, spec)
             bases = await self._bases(inputs.images)
-            scope = f"{push.repository.id}/{job.project}/{spec.name}"
-            key = inputs.key(bases, scope=scope, salt="" if len(bases) == len(inputs.images) else push.run)
+            place = (push.repository.id, job.project, spec.name, *((push.trust, push.salt) if push.salt else ()))
+            resolved = len(bases) == len(inputs.images)
+            key = inputs.key(bases, scope="/".join(place), salt="" if resolved else push.run)
             job = msgspec.structs.replace(job, tree=inputs.tree, build_key=key)
             known = await self.store.get(Image, key)
             if known is not None and known.record.provenance and push.delivery.kind != "rebuild":
@@ -212,14 +236,14 @@ class Planner:
     async def _request(
         self, push: Push, job: Job, inputs: Inputs, bases: dict[str, str], source: bytes
     ) -> BuildRequested:
-        digest = await self.registry.put_blob(f"{job.project}/{job.service}", source)
+        digest = await self.registry.put_blob(repository_of(job.project, job.service, push.trust), source)
         return BuildRequested(
             id=f"{job.run}/{job.service}", at=now(), trace=push.delivery.trace, run=job.run, project=job.project,
             service=job.service, repository=push.repository.id, source_url=push.repository.url,
             ref=push.delivery.ref, sha=push.head, tree=inputs.tree, build_key=job.build_key,
             spec=msgspec.Raw(job.spec.encode()), commit_time=push.mirror.commit_time(push.head), bases=bases,
             source=digest, dockerfile=inputs.dockerfile, no_cache=push.delivery.no_cache,
-            builds=inputs.plan.kind, detected=inputs.plan.why,
+            builds=inputs.plan.kind, detected=inputs.plan.why, trust=push.trust,
         )  # fmt: skip
 
     def _reused(self, push: Push, job: Job, known: Stored[Image]) -> Planned:

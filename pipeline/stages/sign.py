@@ -38,6 +38,8 @@ class Signer:
     registry: Registry
     key: Key
     builder_id: str
+    preview_key: Key
+    """Signs what previews run, which no other environment takes."""
 
     async def handle(self, event: Event) -> Step:
         """Sign one image and number its release; an empty step when that is done already."""
@@ -75,7 +77,7 @@ class Signer:
             provenance=known.record.provenance, run=run.id,
         )  # fmt: skip
         if (run.sha, repository.url) != (known.record.sha, known.record.source_url):
-            await sign_link(self.registry, image, key=self.key, link=link)
+            await sign_link(self.registry, image, key=self._key(run), link=link)
         return known.record
 
     async def _signed(self, event: ImageBuilt, run: Run, repository: Repository, job: Job, image: ImageRef) -> Image:
@@ -89,7 +91,7 @@ class Signer:
         spdx = await self.registry.blob(image.repository, event.sbom, limit=SBOM_LIMIT)
         other = event.cyclonedx and await self.registry.blob(image.repository, event.cyclonedx, limit=SBOM_LIMIT)
         signed = await sign_release(
-            self.registry, image, key=self.key, provenance=provenance, sbom=spdx, cyclonedx=other or None
+            self.registry, image, key=self._key(run), provenance=provenance, sbom=spdx, cyclonedx=other or None
         )
         return Image(
             build_key=event.build_key, image=event.image, sbom=event.sbom, source_url=repository.url, sha=run.sha,
@@ -97,20 +99,31 @@ class Signer:
             bases=event.bases, user=await image_user(self.registry, image.repository, signed.subject),
         )  # fmt: skip
 
+    def _key(self, run: Run) -> Key:
+        return self.key if run.preview is None else self.preview_key
+
     async def _release(
         self, event: ImageBuilt, job: Stored[Job], run: Run, repository: Repository, image: Image
     ) -> Step:
-        counter = await self.store.get(ServiceRecord, event.project, event.service)
+        preview = run.preview.environment if run.preview else ""
+        place = (event.project, event.service, *((preview,) if preview else ()))
+        counter = await self.store.get(ServiceRecord, *place)
         number = counter.record.last_release + 1 if counter else 1
         spec = msgspec.Raw(job.record.spec.encode())
         release = Release(
-            id=release_id(event.project, event.service, number), project=event.project, service=event.service,
+            id=release_id(event.project, event.service, number, preview=preview), project=event.project,
+            service=event.service,
             number=number, image=event.image, sha=run.sha, ref=run.ref, repository=repository.id,
             source_url=repository.url, actor=run.actor, subject_line=run.subject_line, run=run.id, spec=spec,
             resumes=run.resumes, reused=event.reused, user=image.user, created_at=now(),
+            preview=run.preview,
         )  # fmt: skip
         record = ServiceRecord(
-            project=event.project, service=event.service, last_release=number, repository=repository.id
+            project=event.project,
+            service=event.service,
+            last_release=number,
+            repository=repository.id,
+            preview=preview,
         )
         done = msgspec.structs.replace(jobs.finished(job.record, "sign"), status="committing", release=release.id)
         known = () if event.reused else (Change(image, None),)

@@ -90,7 +90,7 @@ async def opened(url: str) -> AsyncIterator[Store]:
 async def one_round(registry: Registry, store: Store, project: str) -> float:
     """Fifty events that wait; how many releases a second there are until the last is ready."""
     await waiting(registry, store, project)
-    stage = Signer(store, registry, SigningKey.generate(), BUILDER)
+    stage = Signer(store, registry, SigningKey.generate(), BUILDER, SigningKey.generate())
     stopping = asyncio.Event()
     begun = time.monotonic()
     signing = Stage("signer", (ImageBuilt,), stage.handle, stage.failed, at_once=AT_ONCE)

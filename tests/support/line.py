@@ -155,18 +155,19 @@ class Line:
     def _remove_containers(self) -> None:
         """The containers are stopped first: podman takes seconds to remove a pod in which something still runs."""
         label = f"label=enclii.dev/instance={self.instance}"
-        if there := self._podman("ps", "-aq", "--filter", label):
-            self._podman("stop", "-t", "0", *there)
+        if there := self.podman("ps", "-aq", "--filter", label):
+            self.podman("stop", "-t", "0", *there)
         for kind, every in (("pod", "-q"), ("container", "-aq")):  # pods know no -a
-            if found := self._podman(kind, "ps", every, "--filter", label):
-                self._podman(kind, "rm", "-f", "-t", "0", *found)
+            if found := self.podman(kind, "ps", every, "--filter", label):
+                self.podman(kind, "rm", "-f", "-t", "0", *found)
         mark = f"enclii-{hashlib.sha256(self.instance.encode()).hexdigest()[:10]}-"
-        if secrets := [name for name in self._podman("secret", "ls", "--format", "{{.Name}}") if name.startswith(mark)]:
-            self._podman("secret", "rm", *secrets)
-        if networks := self._podman("network", "ls", "-q", "--filter", label):
-            self._podman("network", "rm", "-f", *networks)
+        if secrets := [name for name in self.podman("secret", "ls", "--format", "{{.Name}}") if name.startswith(mark)]:
+            self.podman("secret", "rm", *secrets)
+        if networks := self.podman("network", "ls", "-q", "--filter", label):
+            self.podman("network", "rm", "-f", *networks)
 
-    def _podman(self, *words: str) -> list[str]:
+    def podman(self, *words: str) -> list[str]:
+        """The words that podman prints, in the installation's own configuration."""
         configuration = self.home / "syncer/containers.conf"
         told = {"CONTAINERS_CONF": str(configuration)} if configuration.exists() else {}
         done = subprocess.run(["podman", *words], env=os.environ | told, capture_output=True, check=False)

@@ -1,0 +1,317 @@
+"""How previews get on: what was built, runs and is gone becomes their state, and their time is looked after.
+
+It is level-based: each word of a builder, of the observer or of the clock leads to one look at everything that the
+records say of one preview. So a process that dies between two words loses nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import msgspec
+from msgspec.structs import replace
+
+from pipeline.errors import Conflict, EncliiError
+from pipeline.events import PreviewRequested
+from pipeline.jobs import OPEN
+from pipeline.names import token
+from pipeline.preview_life import evicted, full, later, verdict
+from pipeline.previews import GONE, Activity, Preview, PreviewService, PullRequest, is_preview
+from pipeline.records import Deployment, Job, Live, Project, Target
+from pipeline.stages.preview import Previews, changed
+from pipeline.store import Change, Step, Stored, now
+
+log = logging.getLogger(__name__)
+
+RECONNECT = 1.0
+TRIES = 5
+Shed = Callable[[Preview], Awaitable[int]]
+"""Deletes a preview's images from the registry; how many manifests are left."""
+
+
+@dataclass
+class Watcher:
+    """The previews by their environments and runs, and the ports to end them."""
+
+    stage: Previews
+    shed: Shed
+    every: float
+    _places: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    _runs: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _hosts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    async def follow(self) -> None:
+        """Watch, and sweep now and then, for ever."""
+        async with asyncio.TaskGroup() as group:
+            for doing in (self._previews, self._jobs, self._lives, self._deployments, self._clock):
+                group.create_task(_kept_up(doing))
+
+    async def _previews(self) -> None:
+        async with self.stage.store.bus.watch("st.preview.*") as messages:
+            async for message in messages:
+                one = msgspec.json.decode(message.data, type=Preview)
+                self._know(one)
+                await self.look(one.key)
+
+    def _know(self, one: Preview) -> None:
+        self._places[one.project, one.environment] = one.key
+        self._runs[one.run] = one.key
+        for host in (service.host for service in one.services if service.host):
+            self._hosts[host] = one.key
+        if one.state == "removed":
+            for known in (self._runs, self._hosts):
+                for name in [name for name, key in known.items() if key == one.key]:
+                    del known[name]
+
+    async def _jobs(self) -> None:
+        async with self.stage.store.bus.watch("st.job.*") as messages:
+            async for message in messages:
+                job = msgspec.json.decode(message.data, type=Job)
+                if (key := self._runs.get(job.run)) is not None:
+                    await self.look(key)
+
+    async def _lives(self) -> None:
+        """What the observer sees."""
+        async with self.stage.store.bus.watch("st.live.*") as messages:
+            async for message in messages:
+                live = msgspec.json.decode(message.data, type=Live)
+                if (key := self._places.get((live.project, live.environment))) is not None:
+                    await self.look(key)
+
+    async def _deployments(self) -> None:
+        """One that fails at its first start is never seen live."""
+        async with self.stage.store.bus.watch("st.deployment.*") as messages:
+            async for message in messages:
+                one = msgspec.json.decode(message.data, type=Deployment)
+                if (key := self._places.get((one.project, one.environment))) is not None:
+                    await self.look(key)
+
+    async def heard(self, body: bytes) -> bytes:
+        """A request came for a host: the preview lives longer, and one that sleeps is woken."""
+        host = body.decode("ascii", "replace").lower()[:253]
+        key = self._hosts.get(host)
+        found = await self.stage.store.get(Preview, *key) if key else None
+        if found is None or found.record.state in GONE:
+            return b""
+        if found.record.state == "asleep":
+            one = found.record
+            await self.stage.store.publish(_asked(one, "wake", f"wake/{one.id}/{found.seq}"))
+        await self.stage.store.commit(Step((Change(Activity(host=host, at=now()), None),)))
+        return b"ok"
+
+    # -- one look at one preview
+
+    async def look(self, key: tuple[str, ...]) -> None:
+        """Bring the record to what the other records say."""
+        for _ in range(TRIES):
+            found = await self.stage.store.get(Preview, *key)
+            if found is None:
+                return
+            try:
+                await self._look(found)
+                return
+            except Conflict:
+                continue
+
+    async def _look(self, found: Stored[Preview]) -> None:
+        one = found.record
+        if one.state == "removing":
+            await self._end(found)
+        if one.state in GONE or one.state == "asleep" or not one.run:
+            return
+        services = [await self._service(one, service) for service in one.services]
+        seen = replace(one, services=tuple(services))
+        if one.state != "waiting":
+            seen = _judged(seen)
+        if seen == one:
+            return
+        moved = seen.state != one.state and seen.state in ("ready", "failed")
+        events = (changed(seen, "ready" if seen.state == "ready" else "failed"),) if moved else ()
+        await self.stage.store.commit(Step((Change(seen, found.seq),), events))
+
+    async def _service(self, one: Preview, service: PreviewService) -> PreviewService:
+        get = self.stage.store.get
+        job = await get(Job, one.run, service.name)
+        live = await get(Live, one.project, one.environment, service.name)
+        target = await get(Target, one.project, one.environment, service.name)
+        wanted = await get(Deployment, target.record.deployment) if target and target.record.deployment else None
+        release = job.record.release if job else ""
+        found = replace(service, status="building", reason="", message="")
+        if live is not None and live.record.deployment:
+            found = replace(found, address=live.record.address, release=live.record.release)
+        if job is not None and job.record.status in ("failed", "cancelled", "skipped"):
+            return replace(found, status="failed", reason=job.record.reason, message=job.record.message)
+        if wanted is not None and wanted.record.release == release:
+            return _running(found, wanted.record, live.record if live else None, one.sha)
+        return found
+
+    async def _end(self, found: Stored[Preview]) -> None:
+        """Once nothing of it runs and git has nothing of it, its images go; then it is removed."""
+        one = found.record
+        if await self.left(one):
+            return
+        if await self.shed(one):
+            return
+        gone = replace(one, state="removed", removed_at=now(), services=())
+        await self.stage.store.commit(Step((Change(gone, found.seq),), (changed(gone, "removed"),)))
+
+    async def left(self, one: Preview) -> list[str]:
+        """What there still is of a preview, for people: its services in git and in the cluster, and its jobs."""
+        get = self.stage.store.get
+        found: list[str] = []
+        for target in await self._targets(one):
+            if target.deployment:
+                found.append(f"git: {target.service}")
+            live = await get(Live, one.project, one.environment, target.service)
+            if live is None or live.record.deployment:
+                found.append(f"cluster: {target.service}")
+        for service in one.services:
+            job = await get(Job, one.run, service.name)
+            if job is not None and job.record.status in OPEN:
+                found.append(f"job: {service.name}")
+        return found
+
+    async def _targets(self, one: Preview) -> list[Target]:
+        every = await self.stage.store.all(Target)
+        return [target for target in every if (target.project, target.environment) == (one.project, one.environment)]
+
+    # -- the clock
+
+    async def _clock(self) -> None:
+        while True:
+            await self.sweep()
+            await asyncio.sleep(self.every)
+
+    async def sweep(self) -> int:
+        """Look over everything; how many previews were changed."""
+        store, at, count = self.stage.store, now(), 0
+        hits = {one.host: one.at for one in await store.all(Activity)}
+        pulls = {one.key: one for one in await store.all(PullRequest)}
+        rules = {one.slug: one.previews for one in await store.all(Project)}
+        every = await store.all(Preview)
+        for one in every:
+            found = await store.get(Preview, *one.key)
+            if found is not None and one.state != "removed":
+                with contextlib.suppress(Conflict):
+                    count += await self._aged(found, hits, pulls.get((one.repository, str(one.number))), at,
+                                              sleep=getattr(rules.get(one.project), "sleep", 0.0))  # fmt: skip
+        await self._orphans(every)
+        return count + await self._queue(at)
+
+    async def _aged(
+        self, found: Stored[Preview], hits: dict[str, str], pull: PullRequest | None, at: str, *, sleep: float
+    ) -> bool:
+        store, one = self.stage.store, found.record
+        if one.state == "removing":
+            await self._end(found)
+            return True
+        if pull is not None and pull.state == "closed":
+            await store.commit(self.stage.removing(found, "closed", "the pull request was closed"))
+            return True
+        last = max([one.active_at, *(hits.get(service.host, "") for service in one.services)])
+        active = later(replace(one, active_at=last, warned_at="" if last > one.active_at else one.warned_at),
+                       self.stage.limits)  # fmt: skip
+        said = verdict(active, at, self.stage.limits, sleep=sleep)
+        if said == "expired":
+            await store.commit(self.stage.removing(found, "expired", f"nobody used it since {last}"))
+        elif said == "warned":
+            warned = replace(active, warned_at=at)
+            await store.commit(Step((Change(warned, found.seq),), (changed(warned, "warned"),)))
+        elif said == "asleep":
+            sleeping = tuple(replace(service, status="asleep") for service in active.services)
+            asleep = replace(active, state="asleep", services=sleeping)
+            await store.commit(Step((Change(asleep, found.seq),), (changed(asleep, "asleep"),)))
+        elif active != one:
+            await store.commit(Step((Change(active, found.seq),)))
+        return bool(said) or active != one
+
+    async def _orphans(self, every: list[Preview]) -> None:
+        """What git has of a preview that no record knows is taken out of it: the store may have been lost."""
+        known = {(one.project, one.environment) for one in every if one.state != "removed"}
+        lost = {
+            (target.project, target.environment): target.config_commit
+            for target in await self.stage.store.all(Target)
+            if target.deployment and is_preview(target.environment)
+        }
+        for (project, environment), commit in lost.items():
+            if (project, environment) not in known:
+                nobody = Preview(id=f"{project}.{environment}", project=project, repository="", state="removing",
+                                 environment=environment, reason="unknown")  # fmt: skip
+                event = replace(changed(nobody, "removing"), id=f"{nobody.id}/{commit}/orphan")
+                await self.stage.store.publish(event)
+
+    async def _queue(self, at: str) -> int:
+        """Begin what waits for a place, oldest first; one that nobody has used for a day makes room."""
+        store, begun = self.stage.store, 0
+        every = await store.all(Preview)
+        rules = {one.slug: one.previews for one in await store.all(Project)}
+        waiting = sorted((one for one in every if (one.state, one.reason) == ("waiting", "cap")), key=_age)
+        for one in waiting:
+            cap = rules[one.project].cap if one.project in rules else 0
+            if full(one, await store.all(Preview), self.stage.limits, cap):
+                await self._make_room(one, at)
+                continue
+            found = await store.get(Preview, *one.key)
+            if found is None or found.record.state != "waiting":
+                continue
+            try:
+                step = await self.stage.started(found, _asked(one, "sweep", f"queue/{one.id}/{found.seq}"))
+                await store.commit(step)
+                begun += 1
+            except Conflict:
+                continue
+            except EncliiError as error:
+                await store.commit(self.stage.removing(found, error.reason, error.message))
+        return begun
+
+    async def _make_room(self, one: Preview, at: str) -> None:
+        rivals = [other for other in await self.stage.store.all(Preview) if other.project == one.project]
+        last = evicted(rivals, at)
+        found = await self.stage.store.get(Preview, *last.key) if last else None
+        if found is not None:
+            with contextlib.suppress(Conflict):
+                await self.stage.store.commit(self.stage.removing(found, "evicted", f"idle; {one.id} takes its place"))
+
+
+def _running(found: PreviewService, wanted: Deployment, live: Live | None, sha: str) -> PreviewService:
+    if wanted.status in ("failed", "degraded"):
+        status = "failed" if wanted.status == "failed" else "degraded"
+        return replace(found, status=status, reason=wanted.reason, message=wanted.message)
+    if live is not None and live.deployment == wanted.id and live.status == "running":
+        return replace(found, status="running" if live.desired else "asleep", sha=sha)
+    return replace(found, status="committed")
+
+
+def _judged(one: Preview) -> Preview:
+    """The state that follows from its services'."""
+    states = {service.status for service in one.services}
+    if states & {"building", "committed", "asleep"}:
+        return replace(one, state="building")
+    bad = next((service for service in one.services if service.status in ("failed", "degraded")), None)
+    if bad is not None:
+        return replace(one, state="failed", reason=bad.reason, message=f"{bad.name}: {bad.message}")
+    return replace(one, state="ready", reason="", message="")
+
+
+def _age(one: Preview) -> str:
+    return one.created_at
+
+
+def _asked(one: Preview, verb: str, identity: str) -> PreviewRequested:
+    return PreviewRequested(
+        id=f"{verb}/{token(identity)}", at=now(), verb="wake" if verb == "wake" else "sweep", project=one.project,
+        repository=one.repository, number=one.number, branch=one.branch, actor="enclii",
+    )  # fmt: skip
+
+
+async def _kept_up(doing: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        try:
+            await doing()
+        except EncliiError as error:
+            log.warning("previews wait for the event store: %s", error)
+        await asyncio.sleep(RECONNECT)

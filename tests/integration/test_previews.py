@@ -1,0 +1,318 @@
+"""Previews on a real store: what forges and people say of them, what their time does (docs/previews.md)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+
+import pytest
+from msgspec.structs import replace
+
+from pipeline import jobs
+from pipeline.bus import connect
+from pipeline.errors import Permanent
+from pipeline.events import Event, PreviewRequested, PullRequestChanged
+from pipeline.names import run_id
+from pipeline.preview_life import Limits, due
+from pipeline.previews import Activity, Preview, PreviewRules, PreviewService, key_of
+from pipeline.records import Decision, Job, Live, Project, Repository, Run, Target
+from pipeline.stages.preview import Previews
+from pipeline.stages.preview_plan import Plan
+from pipeline.stages.preview_watch import Watcher
+from pipeline.store import Change, Step, Store, now
+from pipeline.worker import settle
+from tests.support.nats import running_nats
+
+ONE, TWO = "1" * 40, "2" * 40
+
+
+@pytest.fixture(scope="module")
+def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_nats(tmp_path_factory.mktemp("nats")) as url:
+        yield url
+
+
+class Sources:
+    """A repository with one service and one branch, whose head is as it is told."""
+
+    head_is = ONE
+
+    async def head(self, repository: Repository, branch: str) -> str:
+        return self.head_is
+
+    async def plan(self, preview: Preview, repository: Repository, *, base: str, asked: Event) -> Plan:
+        run = Run(
+            id=run_id(f"{preview.id}/{preview.sha}/{asked.id}"), project=preview.project, services=("web",),
+            repository=preview.repository, ref="refs/heads/x", sha=preview.sha, actor=preview.by, subject_line="",
+            delivery=asked.id, created_at=now(), preview=preview.ref,
+        )  # fmt: skip
+        job = Job(run=run.id, project=preview.project, service="web", created_at=now())
+        return Plan(run, (PreviewService(name="web", host="h"),), (Change(run, 0), Change(job, 0)), ())
+
+
+@dataclass
+class World:
+    """One project of its own on the shared store."""
+
+    store: Store
+    slug: str
+    stage: Previews
+    sources: Sources
+    count: int = 0
+
+    @property
+    def repository(self) -> str:
+        return f"github:{self.slug}"
+
+    async def say(self, event: Event) -> None:
+        """As the worker does it."""
+        try:
+            await settle(self.stage.handle, event, self.store)
+        except Permanent as error:
+            await self.store.commit(await self.stage.failed(event, error))
+
+    async def ask(self, verb: str, **more: object) -> Decision:
+        self.count += 1
+        fields = {"number": 12, "actor": "ada", **more}
+        event = PreviewRequested(
+            id=f"{self.slug}/c{self.count}", verb=verb, project=self.slug, repository=self.repository, **fields  # type: ignore[arg-type]
+        )  # fmt: skip
+        await self.say(event)
+        found = await self.store.get(Decision, event.id)
+        assert found is not None
+        return found.record
+
+    async def pull(self, *, action: str = "opened", head: str = ONE, **more: object) -> None:
+        self.count += 1
+        fields: dict[str, object] = {
+            "state": "open", "number": 12, "head_repository": self.repository, "fork": False, "base": "main",
+            "updated_at": f"2026-01-01T00:00:{self.count:02}Z", **more,
+        }  # fmt: skip
+        await self.say(
+            PullRequestChanged(
+                id=f"{self.slug}/p{self.count}", forge="github", repository=self.repository, action=action, head=head,  # type: ignore[arg-type]
+                head_ref="feature", author="eve", **fields,  # type: ignore[arg-type]
+            )
+        )  # fmt: skip
+
+    async def preview(self, number: int = 12) -> Preview | None:
+        found = await self.store.get(Preview, *key_of(self.repository, number, ""))
+        return found.record if found else None
+
+    async def there(self, number: int = 12) -> Preview:
+        found = await self.preview(number)
+        assert found is not None
+        return found
+
+    def watcher(self) -> Watcher:
+        async def shed(_: Preview) -> int:
+            return 0
+
+        return Watcher(self.stage, shed, 900.0)
+
+
+@contextlib.asynccontextmanager
+async def world(url: str, slug: str, *, limits: Limits | None = None, automatic: bool = False) -> AsyncIterator[World]:
+    bus = await connect(url, name="test")
+    try:
+        await bus.create_streams()
+        store, sources = Store(bus), Sources()
+        known = Repository(id=f"github:{slug}", project=slug, name=slug, forge="github", url="https://example.test/x")
+        rules = PreviewRules(automatic=automatic)
+        project = Project(slug=slug, repositories=(known.id,), previews=rules)
+        await store.commit(Step((Change(known), Change(project))))
+        stage = Previews(store, sources, limits or Limits(cap_all=1_000))
+        async with asyncio.timeout(30):
+            yield World(store, slug, stage, sources)
+    finally:
+        await bus.close()
+
+
+def test_rules_8_and_9_a_fork_is_built_by_approval_of_its_whole_head_alone(nats: str) -> None:
+    async def story() -> None:
+        async with world(nats, "fork", automatic=True) as at:
+            await at.pull(fork=True, head_repository="github:other")
+            assert (await at.there()).reason == "approval_needed"
+            assert (await at.there()).run == ""
+            assert (await at.ask("up")).reason == "approval_needed"
+            assert (await at.ask("approve", sha=TWO)).reason == "stale_sha"
+            assert (await at.ask("approve", sha="")).reason == "short_sha"
+
+            assert (await at.ask("approve", sha=ONE)).outcome == "accepted"
+            built = await at.there()
+            assert (built.state, built.sha, built.approved, built.approved_by) == ("building", ONE, ONE, "ada")
+            assert built.ref is not None
+            assert built.ref.fork
+
+            await at.pull(action="pushed", head=TWO, fork=True, head_repository="github:other")
+            waits = await at.there()
+            assert (waits.state, waits.reason, waits.sha) == ("waiting", "approval_needed", ONE)
+            assert TWO in waits.message
+
+    asyncio.run(story())
+
+
+def test_rule_7_a_head_whose_repository_is_gone_is_a_forks(nats: str) -> None:
+    async def story() -> None:
+        async with world(nats, "gone") as at:
+            await at.pull(head_repository="", fork=False)
+            assert (await at.ask("up")).reason == "approval_needed"
+
+    asyncio.run(story())
+
+
+def test_rule_10_a_head_that_moved_since_it_was_seen_is_refused(nats: str) -> None:
+    async def story() -> None:
+        async with world(nats, "moved") as at:
+            await at.pull()
+            assert (await at.ask("up", sha=TWO)).reason == "ref_changed"
+            assert (await at.ask("up", sha=ONE)).outcome == "accepted"
+
+    asyncio.run(story())
+
+
+def test_rule_19_a_close_counts_by_repository_and_number_alone(nats: str) -> None:
+    async def story() -> None:
+        async with world(nats, "closed") as at:
+            await at.pull()
+            await at.ask("up")
+            building = await at.there()
+            await at.pull(action="closed", state="closed", base="another", head=TWO, fork=True, draft=True)
+            closed = await at.there()
+            assert (closed.state, closed.reason) == ("removing", "closed")
+            stop = await jobs.why_stop(at.store, building.run)
+            assert stop is not None
+            assert stop[:2] == ("cancelled", "preview_closed")
+
+            await at.pull(action="reopened", head=TWO)
+            assert (await at.ask("up")).reason == "being_removed"
+            await at.store.commit(await jobs.ended_step(
+                at.store, await at.store.get(Job, building.run, "web"), *stop,  # type: ignore[arg-type]
+            ))  # fmt: skip
+            await at.watcher().look(closed.key)
+            assert (await at.there()).state == "removed"
+            assert (await at.ask("up")).outcome == "accepted"
+            assert (await at.there()).created_at != building.created_at
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("word", ["moved", "older"])
+def test_rule_19_a_transfer_ends_it_and_a_late_word_does_not(nats: str, word: str) -> None:
+    async def story() -> None:
+        async with world(nats, f"word-{word}") as at:
+            await at.pull(updated_at="2026-02-01T00:00:00Z")
+            await at.ask("up")
+            if word == "moved":
+                await at.pull(action="moved", updated_at="2026-02-02T00:00:00Z")
+            else:
+                await at.pull(action="closed", state="closed", updated_at="2026-01-31T00:00:00Z")
+            assert (await at.there()).state == ("removing" if word == "moved" else "building")
+
+    asyncio.run(story())
+
+
+def test_rule_21_the_newest_head_wins_and_drafts_are_built_on_command_alone(nats: str) -> None:
+    async def story() -> None:
+        async with world(nats, "newest", automatic=True) as at:
+            await at.pull(draft=True)
+            assert await at.preview() is None
+            await at.ask("up")
+            first = await at.there()
+            await at.pull(action="pushed", head=TWO, draft=True)
+            second = await at.there()
+            assert (second.sha, second.state) == (TWO, "building")
+            stop = await jobs.why_stop(at.store, first.run)
+            assert stop is not None
+            assert stop[0] == "superseded"
+            assert await jobs.why_stop(at.store, second.run) is None
+
+    asyncio.run(story())
+
+
+def test_rule_24_a_command_is_obeyed_once_and_kept_with_who_gave_it(nats: str) -> None:
+    async def story() -> None:
+        async with world(nats, "once") as at:
+            await at.pull()
+            said = await at.ask("up")
+            first = await at.there()
+            at.count -= 1
+            assert await at.ask("up", sha=TWO) == said
+            assert await at.there() == first
+            assert (said.actor, said.outcome) == ("ada", "accepted")
+
+    asyncio.run(story())
+
+
+def test_rule_20_at_the_cap_the_next_one_waits_for_its_turn(nats: str) -> None:
+    async def story() -> None:
+        async with world(nats, "cap", limits=Limits(cap=1, cap_all=1_000)) as at:
+            for number in (1, 2):
+                await at.pull(number=number)
+                await at.ask("up", number=number)
+            assert ((await at.there(1)).state, (await at.there(2)).reason) == ("building", "cap")
+
+            idle = replace(await at.there(1), active_at=due(now(), -90_000))
+            await at.store.commit(Step((Change(idle, None),)))
+            await at.watcher().sweep()
+            assert ((await at.there(1)).state, (await at.there(1)).reason) == ("removing", "evicted")
+            await at.watcher().sweep()
+            assert (await at.there(2)).state == "building"
+
+    asyncio.run(story())
+
+
+def test_rule_20_idle_ones_are_warned_of_and_removed_and_a_request_renews_them(nats: str) -> None:
+    async def story() -> None:
+        async with world(nats, "idle", limits=Limits(idle=10_000, cap_all=1_000)) as at:
+            await at.pull()
+            await at.ask("up")
+
+            async def after(seconds: float) -> Preview:
+                old = replace(await at.there(), active_at=due(now(), -seconds), warned_at="", state="building")
+                await at.store.commit(Step((Change(replace(old, expires_at=due(now(), 10_000 - seconds)), None),)))
+                await at.watcher().sweep()
+                return await at.there()
+
+            assert (await after(9_500)).warned_at
+            await at.store.commit(Step((Change(Activity(host="h", at=now()), None),)))
+            renewed = await after(9_500)
+            assert (renewed.warned_at, renewed.state) == ("", "building")
+            await at.store.commit(Step((Change(Activity(host="h", at=due(now(), -20_000)), None),)))
+            await at.ask("extend", seconds=3_600.0)
+            assert (await after(9_000)).state == "building"
+            pinned = replace(await at.there(), pinned_until="")
+            await at.store.commit(Step((Change(pinned, None),)))
+            assert (await after(10_001)).reason == "expired"
+
+    asyncio.run(story())
+
+
+def test_rule_19_it_is_removed_when_nothing_is_left_and_not_before(nats: str) -> None:
+    async def story() -> None:
+        async with world(nats, "left") as at:
+            await at.pull()
+            await at.ask("up")
+            one = await at.there()
+            job = await at.store.get(Job, one.run, "web")
+            assert job is not None
+            place = {"project": "left", "environment": one.environment, "service": "web"}
+            live = Live(**place, deployment="d", release="r", image="i", status="running", health="healthy", ready=1,
+                        desired=1)  # fmt: skip
+            target = Target(**place, deployment="d", release="r", image="i", sha=ONE, config_commit="c")
+            done = replace(job.record, status="deployed")
+            await at.store.commit(Step((Change(done, job.seq), Change(live), Change(target))))
+            await at.ask("down")
+            for record, left in (
+                (replace(target, deployment=""), ["cluster: web"]),
+                (replace(live, deployment=""), []),
+            ):
+                assert (await at.there()).state == "removing"
+                await at.store.commit(Step((Change(record, None),)))
+                assert await at.watcher().left(await at.there()) == left
+                await at.watcher().look(one.key)
+            assert (await at.there()).state == "removed"
+
+    asyncio.run(story())
