@@ -38,6 +38,7 @@ from console.audit import Audit
 from console.authority import Authority
 from console.bearer import Bearer, Known, actor_of
 from console.bodies import accepted, read_body
+from console.build_logs import BuildLogs
 from console.conditional import Conditional
 from console.configuration import configuration
 from console.domains import domains
@@ -53,7 +54,7 @@ from console.secret_routes import SecretRoutes
 from console.service_logs_view import LogsView
 from console.why import why
 from gitops.clusters.exec_relay import Commands
-from pipeline.errors import EncliiError, Invalid
+from pipeline.errors import EncliiError
 from pipeline.events import AdoptRequested, DeployRequested, Event, LinkRequested
 from pipeline.names import split_service_id
 from pipeline.records import Repository
@@ -168,7 +169,6 @@ class _Surface:
                 "/v1/runs": self.runs,
                 "/v1/runs/{id}": self.run,
                 "/v1/runs/{id}/events": self.run_events,
-                "/v1/runs/{id}/logs": self.build_logs,
                 "/v1/why/{id:path}": self.why,
                 "/v1/events": self.events,
                 "/v1/parked": self.parked,
@@ -189,6 +189,7 @@ class _Surface:
             *acting,
             *Resources(self._db, self._store.bus).routes(),
             *(SecretRoutes(self._db, self._store).routes() + PreviewRoutes(self._db, self._store).routes()),
+            *BuildLogs(self._db, self._store.bus, self._stopping).routes(),
             *ExecRoutes(self._db, Commands(self._store.bus), self._stopping).routes(),
         ]
 
@@ -290,19 +291,6 @@ class _Surface:
     async def doctor(self, _: Request) -> Response:
         assert self._doctor is not None
         return JSONResponse({"checks": await self._doctor()})
-
-    async def build_logs(self, request: Request) -> Response:
-        run, service = request.path_params["id"], request.query_params.get("service", "")
-        known = [job["service"] for job in (await asyncio.to_thread(queries.run, self._db, run))["jobs"]]
-        service = service or (known[0] if len(known) == 1 else "")
-        if service not in known:
-            raise Invalid(f"service: one of {', '.join(known) or 'none yet'}", reason="no_such_job")
-        last_id = _last_id(request)
-        streams.two_numbers(last_id)
-        lines = streams.build_lines(
-            self._store.bus, self._db, run, service, last_id=last_id, follow=given.flag(request, "follow")
-        )
-        return streams.response(lines, self._stopping)
 
     async def run_events(self, request: Request) -> Response:
         run = request.path_params["id"]

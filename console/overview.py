@@ -25,13 +25,10 @@ def page(db: Projection, wanted: str, offset: int, limit: int) -> tuple[list[Val
 
     Only what is shown is read: an installation may have tens of thousands.
     """
-    targets = db.places(Target)
-    known = set(targets)
-    left_over = (place for place in db.places(Live) if place not in known)
-    running = [place for place in left_over if (live := db.get(Live, *place)) and live.replicas]
-    found = sorted(place for place in (*targets, *running) if wanted in "/".join(place))
-    shown = found[offset : offset + limit]
-    return [_entry(db, place, db.get(Target, *place), db.get(Live, *place)) for place in shown], len(found)
+    places, count = db.all_places(wanted, offset=offset, limit=limit)
+    found = [(place, db.get(Target, *place), db.get(Live, *place)) for place in places]
+    shown = [one for one in found if one[1] or (one[2] and one[2].replicas)]
+    return [_entry(db, place, target, live) for place, target, live in shown], count
 
 
 def _entry(db: Projection, key: tuple[str, ...], target: Target | None, live: Live | None) -> Value:

@@ -27,7 +27,7 @@ R = TypeVar("R", bound=Record)
 S = TypeVar("S", bound=msgspec.Struct)
 
 SHAPE: Final = 3
-BATCH: Final = 500
+BATCH: Final = 2_000
 FLUSH_AFTER: Final = 0.02
 SHA_LENGTH: Final = 40
 RECONNECT_DELAY: Final = 1.0
@@ -209,20 +209,47 @@ class Projection:
         with self._lock:
             return self._db.execute(wanted, [kind.kind, *values]).fetchall()
 
+    def all_places(self, wanted: str, *, offset: int, limit: int) -> tuple[list[tuple[str, str, str]], int]:
+        """Some of the places that git or the cluster knows, in order, and about how many there are.
+
+        Two scans of one index that are merged: the first page costs the same however many there are.
+        """
+        seen, hidden = sight.condition()
+        fits = " AND instr(project || '/' || environment || '/' || service, ?)" if wanted else ""
+        part = f"FROM records INDEXED BY by_place WHERE kind = ?{seen}{fits}"
+        place = f"SELECT project, environment, service {part}"
+        values = [[kind, *hidden, *([wanted] if wanted else [])] for kind in ("target", "live")]
+        query = f"{place} UNION {place} ORDER BY project, environment, service LIMIT ? OFFSET ?"
+        with self._lock:
+            rows = self._db.execute(query, [*values[0], *values[1], limit, offset]).fetchall()
+            counts = [self._db.execute(f"SELECT count(*) {part}", some).fetchone()[0] for some in values]
+        return rows, max(counts)
+
     def services(self, project: str, *, after: str = "", limit: int = -1) -> list[str]:
         """Names of the project's services behind ``after``, sorted: those with a release, a place or a replica."""
-        part = "SELECT service FROM records INDEXED BY by_service WHERE kind = ? AND project = ? AND service > ?"
-        unknown = """NOT EXISTS (SELECT 1 FROM records known WHERE known.kind IN ('service', 'target')
-          AND known.project = records.project AND known.service = records.service)"""
-        running = "json_array_length(CAST(json AS TEXT), '$.replicas') > 0"
         seen, hidden = sight.condition()
-        end = f"{seen} GROUP BY service ORDER BY service LIMIT ?"
-        parts = (f"{part} {end}", f"{part} {end}", f"{part} AND {unknown} AND {running} {end}")
-        united = " UNION ".join(f"SELECT * FROM ({one})" for one in parts)  # noqa: S608 - texts of this function alone
-        query = f"SELECT service FROM ({united}) ORDER BY service LIMIT ?"  # noqa: S608
-        values = [value for kind in ("service", "target", "live") for value in (kind, project, after, *hidden, limit)]
+        part = (
+            "SELECT DISTINCT service FROM records INDEXED BY by_service WHERE kind = ? AND project = ? AND service > ?"
+        )
+        known = f"SELECT * FROM ({part}{seen} ORDER BY service LIMIT ?)"  # noqa: S608 - texts of this function alone
+        query = f"{known} UNION {known} ORDER BY service LIMIT ?"
+        values = [value for kind in ("service", "target") for value in (kind, project, after, *hidden, limit)]
         with self._lock:
-            return [row[0] for row in self._db.execute(query, [*values, limit])]
+            names = [row[0] for row in self._db.execute(query, [*values, limit])]
+        last = names[-1] if len(names) == limit else "\uffff"
+        strays = self._strays(project, after, last)
+        return sorted({*names, *strays})[: None if limit < 0 else limit] if strays else names
+
+    def _strays(self, project: str, after: str, last: str) -> list[str]:
+        """Services between two names that only run: git never had them, or has forgotten them."""
+        seen, hidden = sight.condition()
+        query = f"""SELECT DISTINCT service FROM records INDEXED BY by_service
+          WHERE kind = 'live' AND project = ? AND service > ? AND service <= ?{seen} AND NOT EXISTS (
+            SELECT 1 FROM records known INDEXED BY by_service WHERE known.kind IN ('service', 'target')
+            AND known.project = ? AND known.service = records.service)
+          AND json_array_length(CAST(json AS TEXT), '$.replicas') > 0"""  # noqa: S608 - texts of this function alone
+        with self._lock:
+            return [row[0] for row in self._db.execute(query, [project, after, last, *hidden, project])]
 
     def starting(self, kind: type[R], column: str, prefix: str, *, limit: int = 20) -> list[R]:
         """The newest records of a kind of which a column begins so (for abbreviated commit ids)."""

@@ -27,6 +27,8 @@ from pipeline.records import Job
 log = logging.getLogger(__name__)
 
 PING_SECONDS: Final = 15
+SEND_LIMIT: Final = 20.0
+"""Seconds in which a client must take something; it is dropped then, and comes back with the last id it has."""
 QUEUE_LIMIT: Final = 64
 QUIET_SECONDS: Final = 2.0
 BUILDING: Final = frozenset({"queued", "building"})
@@ -45,7 +47,9 @@ class Logs(Protocol):
 
 def response(events: AsyncIterator[ServerSentEvent], stopping: asyncio.Event) -> EventSourceResponse:
     """The answer that carries events until they end, or the client leaves, or ``stopping`` is set."""
-    return EventSourceResponse(_told(events, stopping), ping=PING_SECONDS, headers={"Cache-Control": "no-store"})
+    return EventSourceResponse(
+        _told(events, stopping), ping=PING_SECONDS, send_timeout=SEND_LIMIT, headers={"Cache-Control": "no-store"}
+    )
 
 
 async def _told(events: AsyncIterator[ServerSentEvent], stopping: asyncio.Event) -> AsyncIterator[ServerSentEvent]:

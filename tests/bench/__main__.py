@@ -13,12 +13,25 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench import builders, cli, committer, logs, memory, previews, pushes, requests, rollbacks, signing, skips
+from tests.bench import (
+    api,
+    builders,
+    cli,
+    committer,
+    logs,
+    memory,
+    previews,
+    pushes,
+    requests,
+    rollbacks,
+    signing,
+    skips,
+)
 from tests.bench.figures import Family, Figure, unmeasured
 
 FAMILIES = (
     pushes.FAMILY, skips.FAMILY, builders.FAMILY, signing.FAMILY, logs.FAMILY, rollbacks.FAMILY, requests.FAMILY,
-    committer.FAMILY, memory.FAMILY, cli.FAMILY, previews.FAMILY,
+    committer.FAMILY, api.FAMILY, memory.FAMILY, cli.FAMILY, previews.FAMILY,
 )  # fmt: skip
 ABSENT = (pytest.skip.Exception, pytest.fail.Exception)
 """How a missing component is told; neither is an Exception."""

@@ -1,0 +1,197 @@
+"""One log for many readers: it is read once, encoded once, and each reader takes it at its own speed.
+
+What was read is kept up to a limit, so that readers who come later, or again with an id, begin in it; whoever wants
+more than is kept reads for himself. A reader that takes nothing for a while is dropped, and nobody waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from bisect import bisect_right
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Final
+
+from sse_starlette import ServerSentEvent
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from console.streams import PING_SECONDS, SEND_LIMIT, two_numbers
+from pipeline.errors import EncliiError
+
+log = logging.getLogger(__name__)
+
+PULSE: Final = 0.05
+LONGEST_PULSE: Final = 0.25
+CROWD: Final = 4_000
+KEPT: Final = 8 << 20
+PIECE: Final = 256 << 10
+PING: Final = b": ping\r\n\r\n"
+HEADERS: Final = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-store")]
+Source = Callable[[], AsyncIterator[ServerSentEvent]]
+Place = tuple[int, int]
+
+
+class Channel:
+    """A log that is being read, and what was read of it; places are the events' ids."""
+
+    def __init__(self) -> None:
+        self.places: list[Place] = []
+        self.lines: list[bytes] = []
+        self.ended = False
+        self.overflown = False
+        self.silent = 0
+        self.wakers: set[asyncio.Event] = set()
+        self._size = 0
+        self._joined: tuple[int, int, bytes] = (0, 0, b"")
+
+    async def fill(self, source: AsyncIterator[ServerSentEvent]) -> None:
+        """Read to the end; readers are woken a few times a second, for many at once cost little more than one."""
+        beating = asyncio.create_task(self._beat())
+        try:
+            async for event in source:
+                line = event.encode()
+                self.lines.append(line)
+                self.places.append(two_numbers(event.id) if event.id else self.places[-1] if self.places else (0, 0))
+                self._size += len(line)
+                if self._size > KEPT:
+                    self.overflown = True
+                    break
+        except EncliiError as error:
+            log.warning("a log that others read broke off: %s", error)
+        finally:
+            beating.cancel()
+            self.ended = True
+            self._wake()
+
+    async def _beat(self) -> None:
+        seen, quiet = 0, 0.0
+        while True:
+            # A crowd is told less often, for each that is woken costs the same.
+            pause = min(PULSE + len(self.wakers) / CROWD, LONGEST_PULSE)
+            await asyncio.sleep(pause)
+            quiet += pause
+            if len(self.lines) > seen or quiet >= PING_SECONDS:
+                self.silent += len(self.lines) == seen
+                seen, quiet = len(self.lines), 0.0
+                self._wake()
+
+    def _wake(self) -> None:
+        for waker in self.wakers:
+            waker.set()
+
+    def begin(self, last: Place) -> int:
+        """The index behind a place."""
+        return bisect_right(self.places, last) if last != (0, 0) else 0
+
+    def after(self, index: int) -> tuple[bytes, int]:
+        """What comes from ``index`` on, a piece of it, and the index behind that; most readers ask for the same."""
+        end, size = index, 0
+        if self._joined[0] == index and self._joined[1] == len(self.lines):
+            return self._joined[2], self._joined[1]
+        while end < len(self.lines) and size < PIECE:
+            size += len(self.lines[end])
+            end += 1
+        self._joined = (index, end, b"".join(self.lines[index:end]))
+        return self._joined[2], end
+
+
+class Fanout:
+    """The channels that somebody reads."""
+
+    def __init__(self) -> None:
+        self._channels: dict[str, Channel] = {}
+        self._filling: dict[str, asyncio.Task[None]] = {}
+        self._large: set[str] = set()
+
+    def fits(self, key: str) -> bool:
+        """Whether the log is one that can be kept; of a larger one everybody reads for himself."""
+        return key not in self._large
+
+    @contextlib.asynccontextmanager
+    async def reading(self, key: str, source: Source, waker: asyncio.Event) -> AsyncIterator[Channel]:
+        """The channel of that name, which is read as long as somebody is inside; ``waker`` is set when it moved."""
+        channel = self._channels.get(key)
+        if channel is None or channel.ended:
+            channel = self._channels[key] = Channel()
+            self._filling[key] = asyncio.create_task(channel.fill(source()))
+        channel.wakers.add(waker)
+        try:
+            yield channel
+        finally:
+            channel.wakers.discard(waker)
+            if channel.overflown:
+                self._large.add(key)
+            if not channel.wakers and self._channels.get(key) is channel:
+                del self._channels[key]
+                await _ended(self._filling.pop(key))
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+class Shared(Response):
+    """The answer that carries a channel from a place on, as Server-Sent Events.
+
+    When more was read than is kept, the stream ends behind its last line and the client comes back with its id.
+    """
+
+    def __init__(self, fanout: Fanout, key: str, source: Source, last: Place, stopping: asyncio.Event) -> None:
+        super().__init__()
+        self._fanout, self._key, self._source, self._last, self._stopping = fanout, key, source, last, stopping
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+        waker = asyncio.Event()
+        ends = [asyncio.create_task(one) for one in (_left(receive), _set(self._stopping))]
+        for task in ends:
+            task.add_done_callback(lambda _: waker.set())
+        try:
+            async with self._fanout.reading(self._key, self._source, waker) as channel:
+                await _carry(channel, self._last, send, waker, ends)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        except TimeoutError:
+            log.info("dropped a reader of a log that took nothing for %g s", SEND_LIMIT)
+        finally:
+            for task in ends:
+                task.cancel()
+
+
+async def _carry(
+    channel: Channel, last: Place, send: Send, waker: asyncio.Event, ends: Sequence[asyncio.Task[None]]
+) -> None:
+    """Hand over until the channel's end, or one of ``ends``. Raises TimeoutError for a client that takes nothing."""
+    index, silent = -1, channel.silent
+    while not any(task.done() for task in ends):
+        waker.clear()
+        if index < 0 and channel.lines:
+            index = _waited(channel, last)
+        data, index = channel.after(index) if index >= 0 else (b"", index)
+        if not data and channel.ended:
+            return
+        if data or silent != channel.silent:
+            silent = channel.silent
+            async with asyncio.timeout(SEND_LIMIT):
+                await send({"type": "http.response.body", "body": data or PING, "more_body": True})
+            if data:
+                continue
+        await waker.wait()
+
+
+def _waited(channel: Channel, last: Place) -> int:
+    """Where to begin once the log has been read that far; -1 while it has not."""
+    return channel.begin(last) if channel.ended or channel.places[-1] >= last else -1
+
+
+async def _set(event: asyncio.Event) -> None:
+    await event.wait()
+
+
+async def _left(receive: Receive) -> None:
+    """Returns when the client has left."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
