@@ -68,6 +68,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "env": ("configuring", "What a service is configured with, and what differs."),
     "caddyfile": ("caddyfile", "Print a Caddyfile for your domains, before the front door."),
     "why": ("reading", "What was decided about a push, commit, release or command, and why."),
+    "trace": ("trace", "Where the time of a push went, from its delivery to the rollout."),
     "verify": ("verify", "Check a release or an image as the gate does."),
     "retention": ("retention", "What the registry keeps and sheds; --apply frees its storage."),
     "doctor": ("doctor", "Check this installation."),
