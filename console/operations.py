@@ -5,6 +5,7 @@ A test compares it with the routes that are served, so that no address is undocu
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -192,10 +193,15 @@ def _field(field: msgspec.structs.FieldInfo) -> tuple[str, Any] | tuple[str, Any
 
 def _asked(kind: type[Event], summary: str) -> Operation:
     """A wish whose repository is found when the project has one alone."""
+    return Operation(summary, "Previews", answers.Accepted, body=_wish(kind), status=202)
+
+
+@functools.cache
+def _wish(kind: type[Event]) -> type[msgspec.Struct]:
+    """Its body: one type however many addresses take it, since the document names types."""
     found = [_field(field) for field in msgspec.structs.fields(kind) if field.name not in actions.OWN]
     fields = [(name, str, "") if name == "repository" else (name, *rest) for name, *rest in found]
-    body = msgspec.defstruct(kind.__name__, fields, kw_only=True, forbid_unknown_fields=True)
-    return Operation(summary, "Previews", answers.Accepted, body=body, status=202)
+    return msgspec.defstruct(kind.__name__, fields, kw_only=True, forbid_unknown_fields=True)
 
 
 _SECRET: Final = {"project": str, "environment": str, "service": str, "name": str}
