@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
 import ssl
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 import httpx2
+import tenacity
 
 from pipeline import images
 from pipeline.errors import Invalid, Refused, Unavailable
@@ -26,8 +26,7 @@ REDIRECTS = 3
 PATIENCE = 2.0
 """Seconds that are worth waiting here; a longer Retry-After is the worker's business."""
 
-PAUSES = (0.2, 0.4)
-"""Before the second and the third try: a random time up to so many seconds, unless the registry says how long."""
+TRIES = 3
 
 _BUSY = frozenset({408, 429})
 
@@ -76,17 +75,15 @@ class Transport:
 
     async def patiently(self, call: Callable[[], Awaitable[T]]) -> T:
         """``call``, again while a second or two may help, all within the deadline."""
+        retrying = tenacity.AsyncRetrying(
+            stop=tenacity.stop_after_attempt(TRIES),
+            wait=_wait,
+            retry=tenacity.retry_if_exception(_worth_it),
+            reraise=True,
+        )
         try:
             async with asyncio.timeout(self._timeout):
-                for most in PAUSES:
-                    try:
-                        return await call()
-                    except Unavailable as error:
-                        if not _worth_it(error):
-                            raise
-                        told = error.delay
-                    await asyncio.sleep(random.uniform(0, most) if told is None else told)  # noqa: S311 - it only parts
-                return await call()
+                return await retrying(call)
         except TimeoutError:
             raise Unavailable(
                 f"registry {self.host} did not answer within {self._timeout:g} s", reason="registry_timeout"
@@ -242,3 +239,10 @@ def _retry_after(answer: Answer) -> float | None:
 
 def _worth_it(error: BaseException) -> bool:
     return isinstance(error, Unavailable) and error.reason != "registry_lied" and (error.delay or 0) <= PATIENCE
+
+
+def _wait(state: tenacity.RetryCallState) -> float:
+    """As long as the registry says, else a random time that grows."""
+    error = state.outcome.exception() if state.outcome else None
+    told = error.delay if isinstance(error, Unavailable) else None
+    return told if told is not None else tenacity.wait_random_exponential(0.1, 1.0)(state)
