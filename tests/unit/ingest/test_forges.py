@@ -243,3 +243,8 @@ def test_a_body_that_is_no_event_is_refused_by_every_forge() -> None:
     for forge in FORGES:
         with pytest.raises(Invalid):
             read(forge, b'{"object_kind": "push", "ref": 1}', events.get(forge, ""))
+
+
+@pytest.mark.parametrize("at", ["9" * 13, "9" * 5_000, "", "-1000", "1e3", "\u0661\u0662"])
+def test_a_time_that_is_no_plain_number_of_seconds_proves_nothing(at: str) -> None:
+    assert signed("gitlab", **standard(at=at)) is None
