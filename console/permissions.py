@@ -32,6 +32,8 @@ from pipeline.records import Project, Repository, Run
 
 FORM: Final = "application/x-www-form-urlencoded"
 FIELDS: Final = 60
+PLACING: Final = frozenset({"project", "environment", "service", "run", "promotion"})
+"""Fields that say where something is asked for."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,15 @@ def installation(_: Asked) -> list[Where]:
 
 
 def service(asked: Asked) -> list[Where]:
-    """The service of ``{id}``, in the environment of the query or the body."""
+    """The service of ``{id}``, in the environment of the query: for what reads."""
     project, _ = split_service_id(asked.path("id"))
-    return [(project, asked.request.query_params.get("environment", "") or asked.body.get("environment", ""))]
+    return [(project, asked.request.query_params.get("environment", ""))]
+
+
+def acted_on(asked: Asked) -> list[Where]:
+    """The service of ``{id}``, in the environment of the body: for what writes."""
+    project, _ = split_service_id(asked.path("id"))
+    return [(project, asked.body.get("environment", ""))]
 
 
 def place(asked: Asked) -> list[Where]:
@@ -184,7 +192,7 @@ API: Final[Mapping[str, Need]] = {
     "GET /v1/secrets/key": _SEEN,
     "POST /v1/secrets": _DEPLOY,
     "POST /v1/secrets/unset": _DEPLOY,
-    "POST /v1/services/{id}/exec": Need("deployer", service),
+    "POST /v1/services/{id}/exec": Need("deployer", acted_on),
     "POST /v1/exec/{session}/input": _SEEN,  # a session is its actor's alone
     "GET /v1/exec/{session}/output": _SEEN,
     "POST /v1/exec/{session}/end": _SEEN,
@@ -268,7 +276,7 @@ def _guarded(
         places: list[Where] = []
         answer, failed = None, None
         try:
-            places = need.where(asked) if need.where else []
+            places = _places(need.where, asked) if need.where else []
             authority.demand(principal_of(request), need.role, places)
             again = Request(request.scope, _again(data)) if request.method == "POST" else request
             answer = await _answered(inner, again)
@@ -284,6 +292,15 @@ def _guarded(
         return answer
 
     return Route(route.path, endpoint, methods=sorted(route.methods or ()), name=route.name)
+
+
+def _places(where: Places, asked: Asked) -> list[Where]:
+    """A write is asked for by its body alone; a query that says otherwise is a mistake or worse. Raises Invalid."""
+    if asked.request.method == "POST":
+        for name, value in asked.request.query_params.multi_items():
+            if name in PLACING and value != asked.body.get(name, ""):
+                raise Invalid(f"{name}: the query says something else than the body", reason="contradiction")
+    return where(asked)
 
 
 async def _answered(inner: Callable[[Request], Any], request: Request) -> Response:

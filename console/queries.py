@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from console import paging, texts
+from console import paging, sight, texts
 from console.projection import Projection
 from gitops.committing.history import rollback_target, undone
 from pipeline.errors import Invalid, NotFound, Refused
@@ -100,9 +100,13 @@ def known_service(db: Projection, project: str, service: str) -> None:
 
 
 def known_environment(db: Projection, project: str, environment: str) -> None:
-    """Return if the environment exists, also as a preview's or as that of all previews' secrets. Raises NotFound."""
-    names = [found.name for found in known_project(db, project).environments]
-    names += [SCOPE, *(found.environment for found in db.find(Preview, project=project))]
+    """Return if the environment exists, also as a preview's or as that of all previews' secrets, and may be seen.
+
+    Raises NotFound.
+    """
+    every = [found.name for found in known_project(db, project).environments]
+    every += [SCOPE, *(found.environment for found in db.find(Preview, project=project))]
+    names = [found for found in every if sight.sees(project, found)]
     if environment not in names:
         hint = texts.suggestion(environment, names)
         raise NotFound(f"no environment {environment!r} in {project}{hint}", reason="no_such_environment")

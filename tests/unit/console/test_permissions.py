@@ -13,12 +13,12 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from console import sight
+from console import queries, sight
 from console.authority import PRINCIPAL, Authority
 from console.permissions import API, PAGES, UNGUARDED, guarded, key_of
 from console.projection import Projection
 from pipeline.access import ROLES, Grant, Principal, Role
-from pipeline.errors import Denied
+from pipeline.errors import Denied, Invalid, NotFound
 from pipeline.promotions import Promotion
 from pipeline.records import Environment, Project, Record, Repository, Run
 
@@ -51,7 +51,9 @@ def db(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Projection]:
     projection.close()
 
 
-def passes(db: Projection, key: str, who: Principal) -> bool:
+def passes(
+    db: Projection, key: str, who: Principal, *, query: str = "environment=production", body: dict[str, str] = BODY
+) -> bool:
     """Whether the guard lets somebody through to what answers there."""
     method, _, path = key.partition(" ")
     reached: list[str] = []
@@ -63,21 +65,21 @@ def passes(db: Projection, key: str, who: Principal) -> bool:
     route = guarded([Route(path, inner, methods=[method])], {**API, **PAGES}, authority=Authority(db), db=db)[0]
     with sight.limited(Authority(db).sight(who)):
         try:
-            asyncio.run(route.endpoint(_request(method, who)))
+            asyncio.run(route.endpoint(_request(method, who, query, body)))
         except Denied:
             assert not reached
     return bool(reached)
 
 
-def _request(method: str, who: Principal) -> Request:
+def _request(method: str, who: Principal, query: str, body: dict[str, str]) -> Request:
     named = {"id": "shop.web", "project": "shop", "environment": "production", "service": "web", "verb": "retry",
              "repository": "local:shop/shop", "session": "x-1", "slug": "shop"}  # fmt: skip
-    data = json.dumps(BODY).encode()
+    data = json.dumps(body).encode()
 
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": data, "more_body": False}
 
-    scope = {"type": "http", "method": method, "path": "/", "query_string": b"environment=production",
+    scope = {"type": "http", "method": method, "path": "/", "query_string": query.encode(),
              "headers": [(b"content-type", b"application/json")], "path_params": named, PRINCIPAL: who}  # fmt: skip
     return Request(scope, receive)
 
@@ -114,6 +116,35 @@ def test_a_role_elsewhere_is_none_here(db: Projection, key: str) -> None:
 def test_a_deployer_of_one_environment_is_none_of_another(db: Projection, key: str) -> None:
     assert not passes(db, key, Principal(name="sam"))
     assert passes(db, key, Principal(name="dee"))
+
+
+@pytest.mark.parametrize(
+    "key", [key for key in ADDRESSES if key.startswith("POST ") and (API.get(key) or PAGES[key]).where]
+)
+def test_a_write_whose_query_names_another_place_than_its_body_is_refused(db: Projection, key: str) -> None:
+    with pytest.raises(Invalid, match="the query says something else"):
+        passes(db, key, Principal(name="sam"), query="environment=staging")
+
+
+def test_a_command_is_opened_where_the_body_says_and_nowhere_else(db: Projection) -> None:
+    key, sam = "POST /v1/services/{id}/exec", Principal(name="sam")
+
+    assert not passes(db, key, sam, query="")
+    assert passes(db, key, sam, query="", body={"environment": "staging"})
+    assert not passes(db, key, sam, query="", body={})
+
+
+def test_a_read_is_of_the_place_in_its_query_whatever_its_body_says(db: Projection) -> None:
+    key, vic = "GET /v1/services/{id}/logs", Principal(name="vic")
+
+    assert not passes(db, key, vic, query="environment=staging")
+
+
+def test_an_environment_that_may_not_be_seen_is_not_there(db: Projection) -> None:
+    with sight.limited(Authority(db).sight(Principal(name="sam"))):
+        queries.known_environment(db, "shop", "staging")
+        with pytest.raises(NotFound, match="production"):
+            queries.known_environment(db, "shop", "production")
 
 
 def test_an_address_without_a_role_is_not_served(db: Projection) -> None:
