@@ -15,9 +15,11 @@ import msgspec
 
 from console import queries, sight
 from console.audit import traceparent
+from console.authority import Authority
 from console.forges import Forges
 from console.projection import Projection
 from pipeline import trace
+from pipeline.access import Principal
 from pipeline.bus import Write
 from pipeline.errors import Conflict, Invalid, NotFound, Refused
 from pipeline.events import (
@@ -70,15 +72,24 @@ TYPES: Final[tuple[type[Event], ...]] = (*COMMANDS.values(), SecretChanged, Prev
 _ONE_SERVICE: Final = (RollbackRequested, ScaleRequested, DestroyRequested, AdoptRequested)
 _KEY_LIMIT: Final = 128
 OWN: Final = frozenset({"id", "at", "trace", "actor", "hook", "manifest"})  # never taken from a body
+_SOURCE: Final = frozenset({"repository", "ref"})  # where a commit to deploy is planned from: its project says
 _RESENT_HEADERS: Final = ("ce-", "traceparent", "enclii-")
 
 
-def resolved(db: Projection, event: DeployRequested) -> DeployRequested:
-    """The wish with the release that the commit already has, else with where its commit is to be planned from."""
+def own(kind: type[Event]) -> frozenset[str]:
+    """The fields of an event that no body may set."""
+    return OWN | _SOURCE if kind is DeployRequested else OWN
+
+
+def resolved(db: Projection, event: DeployRequested, who: Principal) -> DeployRequested:
+    """The wish with the release that the commit already has, else with where its commit is to be planned from.
+
+    Raises Denied when that would also deploy where ``who`` may not.
+    """
     if event.release and not event.fresh:
         return event
     if event.fresh:
-        return _from_source(db, event)
+        return _from_source(db, event, who)
     event = msgspec.structs.replace(event, sha=_whole_sha(db, event))
     found = [
         one
@@ -88,11 +99,14 @@ def resolved(db: Projection, event: DeployRequested) -> DeployRequested:
     known = next((one for one in found if event.service in ("", one.service)), None)
     if known is not None:
         return msgspec.structs.replace(event, release=known.id, service=event.service or known.service)
-    return _from_source(db, event)
+    return _from_source(db, event, who)
 
 
-def _from_source(db: Projection, event: DeployRequested) -> DeployRequested:
-    """The wish with where its commit is planned from; without a commit, that of what is deployed."""
+def _from_source(db: Projection, event: DeployRequested, who: Principal) -> DeployRequested:
+    """The wish with where its commit is planned from; without a commit, that of what is deployed.
+
+    What is planned is deployed to every environment that the branch feeds, so ``who`` must be a deployer of each.
+    """
     if event.fresh:
         target = db.get(Target, event.project, event.environment, event.service)
         event = msgspec.structs.replace(event, release="", sha=_whole_sha(db, event) or (target.sha if target else ""))
@@ -100,7 +114,10 @@ def _from_source(db: Projection, event: DeployRequested) -> DeployRequested:
     branches = {one.name: one.branch for one in project.environments} if project else {}
     if project is None or not project.repositories or not branches.get(event.environment):
         return event
-    ref = BRANCH_PREFIX + branches[event.environment]
+    branch = branches[event.environment]
+    fed = [(project.slug, place) for place, feeds in branches.items() if feeds == branch]
+    Authority(db).demand(who, "deployer", fed)
+    ref = BRANCH_PREFIX + branch
     return msgspec.structs.replace(event, repository=project.repositories[0], ref=ref)
 
 
@@ -123,7 +140,7 @@ def command_id(key: str) -> str:
 
 def read_command(kind: type[Event], body: Mapping[str, Any], *, key: str, actor: str) -> Event:
     """The event that a request body asks for. Raises Invalid, which names the field."""
-    if unknown := body.keys() - (set(kind.__struct_fields__) - OWN):
+    if unknown := body.keys() - (set(kind.__struct_fields__) - own(kind)):
         raise Invalid(f"unknown field {min(unknown)[:60]!r}", reason="unknown_field")
     fields = {**body, "id": command_id(key), "at": now(), "actor": actor, "trace": traceparent.get() or trace.new()}
     try:

@@ -35,7 +35,7 @@ from console import (
     streams,
 )
 from console.audit import Audit
-from console.authority import Authority
+from console.authority import Authority, principal_of
 from console.bearer import Bearer, Known, actor_of
 from console.bodies import accepted, read_body
 from console.build_logs import BuildLogs
@@ -332,7 +332,7 @@ class _Surface:
             if isinstance(event, LinkRequested):
                 event = actions.link(self._forges, event)
             if isinstance(event, DeployRequested):
-                event = await asyncio.to_thread(actions.resolved, self._db, event)
+                event = await asyncio.to_thread(actions.resolved, self._db, event, principal_of(request))
             await admit(self._store, self._db, event)
             await actions.publish(self._store, event)
             return accepted(event.id)

@@ -199,7 +199,7 @@ def _asked(kind: type[Event], summary: str) -> Operation:
 @functools.cache
 def _wish(kind: type[Event]) -> type[msgspec.Struct]:
     """Its body: one type however many addresses take it, since the document names types."""
-    found = [_field(field) for field in msgspec.structs.fields(kind) if field.name not in actions.OWN]
+    found = [_field(field) for field in msgspec.structs.fields(kind) if field.name not in actions.own(kind)]
     fields = [(name, str, "") if name == "repository" else (name, *rest) for name, *rest in found]
     return msgspec.defstruct(kind.__name__, fields, kw_only=True, forbid_unknown_fields=True)
 
@@ -287,7 +287,7 @@ WRITES: Final[dict[str, Operation]] = {
 
 def command(name: str, kind: type[Event]) -> Operation:
     """The operation of ``POST /v1/<name>``: its body is the event without what the API fills in."""
-    fields = [_field(field) for field in msgspec.structs.fields(kind) if field.name not in actions.OWN]
+    fields = [_field(field) for field in msgspec.structs.fields(kind) if field.name not in actions.own(kind)]
     body = msgspec.defstruct(kind.__name__, fields, kw_only=True, forbid_unknown_fields=True)
     said = (kind.__doc__ or name).strip().split("\n")[0].rstrip(".")
     return Operation(said, "Commands", answers.Accepted, body=body, status=202)

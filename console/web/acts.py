@@ -11,6 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from console import actions
+from console.authority import principal_of
 from console.bearer import actor_of
 from console.projection import Projection
 from console.refusals import admit
@@ -54,7 +55,7 @@ class Acts:
             key = fields.pop("key", "")
             event = actions.read_command(kind, _typed(fields), key=key, actor=actor_of(request))
             if isinstance(event, DeployRequested):
-                event = await asyncio.to_thread(actions.resolved, self._db, event)
+                event = await asyncio.to_thread(actions.resolved, self._db, event, principal_of(request))
             await admit(self._store, self._db, event)
             await actions.publish(self._store, event)
             return RedirectResponse(f"/commands/{event.id}", 303)

@@ -87,6 +87,9 @@ class Planner:
         repository = await registered(self.store, delivery) or await self._being_registered(delivery)
         if repository is None:
             return self._unregistered(delivery)
+        if isinstance(event, DeployRequested) and repository.project != event.project:
+            text = f"{repository.id} is not a repository of {event.project}"
+            return self._decision(delivery, "refused", "other_project", text, project=event.project)
         origin = await remembered(self.store, delivery, repository)
         known = replace(delivery, repository=repository.id)
         step = await self._known(known, repository, delivery.repository)
