@@ -129,20 +129,24 @@ def _whole_sha(db: Projection, event: DeployRequested) -> str:
     return known.pop() if len(known) == 1 else event.sha
 
 
-def command_id(key: str) -> str:
-    """The command's id: the caller's idempotency key, or a new one. Raises Invalid."""
+def command_id(key: str, *, actor: str, project: str) -> str:
+    """The command's id: the same for the same idempotency key of the same caller in a project, or a new one.
+
+    Decisions of everything else have ids in the same place, so a caller must not be able to choose one. Raises Invalid.
+    """
     if not key:
         return f"c-{uuid.uuid4()}"
     if len(key) > _KEY_LIMIT or not key.isascii() or not key.isprintable() or " " in key:
         raise Invalid("Idempotency-Key: at most 128 printable characters without spaces", reason="bad_key")
-    return key
+    return "k-" + token(actor, project, key)
 
 
 def read_command(kind: type[Event], body: Mapping[str, Any], *, key: str, actor: str) -> Event:
     """The event that a request body asks for. Raises Invalid, which names the field."""
     if unknown := body.keys() - (set(kind.__struct_fields__) - own(kind)):
         raise Invalid(f"unknown field {min(unknown)[:60]!r}", reason="unknown_field")
-    fields = {**body, "id": command_id(key), "at": now(), "actor": actor, "trace": traceparent.get() or trace.new()}
+    identity = command_id(key, actor=actor, project=str(body.get("project") or ""))
+    fields = {**body, "id": identity, "at": now(), "actor": actor, "trace": traceparent.get() or trace.new()}
     try:
         return msgspec.convert(fields, type=kind)
     except msgspec.ValidationError as error:

@@ -56,7 +56,7 @@ class SecretRoutes:
     async def keep(self, request: Request) -> Response:
         body = await read_body(request)
         where = await asyncio.to_thread(self._place, body, _PLACE | {"sealed", "why"})
-        command = actions.command_id(request.headers.get("idempotency-key", ""))
+        command = _command(request, where)
         if known := await self._asked_before(command, where):  # an answer got lost: the value is stored already
             return accepted(command, version=known)
         after = await asyncio.to_thread(_highest, self._db, where)
@@ -68,7 +68,7 @@ class SecretRoutes:
     async def unset(self, request: Request) -> Response:
         body = await read_body(request)
         where = await asyncio.to_thread(self._place, body, _PLACE | {"why"})
-        command = actions.command_id(request.headers.get("idempotency-key", ""))
+        command = _command(request, where)
         await self._publish(actor_of(request), command, where, 0, str(body.get("why") or ""))
         return accepted(command)
 
@@ -131,6 +131,11 @@ def secrets_of(db: Projection, project: str, environment: str, service: str) -> 
         }
         for key in sorted({*wanted, *used})
     ]
+
+
+def _command(request: Request, where: Mapping[str, str]) -> str:
+    key = request.headers.get("idempotency-key", "")
+    return actions.command_id(key, actor=actor_of(request), project=where["project"])
 
 
 def _highest(db: Projection, where: Mapping[str, str]) -> int:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from msgspec.structs import replace
 
+from console.actions import command_id
 from console.client import Client, Failure
 from gitops.clusters import LogLine
 from pipeline.events import DeployRequested, RollbackRequested, decode
@@ -18,6 +19,8 @@ from pipeline.names import token
 from pipeline.records import Decision, Parked
 from tests.integration import console_records as data
 from tests.integration.console_server import Console, with_console
+
+K1 = command_id("k-1", actor="deployer", project="shop")
 
 
 def test_without_the_token_there_is_a_problem_and_no_answer(tmp_path: Path) -> None:
@@ -148,8 +151,8 @@ def test_a_rollback_is_published_once_for_one_key(tmp_path: Path) -> None:
         first = await console.post("/v1/rollbacks", body, key="k-1")
         again = await console.post("/v1/rollbacks", body, key="k-1")
 
-        entry = await console.store.bus.get(f"ev.rollback.requested.{token('k-1')}")
-        assert first == again == {"command": "k-1"}
+        entry = await console.store.bus.get(f"ev.rollback.requested.{token(K1)}")
+        assert first == again == {"command": K1}
         assert entry is not None
         event = decode("rollback.requested", entry.data)
         assert isinstance(event, RollbackRequested)
@@ -196,9 +199,9 @@ def test_a_command_is_pending_until_it_is_decided(tmp_path: Path) -> None:
     async def story(console: Console) -> None:
         await console.put(*data.shop())
         await console.post("/v1/holds", data.PLACE, key="k-1")
-        pending = await console.get("/v1/commands/k-1")
-        waiting = asyncio.create_task(console.get("/v1/commands/k-1", wait=20))
-        await console.put(Decision(id="k-1", about="command", outcome="accepted", reason="held", message="held at v2"))
+        pending = await console.get(f"/v1/commands/{K1}")
+        waiting = asyncio.create_task(console.get(f"/v1/commands/{K1}", wait=20))
+        await console.put(Decision(id=K1, about="command", outcome="accepted", reason="held", message="held at v2"))
 
         decided = await waiting
 

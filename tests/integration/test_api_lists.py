@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
+from console.actions import command_id
 from console.client import Failure
 from pipeline.events import HoldRequested
 from pipeline.records import Parked, ServiceRecord
@@ -107,7 +108,7 @@ def test_a_key_stands_for_one_request_whatever_its_address(tmp_path: Path) -> No
                 return failure.reason
             return ""
 
-        assert first == repeated == {"command": "k-1"}
+        assert first == repeated == {"command": command_id("k-1", actor="deployer", project="shop")}
         assert await refused("/v1/holds", {**data.PLACE, "why": "another"}) == "key_reused"
         assert await refused("/v1/resumes", data.PLACE) == "key_reused"
 

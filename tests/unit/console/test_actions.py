@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -64,3 +65,20 @@ def test_a_commit_with_a_release_is_deployed_in_one_environment_alone(db: Projec
     found = actions.resolved(db, wish(data.SHA1), SAM)
 
     assert found == msgspec.structs.replace(wish(data.SHA1), release="shop.web.v1")
+
+
+def test_the_same_key_is_another_command_for_another_caller_or_project() -> None:
+    asked = [("sam", "shop"), ("sam", "shop"), ("dee", "shop"), ("sam", "other")]
+
+    first, again, *others = [actions.command_id("k", actor=actor, project=project) for actor, project in asked]
+
+    assert first == again
+    assert len({first, *others}) == 3
+
+
+def test_a_key_cannot_be_the_id_of_another_decision() -> None:
+    body = {"project": "shop", "environment": "staging", "sha": data.SHA2}
+    event = actions.read_command(DeployRequested, body, key="shop.web.v42/production", actor="sam")
+
+    assert event.id == actions.command_id("shop.web.v42/production", actor="sam", project="shop")
+    assert re.fullmatch("k-[a-z2-7]{26}", event.id)
