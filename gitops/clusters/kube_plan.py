@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gitops.clusters import Document, ServiceRef, Wanted, Workload
+from gitops.clusters import Document, ServiceRef, Wanted, Workload, kube_images
 from gitops.clusters.kube_kinds import Kind, wave
 from gitops.clusters.kube_objects import PREFIX, plain
 from pipeline.errors import Invalid, Refused
@@ -148,6 +148,7 @@ def _check(wanted: Wanted, document: Document, kind: Kind) -> None:
             f" {namespace_of(wanted)!r}: leave metadata.namespace out, or bind the environment to it in project.yaml",
             reason="wrong_namespace",
         )
+    kube_images.verified(wanted, document, what)
 
 
 def _mark_deployment(found: dict[str, Any], wanted: Wanted) -> None:

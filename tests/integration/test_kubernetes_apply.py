@@ -183,6 +183,19 @@ def test_a_kind_that_the_cluster_does_not_have_is_told_before_anything_is_applie
     asyncio.run(go())
 
 
+def test_a_pod_of_another_image_is_refused_before_anything_is_applied(world: KubernetesWorld) -> None:
+    async def go() -> None:
+        async with a_service(world) as service:
+            containers = [{"name": "miner", "image": world.image("another")}]
+            pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "one"}, "spec": {"containers": containers}}
+            error = await refused(world, with_documents(service.script(STAY), pod))
+
+            assert (type(error), error.reason) == (Invalid, "unverified_image")
+            assert await world.cluster.observe(service.ref) == []
+
+    asyncio.run(go())
+
+
 def test_a_namespace_that_is_being_deleted_is_tried_again_later(world: KubernetesWorld) -> None:
     async def go() -> None:
         async with a_service(world) as service:
