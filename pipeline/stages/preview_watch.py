@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
 
 import msgspec
 from msgspec.structs import replace
 
-from pipeline.errors import Conflict, EncliiError
+from pipeline.errors import Conflict, EncliiError, Unavailable
 from pipeline.events import PreviewRequested
 from pipeline.jobs import OPEN
 from pipeline.names import token
@@ -43,6 +44,7 @@ class Watcher:
     _places: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
     _runs: dict[str, tuple[str, ...]] = field(default_factory=dict)
     _hosts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _ending: WeakValueDictionary[tuple[str, ...], asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
     async def follow(self) -> None:
         """Watch, and sweep now and then, for ever."""
@@ -106,21 +108,22 @@ class Watcher:
     # -- one look at one preview
 
     async def look(self, key: tuple[str, ...]) -> None:
-        """Bring the record to what the other records say."""
-        for _ in range(TRIES):
-            found = await self.stage.store.get(Preview, *key)
-            if found is None:
-                return
-            try:
-                await self._look(found)
-                return
-            except Conflict:
-                continue
+        """Bring the record to what the other records say. Raises Unavailable when the event store is away."""
+        with _apart(key):
+            for _ in range(TRIES):
+                found = await self.stage.store.get(Preview, *key)
+                if found is None:
+                    return
+                try:
+                    await self._look(found)
+                    return
+                except Conflict:
+                    continue
 
     async def _look(self, found: Stored[Preview]) -> None:
         one = found.record
         if one.state == "removing":
-            await self._end(found)
+            await self._end(one.key)
         if one.state in GONE or one.state == "asleep" or not one.run:
             return
         services = [await self._service(one, service) for service in one.services]
@@ -149,15 +152,34 @@ class Watcher:
             return _running(found, wanted.record, live.record if live else None, one.sha)
         return found
 
-    async def _end(self, found: Stored[Preview]) -> None:
+    async def _end(self, key: tuple[str, ...]) -> None:
+        """One at a time, and of what it is by then: a new life's images would lie under the same paths."""
+        async with self._ending.setdefault(key, asyncio.Lock()):
+            found = await self.stage.store.get(Preview, *key)
+            if found is not None and found.record.state == "removing":
+                await self._ended(found)
+
+    async def _ended(self, found: Stored[Preview]) -> None:
         """Once nothing of it runs and git has nothing of it, its images go; then it is removed."""
         one = found.record
         if await self.left(one):
             return
-        if await self.shed(one):
+        try:
+            if await self.shed(one):
+                return
+        except Exception as error:  # a registry may say anything, and is no reason to look after no preview
+            await self._stuck(found, error)
             return
         gone = replace(one, state="removed", removed_at=now(), services=())
         await self.stage.store.commit(Step((Change(gone, found.seq),), (changed(gone, "removed"),)))
+
+    async def _stuck(self, found: Stored[Preview], error: Exception) -> None:
+        """Say why it is not removed yet; said once, because each word on the record leads to another look."""
+        reason = error.reason if isinstance(error, EncliiError) else "unexpected"
+        log.warning("the images of preview %s stay until the next sweep: %s", found.record.id, reason, exc_info=error)
+        noted = replace(found.record, message=f"its images could not be deleted ({reason}); the next sweep tries again")
+        if noted != found.record:
+            await self.stage.store.commit(Step((Change(noted, found.seq),)))
 
     async def left(self, one: Preview) -> list[str]:
         """What there still is of a preview, for people: its services in git and in the cluster, and its jobs."""
@@ -196,7 +218,7 @@ class Watcher:
         for one in every:
             found = await store.get(Preview, *one.key)
             if found is not None and one.state != "removed":
-                with contextlib.suppress(Conflict):
+                with _apart(one.key):
                     count += await self._aged(found, hits, pulls.get((one.repository, str(one.number))), at,
                                               sleep=getattr(rules.get(one.project), "sleep", 0.0))  # fmt: skip
         await self._orphans(every)
@@ -207,7 +229,7 @@ class Watcher:
     ) -> bool:
         store, one = self.stage.store, found.record
         if one.state == "removing":
-            await self._end(found)
+            await self._end(one.key)
             return True
         if pull is not None and pull.state == "closed":
             await store.commit(self.stage.removing(found, "closed", "the pull request was closed"))
@@ -252,21 +274,24 @@ class Watcher:
         waiting = sorted((one for one in every if (one.state, one.reason) == ("waiting", "cap")), key=_age)
         for one in waiting:
             cap = rules[one.project].cap if one.project in rules else 0
-            if full(one, await store.all(Preview), self.stage.limits, cap):
-                await self._make_room(one, at)
-                continue
-            found = await store.get(Preview, *one.key)
-            if found is None or found.record.state != "waiting":
-                continue
-            try:
-                step = await self.stage.started(found, _asked(one, "sweep", f"queue/{one.id}/{found.seq}"))
-                await store.commit(step)
-                begun += 1
-            except Conflict:
-                continue
-            except EncliiError as error:
-                await store.commit(self.stage.removing(found, error.reason, error.message))
+            with _apart(one.key):
+                if full(one, await store.all(Preview), self.stage.limits, cap):
+                    await self._make_room(one, at)
+                else:
+                    begun += await self._begun(one)
         return begun
+
+    async def _begun(self, one: Preview) -> bool:
+        found = await self.stage.store.get(Preview, *one.key)
+        if found is None or found.record.state != "waiting":
+            return False
+        try:
+            step = await self.stage.started(found, _asked(one, "sweep", f"queue/{one.id}/{found.seq}"))
+            await self.stage.store.commit(step)
+        except EncliiError as error:
+            await self.stage.store.commit(self.stage.removing(found, error.reason, error.message))
+            return False
+        return True
 
     async def _make_room(self, one: Preview, at: str) -> None:
         rivals = [other for other in await self.stage.store.all(Preview) if other.project == one.project]
@@ -308,10 +333,28 @@ def _asked(one: Preview, verb: str, identity: str) -> PreviewRequested:
     )  # fmt: skip
 
 
+@contextlib.contextmanager
+def _apart(key: tuple[str, ...]) -> Iterator[None]:
+    """What is wrong with one preview does not hold up the others; the next word or sweep tries again.
+
+    That the event store is away is wrong with all of them, so Unavailable passes.
+    """
+    try:
+        yield
+    except Conflict:
+        pass
+    except Unavailable:
+        raise
+    except Exception:
+        log.exception("preview %s is passed over for now", "/".join(key))
+
+
 async def _kept_up(doing: Callable[[], Awaitable[None]]) -> None:
     while True:
         try:
             await doing()
         except EncliiError as error:
             log.warning("previews wait for the event store: %s", error)
+        except Exception:  # whoever plans production's builds shares this process
+            log.exception("previews are looked after again in a moment")
         await asyncio.sleep(RECONNECT)

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from pipeline import jobs
 from pipeline.bus import connect
-from pipeline.errors import Permanent
+from pipeline.errors import Permanent, Refused, Unavailable
 from pipeline.events import Event, PreviewRequested, PullRequestChanged
 from pipeline.names import run_id
 from pipeline.preview_life import Limits, due
@@ -20,7 +20,7 @@ from pipeline.previews import Activity, Preview, PreviewRules, PreviewService, k
 from pipeline.records import Decision, Job, Live, Project, Repository, Run, Target
 from pipeline.stages.preview import Previews
 from pipeline.stages.preview_plan import Plan
-from pipeline.stages.preview_watch import Watcher
+from pipeline.stages.preview_watch import Shed, Watcher
 from pipeline.store import Change, Step, Store, now
 from pipeline.worker import settle
 from tests.support.nats import running_nats
@@ -106,11 +106,22 @@ class World:
         assert found is not None
         return found
 
-    def watcher(self) -> Watcher:
-        async def shed(_: Preview) -> int:
-            return 0
+    async def removing(self, number: int = 12) -> Preview:
+        """A preview that nothing runs of, asked to end."""
+        await self.ask("up", number=number)
+        one = await self.there(number)
+        job = await self.store.get(Job, one.run, "web")
+        assert job is not None
+        await self.store.commit(Step((Change(replace(job.record, status="cancelled"), job.seq),)))
+        await self.ask("down", number=number)
+        return await self.there(number)
 
-        return Watcher(self.stage, shed, 900.0)
+    def watcher(self, shed: Shed | None = None) -> Watcher:
+        return Watcher(self.stage, shed or nothing_left, 900.0)
+
+
+async def nothing_left(_: Preview) -> int:
+    return 0
 
 
 @contextlib.asynccontextmanager
@@ -313,6 +324,70 @@ def test_rule_19_it_is_removed_when_nothing_is_left_and_not_before(nats: str) ->
                 await at.store.commit(Step((Change(record, None),)))
                 assert await at.watcher().left(await at.there()) == left
                 await at.watcher().look(one.key)
+            assert (await at.there()).state == "removed"
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        (Refused("no", reason="registry_refused"), "registry_refused"),
+        (Unavailable("no", reason="registry_away"), "registry_away"),
+        (ValueError("no"), "unexpected"),
+    ],
+)
+def test_a_removal_that_fails_is_said_on_its_record_and_tried_again(nats: str, wrong: Exception, reason: str) -> None:
+    async def refuses(_: Preview) -> int:
+        raise wrong
+
+    async def story() -> None:
+        async with world(nats, f"stuck-{reason.replace('_', '-')}") as at:
+            await at.pull()
+            one = await at.removing()
+            await at.watcher(refuses).look(one.key)
+            await at.watcher(refuses).sweep()
+            stuck = await at.there()
+            assert (stuck.state, stuck.reason) == ("removing", "asked")
+            assert reason in stuck.message
+            await at.watcher().sweep()
+            assert (await at.there()).state == "removed"
+
+    asyncio.run(story())
+
+
+def test_a_preview_with_a_bad_record_does_not_hold_up_the_others(nats: str) -> None:
+    async def story() -> None:
+        async with world(nats, "bad") as at:
+            for number in (1, 2):
+                await at.pull(number=number)
+                await at.ask("up", number=number)
+            bad = replace(await at.there(1), active_at="yesterday")
+            old = replace(await at.there(2), expires_at=due(now(), -1), active_at=due(now(), -1e6), services=())
+            await at.store.commit(Step((Change(bad, None), Change(old, None))))
+            await at.watcher().sweep()
+            assert await at.there(1) == bad
+            assert (await at.there(2)).reason == "expired"
+            await at.store.commit(Step((Change(replace(bad, active_at=now()), None),)))
+
+    asyncio.run(story())
+
+
+def test_one_removal_at_a_time_and_none_of_a_new_life(nats: str) -> None:
+    async def story() -> None:
+        async with world(nats, "twice") as at:
+            await at.pull()
+            one = await at.removing()
+            shed = list[str]()
+
+            async def counts(preview: Preview) -> int:
+                shed.append(preview.state)
+                await asyncio.sleep(0.05)
+                return 0
+
+            watcher = at.watcher(counts)
+            await asyncio.gather(*(watcher.look(one.key) for _ in range(3)))
+            assert shed == ["removing"]
             assert (await at.there()).state == "removed"
 
     asyncio.run(story())
