@@ -214,14 +214,13 @@ class Watcher:
         hits = {one.host: one.at for one in await store.all(Activity)}
         pulls = {one.key: one for one in await store.all(PullRequest)}
         rules = {one.slug: one.previews for one in await store.all(Project)}
-        every = await store.all(Preview)
-        for one in every:
+        for one in await store.all(Preview):
             found = await store.get(Preview, *one.key)
             if found is not None and one.state != "removed":
                 with _apart(one.key):
                     count += await self._aged(found, hits, pulls.get((one.repository, str(one.number))), at,
                                               sleep=getattr(rules.get(one.project), "sleep", 0.0))  # fmt: skip
-        await self._orphans(every)
+        await self._orphans()
         return count + await self._queue(at)
 
     async def _aged(
@@ -251,13 +250,18 @@ class Watcher:
             await store.commit(Step((Change(active, found.seq),)))
         return bool(said) or active != one
 
-    async def _orphans(self, every: list[Preview]) -> None:
-        """What git has of a preview that no record knows is taken out of it: the store may have been lost."""
-        known = {(one.project, one.environment) for one in every if one.state != "removed"}
+    async def _orphans(self) -> None:
+        """What git has of a preview that no record knows is taken out of it: the store may have been lost.
+
+        Records are read after what git has: a preview is recorded before git has anything of it.
+        """
         lost = {
             (target.project, target.environment): target.config_commit
             for target in await self.stage.store.all(Target)
             if target.deployment and is_preview(target.environment)
+        }
+        known = {
+            (one.project, one.environment) for one in await self.stage.store.all(Preview) if one.state != "removed"
         }
         for (project, environment), commit in lost.items():
             if (project, environment) not in known:

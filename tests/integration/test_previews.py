@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from pipeline import jobs
 from pipeline.bus import connect
 from pipeline.errors import Permanent, Refused, Unavailable
-from pipeline.events import Event, PreviewRequested, PullRequestChanged
-from pipeline.names import run_id
+from pipeline.events import Event, PreviewChanged, PreviewRequested, PullRequestChanged
+from pipeline.names import run_id, token
 from pipeline.preview_life import Limits, due
 from pipeline.previews import Activity, Preview, PreviewRules, PreviewService, key_of
 from pipeline.records import Decision, Job, Live, Project, Repository, Run, Target
@@ -389,5 +389,31 @@ def test_one_removal_at_a_time_and_none_of_a_new_life(nats: str) -> None:
             await asyncio.gather(*(watcher.look(one.key) for _ in range(3)))
             assert shed == ["removing"]
             assert (await at.there()).state == "removed"
+
+    asyncio.run(story())
+
+
+def test_what_no_record_knows_is_taken_out_of_git_and_a_preview_made_meanwhile_is_not(nats: str) -> None:
+    async def story() -> None:
+        async with world(nats, "orphan") as at:
+            await at.pull()
+            await at.removing()
+
+            def target(environment: str) -> Change:
+                return Change(Target(project="orphan", environment=environment, service="web", deployment="d",
+                                     release="r", image="i", sha=ONE, config_commit="c"))  # fmt: skip
+
+            async def meanwhile(_: Preview) -> int:
+                await at.pull(number=13)
+                await at.ask("up", number=13)
+                await at.store.commit(Step((target("preview-13"), target("preview-lost"))))
+                return 0
+
+            await at.watcher(meanwhile).sweep()
+            told = [
+                await at.store.bus.get(f"ev.{PreviewChanged.type}.{token(f'orphan.{name}/c/orphan')}")
+                for name in ("preview-13", "preview-lost")
+            ]
+            assert [event is not None for event in told] == [False, True]
 
     asyncio.run(story())
