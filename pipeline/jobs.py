@@ -56,6 +56,12 @@ async def open_job(store: Store, run: str, service: str, *statuses: JobStatus) -
     return found if found is not None and found.record.status in statuses else None
 
 
+async def of_preview(store: Store, run_id: str) -> bool:
+    """Whether the run builds a preview, which the release key never speaks of."""
+    run = await store.get(Run, run_id)
+    return run is not None and run.record.preview is not None
+
+
 async def why_stop(store: Store, run_id: str) -> tuple[JobStatus, str, str] | None:
     """(status, reason, message) when the run is no longer wanted: cancelled, or its branch has a newer run."""
     run = await store.get(Run, run_id)

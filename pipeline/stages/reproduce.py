@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import msgspec
 
+from pipeline import jobs
 from pipeline.errors import Permanent
 from pipeline.events import BuildRequested, Event, ImageBuilt, ImageRebuilt, ReleaseReady
 from pipeline.names import token
@@ -36,6 +37,8 @@ class Reproducer:
         """Build the image of one release again if it is in the sample."""
         assert isinstance(event, ReleaseReady)
         if not sampled(event.id, self.rate) or _old(event.at):
+            return Step()
+        if await jobs.of_preview(self.store, event.run):
             return Step()
         request, first = await self._event(BuildRequested, event.id), await self._event(ImageBuilt, event.id)
         if request is None or first is None or first.reused:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pipeline import jobs
 from pipeline.attest import Reproduction
 from pipeline.errors import NotFound, Refused
 from pipeline.events import Event, ImageRebuilt
@@ -28,8 +29,10 @@ class Witness:
     builder_id: str
 
     async def handle(self, event: Event) -> Step:
-        """Attest one comparison; doing it again adds nothing."""
+        """Attest one comparison, never of a preview's image; doing it again adds nothing."""
         assert isinstance(event, ImageRebuilt)
+        if await jobs.of_preview(self.store, event.run):
+            return Step()
         image = ImageRef.parse(event.image)
         known = await self.store.get(Image, event.build_key)
         if known is None or known.record.image != event.image:
