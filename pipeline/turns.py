@@ -2,7 +2,7 @@
 
 The measure is builder-seconds, not builds, so a repository with long builds does not get more than one with short
 ones. A repository that comes back after a pause starts where the least served of those that wait is: it neither pays
-for having been idle nor collects for it.
+for having been idle nor collects for it. Previews have shares of their own, which wait for all others.
 """
 
 from __future__ import annotations
@@ -13,13 +13,16 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 
+PREVIEWS = ":previews"
+"""How the shares of previews end; a colon is in no repository's name."""
+
 
 def next_share(
     waiting: Collection[str], running: Mapping[str, int], served: Mapping[str, float], *, cap: int
 ) -> str | None:
-    """The share whose turn it is: the least served of those below their cap; the first named wins a draw."""
+    """The share whose turn it is: the least served of those below their cap, previews' last; the first wins a draw."""
     able = [share for share in waiting if running.get(share, 0) < cap]
-    return min(able, key=lambda share: served.get(share, 0.0)) if able else None
+    return min(able, key=lambda share: (_behind(share), served.get(share, 0.0))) if able else None
 
 
 class Turns:
@@ -54,7 +57,7 @@ class Turns:
     async def _granted(self, share: str) -> None:
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if share not in self._waiting and not self._running[share]:
-            self._served[share] = max(self._served.get(share, 0.0), self._floor())
+            self._served[share] = max(self._served.get(share, 0.0), self._floor(_behind(share)))
         self._waiting.setdefault(share, []).append(granted)
         self._grant()
         try:
@@ -66,9 +69,12 @@ class Turns:
                 self._forget(share, granted)
             raise
 
-    def _floor(self) -> float:
-        active = [self._used(share) for share in {*self._waiting, *(share for share, _ in self._began.values())}]
-        return min(active, default=max(self._served.values(), default=0.0))
+    def _floor(self, behind: bool) -> float:
+        """Among its like alone: what previews had in their long waits would put a repository before its equals."""
+        there = {*self._waiting, *(share for share, _ in self._began.values())}
+        active = [self._used(share) for share in there if _behind(share) is behind]
+        past = [used for share, used in self._served.items() if _behind(share) is behind]
+        return min(active, default=max(past, default=0.0))
 
     def _used(self, share: str) -> float:
         now = self._clock()
@@ -101,3 +107,7 @@ class Turns:
             queue.remove(granted)
         if not queue:
             self._waiting.pop(share, None)
+
+
+def _behind(share: str) -> bool:
+    return share.endswith(PREVIEWS)

@@ -28,6 +28,7 @@ from pipeline.process import SEARCH_PATH, CommandFailed, CommandTimeout, run
 from pipeline.registries import registries_of
 from pipeline.settings import Settings
 from pipeline.store import Change, Step, Store, now
+from pipeline.turns import PREVIEWS
 
 log = logging.getLogger(__name__)
 
@@ -109,8 +110,10 @@ async def sweep(chosen: Chosen, contexts: Path) -> None:
 
 
 def share(event: Event) -> str:
-    """Turns are divided among repositories."""
-    return event.repository if isinstance(event, BuildRequested) else ""
+    """Turns are divided among repositories, whose previews take none from their pushes."""
+    if not isinstance(event, BuildRequested):
+        return ""
+    return event.repository if event.trust == "main" else f"{event.repository}{PREVIEWS}"
 
 
 async def _buildkit(told: Settings, room: Path) -> Builder:

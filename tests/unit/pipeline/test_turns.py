@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+import msgspec
 import pytest
 
-from pipeline.turns import Turns, next_share
+from pipeline.builders import choice
+from pipeline.events import BuildRequested
+from pipeline.turns import PREVIEWS, Turns, next_share
 
 
 def test_the_least_served_is_next() -> None:
@@ -17,6 +20,36 @@ def test_the_least_served_is_next() -> None:
 def test_a_share_at_its_cap_waits() -> None:
     assert next_share(["a", "b"], {"b": 1}, {"a": 3.0}, cap=1) == "a"
     assert next_share(["b"], {"b": 1}, {}, cap=1) is None
+
+
+def test_previews_wait_for_all_others_however_little_they_had() -> None:
+    assert next_share([f"a{PREVIEWS}", "a"], {}, {"a": 9.0}, cap=1) == "a"
+    assert next_share([f"a{PREVIEWS}", "a"], {"a": 1}, {"a": 9.0}, cap=1) == f"a{PREVIEWS}"
+
+
+@pytest.mark.parametrize(("trust", "said"), [("main", "r"), ("preview-12", f"r{PREVIEWS}")])
+def test_a_preview_takes_no_turn_of_its_repository(trust: str, said: str) -> None:
+    event = BuildRequested(
+        id="run/web", run="run", project="p", service="web", repository="r", source_url="", ref="", sha="", tree="",
+        build_key="", spec=msgspec.Raw(b"{}"), commit_time=0, source="", dockerfile="Dockerfile", trust=trust,
+    )  # fmt: skip
+
+    assert choice.share(event) == said
+
+
+def test_a_push_goes_before_the_previews_that_wait_already() -> None:
+    async def story() -> list[str]:
+        turns, order = Turns(1, cap=1), list[str]()
+
+        async def build(share: str) -> None:
+            async with turns.turn(share):
+                order.append(share)
+                await asyncio.sleep(0)
+
+        await asyncio.gather(*(build(share) for share in [f"a{PREVIEWS}"] * 5 + ["a"]))
+        return order
+
+    assert asyncio.run(story()).index("a") == 1
 
 
 def jain(values: list[float]) -> float:
