@@ -16,7 +16,7 @@ from pipeline import previews
 from pipeline.errors import EncliiError, NotFound, Permanent, Refused
 from pipeline.events import Event, PreviewChanged, PreviewRequested, PullRequestChanged
 from pipeline.preview_events import PreviewFact
-from pipeline.preview_life import Limits, due, full, later, older
+from pipeline.preview_life import Limits, counted, due, full, later, older
 from pipeline.previews import GONE, Preview, PreviewRef, PreviewRules, PullRequest
 from pipeline.records import Decision, Outcome, Project, Repository
 from pipeline.stages.preview_plan import Plan
@@ -190,7 +190,8 @@ class Previews:
         seen = Stored(preview, found.seq if found else 0)
         if wanted.fork and preview.approved != wanted.head:
             return self._waits(seen, wanted, "approval_needed", f"/preview approve {wanted.head}")
-        if there is None and full(preview, await self.store.all(Preview), self.limits, rules.cap):
+        placed = there is not None and counted(there)
+        if not placed and full(preview, await self.store.all(Preview), self.limits, rules.cap):
             return self._waits(seen, wanted, "cap", "as many previews are open as may be; it begins when one ends")
         return await self._build(seen, wanted, event, fact="building" if there else "created")
 

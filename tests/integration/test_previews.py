@@ -264,6 +264,8 @@ def test_rule_20_at_the_cap_the_next_one_waits_for_its_turn(nats: str) -> None:
                 await at.pull(number=number)
                 await at.ask("up", number=number)
             assert ((await at.there(1)).state, (await at.there(2)).reason) == ("building", "cap")
+            await at.ask("up", number=2)  # saying it again makes no place
+            assert (await at.there(2)).reason == "cap"
 
             idle = replace(await at.there(1), active_at=due(now(), -90_000))
             await at.store.commit(Step((Change(idle, None),)))
