@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 import msgspec
 from msgspec.structs import replace
 
-from pipeline.errors import Conflict, EncliiError, Unavailable
+from pipeline.errors import Conflict, EncliiError, Retryable, Unavailable
 from pipeline.events import PreviewRequested
 from pipeline.jobs import OPEN
 from pipeline.names import token
@@ -292,6 +292,8 @@ class Watcher:
         try:
             step = await self.stage.started(found, _asked(one, "sweep", f"queue/{one.id}/{found.seq}"))
             await self.stage.store.commit(step)
+        except Retryable:  # its forge is away, or somebody wrote first: it keeps its place in the queue
+            return False
         except EncliiError as error:
             await self.stage.store.commit(self.stage.removing(found, error.reason, error.message))
             return False

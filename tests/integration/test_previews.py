@@ -38,11 +38,14 @@ class Sources:
     """A repository with one service and one branch, whose head is as it is told."""
 
     head_is = ONE
+    away = False
 
     async def head(self, repository: Repository, branch: str) -> str:
         return self.head_is
 
     async def plan(self, preview: Preview, repository: Repository, *, base: str, asked: Event) -> Plan:
+        if self.away:
+            raise Unavailable("its forge does not answer", reason="source_away")
         run = Run(
             id=run_id(f"{preview.id}/{preview.sha}/{asked.id}"), project=preview.project, services=("web",),
             repository=preview.repository, ref="refs/heads/x", sha=preview.sha, actor=preview.by, subject_line="",
@@ -417,5 +420,22 @@ def test_what_no_record_knows_is_taken_out_of_git_and_a_preview_made_meanwhile_i
                 for name in ("preview-13", "preview-lost")
             ]
             assert [event is not None for event in told] == [False, True]
+
+    asyncio.run(story())
+
+
+def test_one_that_waits_keeps_its_place_while_its_forge_is_away(nats: str) -> None:
+    async def story() -> None:
+        async with world(nats, "away", limits=Limits(cap=1, cap_all=1_000)) as at:
+            for number in (1, 2):
+                await at.pull(number=number)
+                await at.ask("up", number=number)
+            await at.ask("down", number=1)
+            at.sources.away = True
+            await at.watcher().sweep()
+            assert ((await at.there(2)).state, (await at.there(2)).reason) == ("waiting", "cap")
+            at.sources.away = False
+            await at.watcher().sweep()
+            assert (await at.there(2)).state == "building"
 
     asyncio.run(story())
