@@ -3,145 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import pytest
 from msgspec.structs import replace
 
 from pipeline import jobs
-from pipeline.bus import connect
-from pipeline.errors import Permanent, Refused, Unavailable
-from pipeline.events import Event, PreviewChanged, PreviewRequested, PullRequestChanged
-from pipeline.names import run_id, token
+from pipeline.errors import Refused, Unavailable
+from pipeline.events import PreviewChanged
+from pipeline.names import token
 from pipeline.preview_life import Limits, due
-from pipeline.previews import Activity, Preview, PreviewRules, PreviewService, key_of
-from pipeline.records import Decision, Job, Live, Project, Repository, Run, Target
-from pipeline.stages.preview import Previews
-from pipeline.stages.preview_plan import Plan
-from pipeline.stages.preview_watch import Shed, Watcher
-from pipeline.store import Change, Step, Store, now
-from pipeline.worker import settle
+from pipeline.previews import Activity, Preview
+from pipeline.records import Job, Live, Target
+from pipeline.store import Change, Step, now
 from tests.support.nats import running_nats
-
-ONE, TWO = "1" * 40, "2" * 40
+from tests.support.preview_world import ONE, TWO, world
 
 
 @pytest.fixture(scope="module")
 def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with running_nats(tmp_path_factory.mktemp("nats")) as url:
         yield url
-
-
-class Sources:
-    """A repository with one service and one branch, whose head is as it is told."""
-
-    head_is = ONE
-    away = False
-
-    async def head(self, repository: Repository, branch: str) -> str:
-        return self.head_is
-
-    async def plan(self, preview: Preview, repository: Repository, *, base: str, asked: Event) -> Plan:
-        if self.away:
-            raise Unavailable("its forge does not answer", reason="source_away")
-        run = Run(
-            id=run_id(f"{preview.id}/{preview.sha}/{asked.id}"), project=preview.project, services=("web",),
-            repository=preview.repository, ref="refs/heads/x", sha=preview.sha, actor=preview.by, subject_line="",
-            delivery=asked.id, created_at=now(), preview=preview.ref,
-        )  # fmt: skip
-        job = Job(run=run.id, project=preview.project, service="web", created_at=now())
-        return Plan(run, (PreviewService(name="web", host="h"),), (Change(run, 0), Change(job, 0)), ())
-
-
-@dataclass
-class World:
-    """One project of its own on the shared store."""
-
-    store: Store
-    slug: str
-    stage: Previews
-    sources: Sources
-    count: int = 0
-
-    @property
-    def repository(self) -> str:
-        return f"github:{self.slug}"
-
-    async def say(self, event: Event) -> None:
-        """As the worker does it."""
-        try:
-            await settle(self.stage.handle, event, self.store)
-        except Permanent as error:
-            await self.store.commit(await self.stage.failed(event, error))
-
-    async def ask(self, verb: str, **more: object) -> Decision:
-        self.count += 1
-        fields = {"number": 12, "actor": "ada", **more}
-        event = PreviewRequested(
-            id=f"{self.slug}/c{self.count}", verb=verb, project=self.slug, repository=self.repository, **fields  # type: ignore[arg-type]
-        )  # fmt: skip
-        await self.say(event)
-        found = await self.store.get(Decision, event.id)
-        assert found is not None
-        return found.record
-
-    async def pull(self, *, action: str = "opened", head: str = ONE, **more: object) -> None:
-        self.count += 1
-        fields: dict[str, object] = {
-            "state": "open", "number": 12, "head_repository": self.repository, "fork": False, "base": "main",
-            "updated_at": f"2026-01-01T00:00:{self.count:02}Z", **more,
-        }  # fmt: skip
-        await self.say(
-            PullRequestChanged(
-                id=f"{self.slug}/p{self.count}", forge="github", repository=self.repository, action=action, head=head,  # type: ignore[arg-type]
-                head_ref="feature", author="eve", **fields,  # type: ignore[arg-type]
-            )
-        )  # fmt: skip
-
-    async def preview(self, number: int = 12) -> Preview | None:
-        found = await self.store.get(Preview, *key_of(self.repository, number, ""))
-        return found.record if found else None
-
-    async def there(self, number: int = 12) -> Preview:
-        found = await self.preview(number)
-        assert found is not None
-        return found
-
-    async def removing(self, number: int = 12) -> Preview:
-        """A preview that nothing runs of, asked to end."""
-        await self.ask("up", number=number)
-        one = await self.there(number)
-        job = await self.store.get(Job, one.run, "web")
-        assert job is not None
-        await self.store.commit(Step((Change(replace(job.record, status="cancelled"), job.seq),)))
-        await self.ask("down", number=number)
-        return await self.there(number)
-
-    def watcher(self, shed: Shed | None = None) -> Watcher:
-        return Watcher(self.stage, shed or nothing_left, 900.0)
-
-
-async def nothing_left(_: Preview) -> int:
-    return 0
-
-
-@contextlib.asynccontextmanager
-async def world(url: str, slug: str, *, limits: Limits | None = None, automatic: bool = False) -> AsyncIterator[World]:
-    bus = await connect(url, name="test")
-    try:
-        await bus.create_streams()
-        store, sources = Store(bus), Sources()
-        known = Repository(id=f"github:{slug}", project=slug, name=slug, forge="github", url="https://example.test/x")
-        rules = PreviewRules(automatic=automatic)
-        project = Project(slug=slug, repositories=(known.id,), previews=rules)
-        await store.commit(Step((Change(known), Change(project))))
-        stage = Previews(store, sources, limits or Limits(cap_all=1_000))
-        async with asyncio.timeout(30):
-            yield World(store, slug, stage, sources)
-    finally:
-        await bus.close()
 
 
 def test_rules_8_and_9_a_fork_is_built_by_approval_of_its_whole_head_alone(nats: str) -> None:
