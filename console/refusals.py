@@ -26,6 +26,7 @@ from pipeline.events import (
     ScaleRequested,
 )
 from pipeline.jobs import run_status
+from pipeline.names import token
 from pipeline.records import Job, Live, Run, Target
 from pipeline.store import Store
 
@@ -38,8 +39,8 @@ async def admit(store: Store, db: Projection, event: Event) -> None:
     try:
         await asyncio.to_thread(refuse, db, event)
     except Refused:
-        if await store.bus.get(event.subject) is not None:
-            return  # the same request, made again because its answer was lost
+        if await store.bus.get(f"ev.*.*.{token(event.id)}") is not None:
+            return  # the same request, made again because its answer was lost; or its key, which is refused as that
         await _catch_up(store, db, event)
         await asyncio.to_thread(refuse, db, event)
 
