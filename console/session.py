@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import ipaddress
 import json
 import sys
 from collections.abc import Mapping
@@ -133,9 +134,17 @@ class Session:
         return Logins(self.env)
 
     def _token(self) -> str:
-        given = self.env.get("ENCLII_TOKEN", "") or self.logins.token(self._server())
+        server = self._server()
+        given = self.env.get("ENCLII_TOKEN", "") or self.logins.token(server)
         if given:
             return given
+        if server != _address(self.home) and not _is_this_machine(server):
+            raise Failure(
+                f"no token for {server}: the local installation's is sent to no other machine",
+                reason="no_token",
+                exit_code=NOT_LOGGED_IN,
+                advice=f"enclii login --server {server}",
+            )
         try:
             return (self.home / "secrets" / "api-token").read_text().strip()
         except OSError as error:
@@ -198,6 +207,16 @@ class Session:
             return []  # not a repository, or no git: then the only project is meant
         pairs = (line.partition(" ") for line in done.stdout.decode("utf-8", "replace").splitlines())
         return [url for _, _, url in pairs if url]
+
+
+def _is_this_machine(server: str) -> bool:
+    host = urlsplit(server).hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _address(home: Path) -> str:
