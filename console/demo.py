@@ -6,6 +6,9 @@ everything up. Exit code 0 means that every step held.
 
 from __future__ import annotations
 
+import functools
+import http.client
+import itertools
 import json
 import os
 import shutil
@@ -41,9 +44,10 @@ services:
 
 
 class Demo:
-    """The story's person: a folder to work in, and the addresses that ``up`` gave."""
+    """The story's person: a folder to work in, the addresses that ``up`` gave, a project that nobody has pushed to."""
 
     def __init__(self, at: installation.Addresses, folder: Path) -> None:
+        self.project = "shop"
         self._at = at
         self._folder = folder
         self._token = installation.token(at.home, "ENCLII_API_TOKEN")
@@ -59,13 +63,28 @@ class Demo:
         (self._folder / "enclii.yaml").write_text(SERVICE_FILE)
         self._git("init", "-q", "-b", "main")
 
+    def choose(self) -> None:
+        """The first of shop, shop-2, … without a history: each telling of the story has a project of its own."""
+        names = itertools.chain(("shop",), (f"shop-{number}" for number in itertools.count(2)))
+        self.project = next(name for name in names if not self._heads(name))
+
+    def _heads(self, project: str) -> str:
+        """What was pushed there; nothing where the git host knows no such repository."""
+        try:
+            return self._git("ls-remote", "--heads", self._url(project))
+        except Unavailable:
+            return ""
+
     def push(self, page: str) -> str:
         """Commit the page and push it; what the remote said."""
         (self._folder / "index.html").write_text(page)
         self._git("add", "-A")
         self._git("commit", "-q", "-m", f"Say {page.strip()}")
+        return self._git("push", self._url(self.project), "main")
+
+    def _url(self, project: str) -> str:
         scheme, _, rest = self._at.githost.partition("://")
-        return self._git("push", f"{scheme}://deployer:{self._deploy}@{rest}/shop/shop.git", "main")
+        return f"{scheme}://deployer:{self._deploy}@{rest}/{project}/shop.git"
 
     def history(self) -> str:
         """The config repository's log."""
@@ -74,17 +93,23 @@ class Demo:
 
     def rollback(self) -> None:
         """Ask for the last release that was healthy."""
-        self.api("/v1/rollbacks", {"project": "shop", "environment": "production", "service": "web"})
+        self.api("/v1/rollbacks", {"project": self.project, "environment": "production", "service": "web"})
 
     def runs(self, version: str) -> dict[str, Any]:
         """The live deployment once it is that release, running and healthy."""
-        services = self.api("/v1/projects/shop/services?environment=production&include_status=true")["services"]
+        path = f"/v1/projects/{self.project}/services?environment=production&include_status=true"
+        services = self.api(path)["services"]
         now = services[0]["current_deployment"] if services else None
         return now if now and (now["version"], now["status"]) == (version, "running") else {}
 
+    @property
+    def host(self) -> str:
+        """The service's stable name."""
+        return f"web.{self.project}.localhost"
+
     def page(self) -> str:
         """What the service answers at its stable address."""
-        request = urllib.request.Request(self._at.door, headers={"Host": "web.shop.localhost"})  # noqa: S310
+        request = urllib.request.Request(self._at.door, headers={"Host": self.host})  # noqa: S310
         with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - our own loopback address
             return str(answer.read().decode())
 
@@ -106,38 +131,44 @@ class Demo:
         return done.stdout + done.stderr
 
 
-def seen(what: str, question: Callable[[], Any]) -> Any:
+def seen(what: str, question: Callable[[], Any], *, limit: float = LIMIT) -> Any:
     """Wait until ``question`` says yes, and say how long it took. Raises Unavailable when it never does."""
     begun = time.monotonic()
     last: object = "no answer"
-    while time.monotonic() - begun < LIMIT:
+    while time.monotonic() - begun < limit:
         try:
             if answer := question():
                 _say(f"  ✓ {what}  ({time.monotonic() - begun:.1f} s)")
                 return answer
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, http.client.HTTPException) as error:
             last = error
         time.sleep(0.1)
-    raise Unavailable(f"{what}: not seen within {LIMIT:g} s ({last})", reason="not_seen")
+    raise Unavailable(f"{what}: not seen within {limit:g} s ({last})", reason="not_seen")
 
 
-def story(at: installation.Addresses, folder: Path) -> None:
-    """Push, run, push again, roll back; each seen."""
+def story(at: installation.Addresses, folder: Path, *, limit: float = LIMIT) -> str:
+    """Push, run, push again, roll back; each seen within ``limit`` seconds; the service's stable name.
+
+    Raises Unavailable, OSError.
+    """
     demo = Demo(at, folder)
-    seen("the API and the git host answer", lambda: demo.api("/v1/projects") is not None)
+    see = functools.partial(seen, limit=limit)
+    see("the API and the git host answer", lambda: demo.api("/v1/projects") is not None)
     demo.write()
+    demo.choose()
     demo_first = demo.push("the first page\n")
     _say("\n".join(f"  {line}" for line in demo_first.splitlines() if line.startswith("remote:")))
-    seen("v1 is built, signed, committed and runs by its digest", lambda: demo.runs("v1"))
-    seen("the stable address answers with it", lambda: demo.page() == "the first page\n")
+    see("v1 is built, signed, committed and runs by its digest", lambda: demo.runs("v1"))
+    see("the stable address answers with it", lambda: demo.page() == "the first page\n")
     demo.push("the second page\n")
-    seen("v2 runs", lambda: demo.runs("v2"))
-    seen("the same address answers with it", lambda: demo.page() == "the second page\n")
+    see("v2 runs", lambda: demo.runs("v2"))
+    see("the same address answers with it", lambda: demo.page() == "the second page\n")
     demo.rollback()
-    seen("rolled back: v1 runs again", lambda: demo.runs("v1"))
-    seen("the same address answers with the first page", lambda: demo.page() == "the first page\n")
+    see("rolled back: v1 runs again", lambda: demo.runs("v1"))
+    see("the same address answers with the first page", lambda: demo.page() == "the first page\n")
     _say("\nThe config repository tells the story, newest first:")
     _say("\n".join(f"  {line}" for line in demo.history().splitlines()))
+    return demo.host
 
 
 def login(at: installation.Addresses) -> str:
@@ -156,12 +187,12 @@ def main() -> int:
         _say(f"Enclii is up; its state is in {at.home}")
         seen("every process is ready", lambda: not platform.not_ready(home, limit=2.0))
         with tempfile.TemporaryDirectory(prefix="enclii-demo-") as folder:
-            story(at, Path(folder))
-    except EncliiError as error:
+            host = story(at, Path(folder))
+    except (EncliiError, OSError, subprocess.SubprocessError, http.client.HTTPException) as error:
         sys.stderr.write(f"demo: {error}\n")
         return 1
     _say("\nLeft up for you:")
-    _say(f"  service     {at.door.replace('localhost', 'web.shop.localhost', 1)}")
+    _say(f"  service     {at.door.replace('localhost', host, 1)}")
     places = {"API": at.console, "git host": at.githost, "registry": at.registry, "webhooks": at.receiver}
     for what, where in places.items():
         _say(f"  {what:11} {where}")
