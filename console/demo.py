@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -110,7 +111,7 @@ class Demo:
     def page(self) -> str:
         """What the service answers at its stable address."""
         request = urllib.request.Request(self._at.door, headers={"Host": self.host})  # noqa: S310
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - our own loopback address
+        with _opened(request) as answer:
             return str(answer.read().decode())
 
     def api(self, path: str, body: Mapping[str, str] | None = None) -> Any:
@@ -118,7 +119,7 @@ class Demo:
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self._at.console + path, data=data, headers=headers)  # noqa: S310
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - our own loopback address
+        with _opened(request) as answer:
             return json.load(answer)
 
     def _git(self, *words: str) -> str:
@@ -129,6 +130,15 @@ class Demo:
         if done.returncode != 0:
             raise Unavailable(f"git {words[0]} ended with {done.returncode}: {done.stderr}", reason="git_failed")
         return done.stdout + done.stderr
+
+
+def _opened(request: urllib.request.Request) -> Any:
+    """The answer. Raises OSError; an error that was answered leaves no connection open."""
+    try:
+        return urllib.request.urlopen(request, timeout=10)  # noqa: S310 - our own loopback address
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise
 
 
 def seen(what: str, question: Callable[[], Any], *, limit: float = LIMIT) -> Any:

@@ -96,7 +96,7 @@ def test_a_build_that_takes_more_than_its_share_is_ended_whole(
     job = _failed_job(line, run)
     assert (job["reason"], said in job["message"]) == (reason, True), job["message"]
     _ended(line, run, reason)
-    assert not list((line.home / "builder").rglob("context-*"))
+    eventually(lambda: not line.left_of_builds(), what="nothing of the build is left")
 
     (shop / "Dockerfile").write_text(good)
     _good_push(line, shop, project, "good", version="v1")

@@ -176,7 +176,7 @@ def _exactly_one(line: Line, tmp: Path, project: str) -> None:
     assert subjects.count(f"Deploy {project}/web v1 to production") == 1
     assert len([one for one in subjects if f" {project}/web " in one]) == 1
     assert len(_containers(line, project)) == 1
-    eventually(lambda: not _left_of_builds(line), what="no build is left over")
+    eventually(lambda: not line.left_of_builds(), what="no build is left over")
 
 
 def _digests(line: Line, project: str) -> set[str]:
@@ -197,12 +197,3 @@ def _containers(line: Line, project: str) -> list[str]:
     labels = [f"--filter=label=enclii.dev/{key}" for key in (f"instance={line.instance}", f"project={project}")]
     found = subprocess.run(["podman", "ps", "-aq", *labels], capture_output=True, text=True, check=True, timeout=60)
     return found.stdout.split()
-
-
-def _left_of_builds(line: Line) -> list[str]:
-    """Build directories, and working containers in the builder's own storage."""
-    rooms = [str(path) for path in (line.home / "builder").rglob("context-*")]
-    storage = next((line.home / "builder").rglob("overlay-containers/containers.json"), None)
-    storage = storage or next((line.home / "builder").rglob("vfs-containers/containers.json"), None)
-    listed = json.loads(storage.read_text() or "[]") if storage else []
-    return rooms + [str(one["id"]) for one in listed]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -107,14 +109,30 @@ class Line:
             data=None if body is None else json.dumps(body).encode(),
             headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with opened(request) as answer:
             return json.load(answer)
 
     def page(self, host: str, path: str = "/") -> str:
         """What a service answers through the front door."""
         request = urllib.request.Request(f"http://127.0.0.1:{self.ports['door']}{path}", headers={"Host": host})
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with opened(request) as answer:
             return str(answer.read().decode())
+
+    def left_of_builds(self) -> list[str]:
+        """Unpacked sources, and working containers in the builders' own storages."""
+        rooms = [str(path) for path in (self.home / "builds").glob("context-*")]
+        storages = (self.home / "builder").rglob("*-containers/containers.json")
+        listed = [one for storage in storages for one in json.loads(storage.read_text() or "null") or []]
+        return rooms + [str(one["id"]) for one in listed]
+
+    def processes_with(self, word: str) -> list[int]:
+        """The processes of this machine, those in containers too, whose arguments hold ``word``."""
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if word.encode() in (folder / "cmdline").read_bytes().split(b"\0"):
+                    found.append(int(folder.name))
+        return found
 
     def url(self, repository: str, token: str = DEPLOY) -> str:
         """The git host's address of a repository."""
@@ -190,6 +208,16 @@ def running_line(
             yield line
         finally:
             line.end()
+
+
+def opened(request: urllib.request.Request, *, limit: float = 10.0) -> Any:
+    """The answer; an error is raised with its text read, so that no socket waits for the collector."""
+    try:
+        return urllib.request.urlopen(request, timeout=limit)
+    except urllib.error.HTTPError as error:
+        with error:
+            text = io.BytesIO(error.read())
+        raise urllib.error.HTTPError(error.url, error.code, error.reason, error.headers, text) from None
 
 
 def eventually(question: Callable[[], Any], *, limit: float = 60.0, what: str = "") -> Any:
