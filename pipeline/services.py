@@ -68,10 +68,10 @@ def touches(mirror: Mirror, old: str, new: str, spec: ServiceSpec) -> bool:
     changed = mirror.changed_paths(old, new)
     if changed is None:
         return True
-    inside = True
+    inside = spec.path in {".", ""} or any(path == spec.path or path.startswith(f"{spec.path}/") for path in changed)
     if SERVICE_FILE in changed:
         return _spec_at(mirror, old, spec.name) != spec or (inside and changed != [SERVICE_FILE])
-    return bool(changed)
+    return bool(changed) and inside
 
 
 def _spec_at(mirror: Mirror, sha: str, name: str) -> ServiceSpec | None:
