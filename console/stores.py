@@ -32,6 +32,7 @@ _LINKS = ("ev.link.>",)
 _SHED = ("st.shed.>",)
 _PULL_REQUESTS = ("ev.pull_request.>", "ev.comment.>", "ev.check.asked.>", "ev.branch.>", "ev.repository.>")
 _PREVIEWS = ("ev.preview.>", "st.preview.>", "st.pull_request.>", "st.activity.>")
+_PROPOSALS = ("ev.proposal.>",)
 _LOGINS = ("web.>", "st.token.>", "audit.>")
 _STATE = tuple(subject for subject in (*_RELEASES, *_DEPLOYMENTS, *_RULES, *_PREVIEWS) if subject.startswith("st."))
 _STREAMS = ("$JS.API.STREAM.DELETE.>", "$JS.API.STREAM.PURGE.>", "$JS.API.STREAM.MSG.DELETE.>")
@@ -48,6 +49,7 @@ FORBIDDEN: Final[Mapping[str, tuple[str, ...]]] = {
         *_SHED,
         *_PULL_REQUESTS,
         *_PREVIEWS,
+        *_PROPOSALS,
         *_LOGINS,
         *_STREAMS,
     ),
@@ -61,10 +63,11 @@ FORBIDDEN: Final[Mapping[str, tuple[str, ...]]] = {
         *_SHED,
         *_PULL_REQUESTS,
         *_PREVIEWS,
+        *_PROPOSALS,
         *_LOGINS,
         *_STREAMS,
     ),
-    "planner": (*_RELEASES, *_DEPLOYMENTS, *_RULES, *_COMMANDS, *_LINKS, *_LOGINS, *_STREAMS),
+    "planner": (*_RELEASES, *_DEPLOYMENTS, *_RULES, *_COMMANDS, *_LINKS, *_PROPOSALS, *_LOGINS, *_STREAMS),
     "builder": (
         *_RELEASES,
         *_DEPLOYMENTS,
@@ -76,6 +79,7 @@ FORBIDDEN: Final[Mapping[str, tuple[str, ...]]] = {
         *_SHED,
         *_PULL_REQUESTS,
         *_PREVIEWS,
+        *_PROPOSALS,
         *_LOGINS,
         *_STREAMS,
     ),
@@ -90,10 +94,11 @@ FORBIDDEN: Final[Mapping[str, tuple[str, ...]]] = {
         *_SHED,
         *_PULL_REQUESTS,
         *_PREVIEWS,
+        *_PROPOSALS,
         *_LOGINS,
         *_STREAMS,
     ),
-    "committer": (*_DELIVERIES, *_IMAGES, "rq.>", *_PULL_REQUESTS, *_PREVIEWS, *_LOGINS, *_STREAMS),
+    "committer": (*_DELIVERIES, *_IMAGES, "rq.>", *_PULL_REQUESTS, *_PREVIEWS, *_PROPOSALS, *_LOGINS, *_STREAMS),
     "syncer": (
         *_SHED,
         *_RULES,
@@ -105,6 +110,7 @@ FORBIDDEN: Final[Mapping[str, tuple[str, ...]]] = {
         *_LINKS,
         *_PULL_REQUESTS,
         *_PREVIEWS,
+        *_PROPOSALS,
         *_LOGINS,
         *_STREAMS,
     ),

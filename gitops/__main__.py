@@ -230,9 +230,12 @@ async def forge(process: Process) -> None:
     """Forges are told what the records say, and asked who may do what: the one process with their credentials."""
     from gitops.forge.answering import Answers
     from gitops.forge.commands import Commands
+    from gitops.forge.commit_checks import CommitChecks
     from gitops.forge.credentials import Credential, configured
     from gitops.forge.forges import Forges
     from gitops.forge.pending import Pending
+    from gitops.forge.promotions import Promotions
+    from gitops.forge.proposals import Proposals
     from gitops.forge.safety import SafetyNet
     from gitops.forge.upkeep import Upkeep
     from pipeline.events import CheckAsked, CommentPosted, RepositoryMoved
@@ -260,9 +263,14 @@ async def forge(process: Process) -> None:
     commands = Commands(store, forges, pending, console_url=told.console_url)
     upkeep = Upkeep(store, forges, pending)
     net = SafetyNet(store, forges)
+    proposals = Proposals(
+        store, forges, config_url=told.config_url, branch=told.config_branch, console_url=told.console_url
+    )
+    promoted = Promotions(store, CommitChecks(store, forges), proposals)
+    following = (promoted.follow(), promoted.hints(), promoted.work())
     comments = Stage("forge-comments", (CommentPosted,), commands.handle, commands.failed)
     others = Stage("forge-others", (CheckAsked, RepositoryMoved), upkeep.handle, upkeep.failed)
-    async with in_background(answers.work(), upkeep.decisions(), net.forever(), *answers.watching()):
+    async with in_background(answers.work(), upkeep.decisions(), net.forever(), *following, *answers.watching()):
         await asyncio.gather(work(comments, store, process.stopping), work(others, store, process.stopping))
 
 

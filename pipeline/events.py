@@ -254,6 +254,18 @@ class CheckReported(Event, frozen=True, kw_only=True):
     state: Literal["pending", "success", "failure"]
     url: str = ""
     actor: str = ""
+    forge: str = ""  # which says so itself; "": whoever reported it
+
+
+class ProposalChanged(Event, frozen=True, kw_only=True):
+    """A promotion's branch got a pull request on the config repository's forge, could not get one, or lost it."""
+
+    type: ClassVar[str] = "proposal.changed"
+    promotion: str
+    state: Literal["open", "closed", "unopened"]  # closed: without a merge
+    number: int = 0
+    url: str = ""
+    problem: str = ""  # why it could not be opened
 
 
 class FreezeRequested(Event, frozen=True, kw_only=True):

@@ -79,6 +79,9 @@ class Promotion(Record, frozen=True, kw_only=True):
     force: bool = False
     approvals: tuple[Approval, ...] = ()
     branch: str = ""  # of the config repository, while proposed
+    pull: int = 0  # the pull request of that branch, where the config repository is at a forge
+    pull_url: str = ""
+    pull_problem: str = ""  # why there is none
     wake_at: str = ""  # when it is to be decided again; "": by an event only
     config_commit: str = ""
     trace: str = ""
@@ -105,6 +108,7 @@ class Check(Record, frozen=True, kw_only=True):
     state: CheckState
     url: str = ""
     actor: str = ""
+    forge: str = ""  # "github": its own word; "": reported to Enclii
     at: str = ""
 
     @property

@@ -111,9 +111,9 @@ class Settings(PreviewSettings):
         parsing.url("http", "https"),
         "http://127.0.0.1:7081/enclii/config.git",
         "the config repository",
-        to="githost committer syncer console",
+        to="githost committer syncer forge console",
     )
-    config_branch: str = setting(parsing.branch, "main", "its branch", to="githost committer syncer console")
+    config_branch: str = setting(parsing.branch, "main", "its branch", to="githost committer syncer forge console")
     config_instances: tuple[str, ...] = setting(
         parsing.fingerprints, "", "former installations whose config commits are taken for own, by commas",
         to="committer",

@@ -26,6 +26,7 @@ from pipeline.events import (
     LinkRequested,
     PreviewChanged,
     PromotionReviewed,
+    ProposalChanged,
     ReleaseReady,
     WaitEnded,
 )
@@ -48,8 +49,8 @@ ENDS: dict[str, JobStatus] = {
     "skipped": "skipped",
 }
 TAKES: tuple[type[Event], ...] = (
-    ReleaseReady, LinkRequested, ConfigMoved, DeploymentObserved, PromotionReviewed, CheckReported, FreezeRequested,
-    WaitEnded, PreviewChanged, *Command.__subclasses__(),
+    ReleaseReady, LinkRequested, ConfigMoved, DeploymentObserved, PromotionReviewed, ProposalChanged, CheckReported,
+    FreezeRequested, WaitEnded, PreviewChanged, *Command.__subclasses__(),
 )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
-from gitops.committing import decisions, freezing, intents, writing
+from gitops.committing import decisions, freezing, intents, proposing, writing
 from gitops.committing.clearance import clear
 from gitops.committing.deploying import deploy
 from gitops.committing.edits import Commit, Draft
@@ -24,7 +24,7 @@ from gitops.rules.promotion import Facts, Source, Standing
 from pipeline import names
 from pipeline.errors import NotFound, Permanent, Refused
 from pipeline.events import CheckReported, PromotionRequested, PromotionReviewed, WaitEnded
-from pipeline.promotions import OPEN, Approval, Check, CheckState, Member, Promotion, PromotionStatus
+from pipeline.promotions import OPEN, Approval, Check, CheckState, Member, Promotion
 from pipeline.records import Decision, Deployment, Environment, Live, Observer, Outcome, Release
 from pipeline.store import now
 
@@ -68,7 +68,7 @@ async def review(session: Session, event: PromotionReviewed, ports: Ports) -> Un
         return Unit([session.put(_reviewed(event, None, "refused", error.message, error.reason))])
     if event.verdict == "rejected":
         why = f"rejected by {event.actor}" + (f": {event.why}" if event.why else "")
-        unit = _ended(session, found, "rejected", Refused(why, reason="rejected"))
+        unit = proposing.ended(session, found, "rejected", Refused(why, reason="rejected"))
     else:
         given = {one.by: one for one in (*found.approvals, Approval(by=event.actor, at=now()))}
         unit = await _again(session, replace(found, approvals=tuple(given.values())), ports)
@@ -89,13 +89,16 @@ async def checked(session: Session, event: CheckReported) -> Unit:
         return Unit()
     check = Check(
         project=event.project, sha=event.sha, name=event.name, state=event.state, url=event.url, actor=event.actor,
-        at=event.at or now(),
+        forge=event.forge, at=event.at or now(),
     )  # fmt: skip
     said = Decision(
         id=event.id, about="command", outcome="accepted", reason="check_kept", project=event.project, sha=event.sha,
         message=f"{event.name} is {event.state} on {event.sha[:12]}", actor=event.actor, at=now(),
     )  # fmt: skip
-    await session.get(Check, *check.key)
+    known = await session.get(Check, *check.key)
+    if known is not None and known.forge and not check.forge:
+        why = f"{known.forge} itself says how {event.name} ended on {event.sha[:12]}: {known.state}"
+        return Unit([session.put(replace(said, outcome="refused", reason="check_of_forge", message=why))])
     unit = Unit([session.put(check), session.put(said)])
     for one in await session.promotions():
         if one.project == event.project and any(member.sha == event.sha for member in one.members):
@@ -180,7 +183,7 @@ async def _again(session: Session, one: Promotion, ports: Ports) -> Unit:
         if error.reason == "bad_project_file":
             return Unit()  # nothing is decided by a file that nobody can read; its repair is the next occasion
         replaced = one.pushed and error.reason in ("already_deployed", "older_than_deployed")
-        return _ended(session, one, "superseded" if replaced else "refused", error)
+        return proposing.ended(session, one, "superseded" if replaced else "refused", error)
 
 
 async def _pushed(session: Session, one: Promotion, ports: Ports) -> Unit:
@@ -227,7 +230,9 @@ async def _facts(session: Session, one: Promotion, environment: Environment, rol
     checks: dict[tuple[str, str], CheckState] = {}
     for member in one.members:
         for name in wanted:
-            if (check := await session.get(Check, one.project, member.sha, name)) is not None:
+            check = await session.get(Check, one.project, member.sha, name)
+            # What a forge said before may have changed since: it is asked again for each promotion.
+            if check is not None and (not check.forge or check.at >= one.created_at):
                 checks[member.sha, name] = check.state
     at = datetime.datetime.now(datetime.UTC)
     return Facts(at, sources, checks, await freezing.stopped(session, environment), roles)
@@ -305,21 +310,13 @@ async def _proposed(session: Session, one: Promotion, drafts: dict[Place, Draft]
 
 def _waits(session: Session, one: Promotion, stands: Standing) -> Unit:
     wake = freezing.later(stands.wake_at, one.wake_at)
-    said = stands.message + (f"; proposed as the branch {one.branch}" if one.branch else "")
-    one = replace(one, reason=stands.reason, message=f"{_brings(one)} waits: {said}", wake_at=wake)
+    one = replace(one, reason=stands.reason, message=f"{_brings(one)} waits: {stands.message}", wake_at=wake)
+    one = proposing.said(one)
     return Unit([session.put(one), session.put(freezing.decision(one, "waiting"))])
 
 
 def _brings(one: Promotion) -> str:
     return ", ".join(f"{member.service} {member.release.rpartition('.')[2]}" for member in one.members)
-
-
-def _ended(session: Session, one: Promotion, status: PromotionStatus, error: Permanent) -> Unit:
-    ended = replace(one, status=status, reason=error.reason, message=error.message, wake_at="", finished_at=now())
-    if one.branch:
-        session.propose(one.branch, "")
-    outcome: Outcome = "skipped" if status == "superseded" else "refused"
-    return Unit([session.put(ended), session.put(freezing.decision(ended, outcome))])
 
 
 async def _done(session: Session, one: Promotion, commit: str, reason: str, message: str) -> Unit:

@@ -11,7 +11,17 @@ from collections.abc import Awaitable
 from msgspec.structs import replace
 
 from gitops import projectfile
-from gitops.committing import decisions, derive, freezing, going_back, intents, previewing, promoting, reconfigure
+from gitops.committing import (
+    decisions,
+    derive,
+    freezing,
+    going_back,
+    intents,
+    previewing,
+    promoting,
+    proposing,
+    reconfigure,
+)
 from gitops.committing.absorb import FollowUp
 from gitops.committing.clearance import clear
 from gitops.committing.deploying import deploy, fed
@@ -40,6 +50,7 @@ from pipeline.events import (
     PreviewChanged,
     PromotionRequested,
     PromotionReviewed,
+    ProposalChanged,
     ReleaseReady,
     ResumeRequested,
     RollbackRequested,
@@ -76,6 +87,8 @@ async def _between_environments(session: Session, event: Event, ports: Ports) ->
         return await going_back.observed(session, event, ports)
     if isinstance(event, PromotionReviewed):
         return await promoting.review(session, event, ports)
+    if isinstance(event, ProposalChanged):
+        return await proposing.changed(session, event)
     if isinstance(event, WaitEnded):
         return await promoting.due(session, event, ports)
     if isinstance(event, CheckReported):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
+from pipeline.promotions import CheckState
 from pipeline.said import PullSaid
 
 Level = Literal["none", "read", "triage", "write", "maintain", "admin"]
@@ -76,6 +78,24 @@ class Seen:
     changed: bool = True
 
 
+@dataclass(frozen=True)
+class Proposal:
+    """A branch that asks to be merged into another one of the same repository."""
+
+    branch: str
+    base: str
+    title: str
+    body: str
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A pull request by its number, and where people see it."""
+
+    number: int
+    url: str
+
+
 class Forge(Protocol):
     """One forge with its credential. Every call has a deadline.
 
@@ -110,3 +130,9 @@ class Forge(Protocol):
 
     async def lookup(self, where: Where) -> Known:
         """The repository under the name that it has now."""
+
+    async def propose(self, where: Where, proposal: Proposal) -> Opened:
+        """Have one open pull request of that branch, with that text: the one that is there, or a new one."""
+
+    async def checks(self, where: Where, sha: str) -> Mapping[str, CheckState]:
+        """Every status and check run of a commit by its name; of several of one name the worst."""

@@ -54,16 +54,20 @@ class Forges:
     async def on(self, repository: Repository) -> Forge | None:
         """The forge at the host of the repository's address. Raises Refused for a credential that is unfit."""
         host = urlsplit(repository.url).netloc.rpartition("@")[2].lower()
+        forge = await self.at(host)
+        if forge is not None and forge.name != repository.forge:
+            raise Refused(f"the credential of {host} is for {forge.name}", reason="credential_unfit")
+        return forge
+
+    async def at(self, host: str) -> Forge | None:
+        """The forge at a host; None without a credential. Raises Refused for one that is unfit."""
         if host not in self._opened:
             file = configured(self.folder).get(host)
             if file is None:
                 return None
             credential = await asyncio.to_thread(read, file)
             self._opened[host] = self.openers[credential.forge](credential)
-        forge = self._opened[host]
-        if forge.name != repository.forge:
-            raise Refused(f"the credential of {host} is for {forge.name}", reason="credential_unfit")
-        return forge
+        return self._opened[host]
 
     async def _registered(self, repository: str) -> tuple[Repository | None, Origin | None]:
         known = await self.store.get(Origin, repository)

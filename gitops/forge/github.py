@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
-from gitops.forge import Check, Known, Level, Reaction, Seen, Shown, Where
+from gitops.forge import Check, Known, Level, Opened, Proposal, Reaction, Seen, Shown, Where
+from gitops.forge.commit_checks import worst
 from gitops.forge.credentials import Credential
 from gitops.forge.door import Answer, fine
 from gitops.forge.github_door import GitHubDoor, GitHubDoors
+from pipeline.errors import Refused
+from pipeline.promotions import CheckState
 from pipeline.said import PullSaid
 
 PAGES: Final = 10
 TITLE: Final = 140
 FOLDED: Final[Mapping[str, Level]] = {"admin": "admin", "write": "write", "read": "read", "none": "none"}
 STATUS: Final = {"pending": "pending", "success": "success", "failure": "failure", "waiting": "pending"}
+SAID: Final[Mapping[str, CheckState]] = {"success": "success", "pending": "pending"}
 CONCLUSION: Final = {"success": "success", "failure": "failure", "waiting": "action_required"}
 
 
@@ -137,6 +141,46 @@ class GitHub:
         ours = (one for one in found if isinstance(one.get("payload"), dict))
         return next((str(one["id"]) for one in ours if one["payload"].get("enclii") == shown.key), "")
 
+    async def propose(self, where: Where, proposal: Proposal) -> Opened:
+        found = await self._open(where, proposal)
+        text = {"title": proposal.title, "body": proposal.body}
+        if found is None:
+            asked = text | {"head": proposal.branch, "base": proposal.base}
+            answer = await self._send(where, "POST", "/pulls", asked)
+            found = await self._open(where, proposal) if answer.status == 422 else None  # it was heard the first time
+            found = found or fine(answer, "a pull request")
+        elif any(found.get(key) != said for key, said in text.items()):
+            fine(await self._send(where, "PATCH", f"/pulls/{found['number']}", text), "our pull request")
+        return Opened(int(found["number"]), str(found["html_url"]))
+
+    async def _open(self, where: Where, proposal: Proposal) -> Mapping[str, Any] | None:
+        owner = where.name.partition("/")[0]
+        asked = {"state": "open", "head": f"{owner}:{proposal.branch}", "base": proposal.base, "per_page": "100"}
+        _, items = await self._listed(where, "/pulls", asked)
+        ours = (one for one in items if _joins(described(one), proposal))
+        return next(ours, None)
+
+    async def checks(self, where: Where, sha: str) -> Mapping[str, CheckState]:
+        statuses = await self._inside(where, f"/commits/{sha}/status", "statuses")
+        try:
+            runs = await self._inside(where, f"/commits/{sha}/check-runs", "check_runs")
+        except Refused:
+            runs = []  # some tokens may read statuses alone; a check that is not seen is not there
+        return worst(
+            *((str(one["context"]), SAID.get(str(one["state"]), "failure")) for one in statuses),
+            *((str(one["name"]), _concluded(one)) for one in runs),
+        )
+
+    async def _inside(self, where: Where, path: str, key: str) -> list[Mapping[str, Any]]:
+        """The items of all pages that lie below ``key`` of each."""
+        items: list[Mapping[str, Any]] = []
+        for page in range(1, PAGES + 1):
+            answer = await self._send(where, "GET", path, params={"per_page": "100", "page": str(page)})
+            items += fine(answer, "the checks of a commit")[key]
+            if not answer.following:
+                break
+        return items
+
     async def lookup(self, where: Where) -> Known:
         found = fine(await self._found(where), "the repository")
         return Known(f"github:{found['id']}", str(found["full_name"]), str(found["clone_url"]))
@@ -197,6 +241,17 @@ def _run(check: Check) -> dict[str, Any]:
         for label, description, identifier in check.buttons[:3]
     ]
     return body | {"status": "completed", "conclusion": CONCLUSION[check.state], "actions": buttons}
+
+
+def _joins(pull: PullSaid, proposal: Proposal) -> bool:
+    return (pull.branch, pull.base, pull.fork) == (proposal.branch, proposal.base, False)
+
+
+def _concluded(run: Mapping[str, Any]) -> CheckState:
+    """A run that was skipped or is neutral has not succeeded."""
+    if run.get("status") != "completed":
+        return "pending"
+    return "success" if run.get("conclusion") == "success" else "failure"
 
 
 def described(pull: Mapping[str, Any]) -> PullSaid:

@@ -6,14 +6,21 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
-from gitops.forge import Check, Known, Level, Reaction, Seen, Shown, Where
+from gitops.forge import Check, Known, Level, Opened, Proposal, Reaction, Seen, Shown, Where
+from gitops.forge.commit_checks import worst
 from gitops.forge.credentials import Credential
 from gitops.forge.door import Answer, Door, fine
 from gitops.forge.rest import RestDoor
+from pipeline.promotions import CheckState
 from pipeline.said import PullSaid
 
 PAGES: Final = 10
 TITLE: Final = 140
+GITEA_SAID: Final[Mapping[str, CheckState]] = {"success": "success", "pending": "pending"}
+GITLAB_SAID: Final[Mapping[str, CheckState]] = {
+    "success": "success", "created": "pending", "waiting_for_resource": "pending", "preparing": "pending",
+    "pending": "pending", "running": "pending", "scheduled": "pending", "manual": "pending",
+}  # fmt: skip
 
 
 class _Listed:
@@ -109,6 +116,30 @@ class Gitea(_Listed):
         found = fine(await self._door.send("GET", path), "the repository")
         return Known(f"{self.name}:{found['id']}", str(found["full_name"]), str(found["clone_url"]))
 
+    async def propose(self, where: Where, proposal: Proposal) -> Opened:
+        pulls = f"/repos/{where.name}/pulls"
+        text = {"title": proposal.title, "body": proposal.body}
+        found = await self._open(pulls, proposal)
+        if found is None:
+            asked = text | {"head": proposal.branch, "base": proposal.base}
+            answer = await self._door.send("POST", pulls, asked)
+            found = await self._open(pulls, proposal) if answer.status in (409, 422) else None  # it was heard before
+            found = found or fine(answer, "a pull request")
+        elif any(found.get(key) != said for key, said in text.items()):
+            fine(await self._door.send("PATCH", f"{pulls}/{found['number']}", text), "our pull request")
+        return Opened(int(found["number"]), str(found["html_url"]))
+
+    async def _open(self, pulls: str, proposal: Proposal) -> Mapping[str, Any] | None:
+        _, items = await self._all(pulls, {"state": "open", "limit": "50"})
+        return next((one for one in items if _joins(self._described(one), proposal)), None)
+
+    async def checks(self, where: Where, sha: str) -> Mapping[str, CheckState]:
+        # The combined status has the newest of each name; the list has every one that ever was.
+        path = f"/repos/{where.name}/commits/{sha}/status"
+        said = fine(await self._door.send("GET", path), "the checks of a commit")
+        states = said.get("statuses") or ()
+        return worst(*((str(one["context"]), GITEA_SAID.get(str(one["status"]), "failure")) for one in states))
+
     def _described(self, pull: Mapping[str, Any]) -> PullSaid:
         head, base = pull["head"], pull["base"]
         source = head.get("repo") or {}
@@ -179,6 +210,34 @@ class GitLab(_Listed):
             await self._door.send("GET", f"/projects/{where.number or quote(where.name, safe='')}"), "the project"
         )
         return Known(f"gitlab:{found['id']}", str(found["path_with_namespace"]), str(found["http_url_to_repo"]))
+
+    async def propose(self, where: Where, proposal: Proposal) -> Opened:
+        requests = f"/projects/{where.number}/merge_requests"
+        text = {"title": proposal.title, "description": proposal.body}
+        found = await self._open(requests, proposal)
+        if found is None:
+            asked = text | {"source_branch": proposal.branch, "target_branch": proposal.base}
+            answer = await self._door.send("POST", requests, asked)
+            found = await self._open(requests, proposal) if answer.status == 409 else None  # it was heard before
+            found = found or fine(answer, "a merge request")
+        elif any(found.get(key) != said for key, said in text.items()):
+            fine(await self._door.send("PUT", f"{requests}/{found['iid']}", text), "our merge request")
+        return Opened(int(found["iid"]), str(found["web_url"]))
+
+    async def _open(self, requests: str, proposal: Proposal) -> Mapping[str, Any] | None:
+        asked = {"state": "opened", "source_branch": proposal.branch, "target_branch": proposal.base}
+        _, items = await self._all(requests, asked)
+        return next((one for one in items if _joins(_merge_request(one), proposal)), None)
+
+    async def checks(self, where: Where, sha: str) -> Mapping[str, CheckState]:
+        path = f"/projects/{where.number}/repository/commits/{sha}/statuses"
+        _, items = await self._all(path, {"per_page": "100"})
+        # A job that may fail says failed all the same: who asks for it by name means it.
+        return worst(*((str(one["name"]), GITLAB_SAID.get(str(one["status"]), "failure")) for one in items))
+
+
+def _joins(pull: PullSaid, proposal: Proposal) -> bool:
+    return (pull.branch, pull.base, pull.fork) == (proposal.branch, proposal.base, False)
 
 
 def _merge_request(said: Mapping[str, Any]) -> PullSaid:

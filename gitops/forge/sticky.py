@@ -44,14 +44,14 @@ def comment(preview: Preview, *, console_url: str) -> str:
     elif preview.services and preview.state not in ("removing", "removed"):
         lines += [*_table(preview, console_url), ""]
     if preview.omitted and preview.state != "removed":
-        names = ", ".join(f"`{_plain(one)}`" for one in preview.omitted)
+        names = ", ".join(f"`{plain(one)}`" for one in preview.omitted)
         lines += [f"Secrets that it does not get: {names}.", ""]
     lines.append(_foot(preview, console_url))
     return "\n".join(lines) + "\n"
 
 
 def _head(preview: Preview) -> str:
-    said = _plain(preview.message)
+    said = plain(preview.message)
     return HEADS[preview.state] + (f": {said}" if said else "")
 
 
@@ -74,7 +74,7 @@ def _table(preview: Preview, console_url: str) -> list[str]:
 def _row(service: PreviewService, preview: Preview, console_url: str) -> str:
     sha = (service.sha or preview.sha)[:7]
     run = f"{console_url}/why?about={preview.run}" if preview.run else f"{console_url}/decisions"
-    return f"| {_plain(service.name)} | {SYMBOLS[service.status]} {_state(service)} | `{sha}` | [why]({run}) |"
+    return f"| {plain(service.name)} | {SYMBOLS[service.status]} {_state(service)} | `{sha}` | [why]({run}) |"
 
 
 def _state(service: PreviewService) -> str:
@@ -82,7 +82,7 @@ def _state(service: PreviewService) -> str:
         return service.address or "runs"
     said = WORDS[service.status]
     if service.status in ("failed", "degraded"):
-        why = _plain(service.message or service.reason)
+        why = plain(service.message or service.reason)
         still = f"; the last good one still answers at {service.address}" if service.address and service.release else ""
         return said + (f": {why}" if why else "") + still
     return said + (f": {service.address}" if service.address and service.status == "asleep" else "")
@@ -95,10 +95,10 @@ def _foot(preview: Preview, console_url: str) -> str:
     if preview.expires_at:
         parts.append(f"goes at {preview.expires_at[:16].replace('T', ' ')} UTC unless somebody uses it")
     if preview.by:
-        parts.append(f"asked for by {_plain(preview.by)}")
+        parts.append(f"asked for by {plain(preview.by)}")
     return f"<sub>{' · '.join([*parts, COMMANDS])}</sub>"
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Somebody's words, with nothing in them that the forge would turn into something, nor anybody called."""
     return _UNSAFE.sub(" ", text)[:LONGEST].replace("@", "@\u200b").strip()

@@ -10,12 +10,10 @@ import asyncio
 import contextlib
 import functools
 import hashlib
-import itertools
 import json
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -25,86 +23,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from tests.support.github_state import APP as APP
+from tests.support.github_state import HOUR, OWNER
+from tests.support.github_state import NUMBER as NUMBER
+from tests.support.github_state import TOKEN as TOKEN
+from tests.support.github_state import Failure as Failure
+from tests.support.github_state import GitHub as GitHub
 from tests.support.serving import serving
-
-NUMBER = 186853002
-APP = {"id": 7, "slug": "enclii-test", "login": "enclii-test[bot]"}
-TOKEN = "github_pat_of_the_tests"
-OWNER = "enclii-machine"
-HOUR = 5_000
-
-
-@dataclass
-class Failure:
-    """What to answer in place of the truth, so many times; ``heard``: what was asked is done all the same."""
-
-    match: str
-    status: int = 500
-    times: int = 1
-    message: str = "Server Error"
-    headers: Mapping[str, str] = field(default_factory=dict)
-    hang: float = 0.0
-    heard: bool = False
-
-
-@dataclass
-class GitHub:
-    """The state; the tests change it as people would."""
-
-    url: str = ""
-    name: str = "shop/shop"
-    levels: dict[str, str] = field(default_factory=lambda: {"ada": "admin", "mia": "maintain", "will": "write"})
-    pulls: dict[int, dict[str, Any]] = field(default_factory=dict)
-    branches: dict[str, str] = field(default_factory=lambda: {"main": "a" * 40})
-    comments: dict[int, dict[str, Any]] = field(default_factory=dict)
-    reactions: list[tuple[str, str]] = field(default_factory=list)
-    statuses: list[dict[str, Any]] = field(default_factory=list)
-    checks: dict[int, dict[str, Any]] = field(default_factory=dict)
-    deployments: dict[int, dict[str, Any]] = field(default_factory=dict)
-    deliveries: list[dict[str, Any]] = field(default_factory=list)
-    redelivered: list[int] = field(default_factory=list)
-    requests: list[tuple[str, str]] = field(default_factory=list)
-    tokens: dict[str, dict[str, Any]] = field(default_factory=dict)
-    permissions: dict[str, str] = field(
-        default_factory=lambda: dict.fromkeys(
-            ("checks", "deployments", "issues", "pull_requests", "statuses"), "write"
-        ) | {"contents": "read", "metadata": "read"}
-    )  # fmt: skip
-    events: tuple[str, ...] = ("push", "pull_request", "issue_comment", "check_run", "delete", "repository")
-    failures: list[Failure] = field(default_factory=list)
-    hook: dict[str, str] = field(default_factory=dict)
-    ids: Any = field(default_factory=lambda: itertools.count(1_000))
-
-    def pull(self, number: int, head: str, *, state: str = "open", fork: bool = False, **more: Any) -> dict[str, Any]:
-        """Open or change a pull request."""
-        source = {"id": 7, "full_name": "stranger/shop"} if fork else {"id": NUMBER, "full_name": self.name}
-        self.pulls[number] = {
-            "number": number, "state": state, "draft": False, "merged": False, "updated_at": "2026-11-23T12:00:00Z",
-            "user": {"login": "will", "type": "User"}, "head": {"ref": "topic", "sha": head, "repo": source},
-            "base": {"ref": "main", "sha": "a" * 40, "repo": {"id": NUMBER, "full_name": self.name}}, **more,
-        }  # fmt: skip
-        return self.pulls[number]
-
-    def comment(self, number: int, body: str, author: str = "will") -> int:
-        """Somebody writes; the comment's id."""
-        made = next(self.ids)
-        self.comments[made] = {"id": made, "issue": number, "body": body, "user": {"login": author, "type": "User"}}
-        return made
-
-    def ours(self, number: int) -> list[str]:
-        """What Enclii wrote below a pull request."""
-        own = (APP["login"], OWNER)
-        return [one["body"] for one in self.comments.values() if one["issue"] == number and one["user"]["login"] in own]
-
-    def fail(self, match: str, status: int = 500, **more: Any) -> Failure:
-        """Answer requests whose ``VERB /path`` matches with a failure."""
-        self.failures.append(Failure(match, status, **more))
-        return self.failures[-1]
-
-    def said(self, verb: str, path: str) -> int:
-        """How many requests there were."""
-        return sum(1 for v, p in self.requests if v == verb and re.search(path, p))
-
 
 Handler = Callable[[GitHub, Request, Mapping[str, Any], str], tuple[int, Any]]
 
@@ -189,8 +114,33 @@ def _permission(state: GitHub, request: Request, *_: Any) -> tuple[int, Any]:
 
 
 def _pulls(state: GitHub, request: Request, *_: Any) -> tuple[int, Any]:
-    wanted = request.query_params.get("state", "open")
-    return 200, [one for one in state.pulls.values() if wanted in ("all", one["state"])]
+    wanted, head = (request.query_params.get(key, "") for key in ("state", "head"))
+    shown = [one for one in state.pulls.values() if (wanted or "open") in ("all", one["state"])]
+    owner = state.name.partition("/")[0]
+    return 200, [one for one in shown if head in ("", f"{owner}:{one['head']['ref']}")]
+
+
+def _open_pull(state: GitHub, _: Request, body: Mapping[str, Any], __: str) -> tuple[int, Any]:
+    if any((one["state"], one["head"]["ref"]) == ("open", body["head"]) for one in state.pulls.values()):
+        return 422, {"message": "Validation Failed", "errors": [{"message": "A pull request already exists"}]}
+    made = state.pull(next(state.ids), state.branches.get(body["head"], "b" * 40), title=body["title"])
+    made |= {"body": body["body"], "html_url": f"https://github.com/{state.name}/pull/{made['number']}"}
+    made["head"]["ref"], made["base"]["ref"] = body["head"], body["base"]
+    return 201, made
+
+
+def _edit_pull(state: GitHub, request: Request, body: Mapping[str, Any], _: str) -> tuple[int, Any]:
+    found = state.pulls.get(int(request.path_params["number"]))
+    if found is None:
+        return _not_found()
+    found.update(body)
+    return 200, found
+
+
+def _combined(state: GitHub, request: Request, *_: Any) -> tuple[int, Any]:
+    mine = [one for one in state.statuses if one["sha"] == request.path_params["sha"]]
+    newest = {one["context"]: one for one in mine}
+    return 200, {"state": "pending", "total_count": len(newest), "statuses": list(newest.values())}
 
 
 def _pull(state: GitHub, request: Request, *_: Any) -> tuple[int, Any]:
@@ -261,10 +211,8 @@ def _edit_check(state: GitHub, request: Request, body: Mapping[str, Any], _: str
 
 
 def _checks(state: GitHub, request: Request, *_: Any) -> tuple[int, Any]:
-    name = request.query_params.get("check_name", "")
-    found = [
-        one for one in state.checks.values() if (one["head_sha"], one["name"]) == (request.path_params["sha"], name)
-    ]
+    name, sha = request.query_params.get("check_name", ""), request.path_params["sha"]
+    found = [one for one in state.checks.values() if one["head_sha"] == sha and name in ("", one["name"])]
     return 200, {"total_count": len(found), "check_runs": found}
 
 
@@ -353,7 +301,9 @@ ROUTES: list[tuple[str, str, Handler]] = [
     ("GET", REPO, _repository),
     ("GET", REPO + "/collaborators/{login}/permission", _permission),
     ("GET", REPO + "/pulls", _pulls),
+    ("POST", REPO + "/pulls", _open_pull),
     ("GET", REPO + "/pulls/{number}", _pull),
+    ("PATCH", REPO + "/pulls/{number}", _edit_pull),
     ("GET", REPO + "/branches", _branches),
     ("GET", REPO + "/issues/{number}/comments", _comments),
     ("POST", REPO + "/issues/{number}/comments", _write),
@@ -364,6 +314,7 @@ ROUTES: list[tuple[str, str, Handler]] = [
     ("POST", REPO + "/check-runs", _make_check),
     ("PATCH", REPO + "/check-runs/{id}", _edit_check),
     ("GET", REPO + "/commits/{sha}/check-runs", _checks),
+    ("GET", REPO + "/commits/{sha}/status", _combined),
     ("GET", REPO + "/deployments", _deployments),
     ("POST", REPO + "/deployments", _deploy),
     ("POST", REPO + "/deployments/{id}/statuses", _deployment_status),
