@@ -1,7 +1,7 @@
-"""HTTP/1.1 over connections that are kept: what carries the registry client's requests, as a transport of httpx2.
+"""HTTP/1.1 over connections that are kept: what carries the registry client's requests.
 
-Signing one image takes some thirty requests, and the library's own transport spends more time on each than the registry
-does. This one has a parser in C and does what a registry needs and no more: no proxy, no HTTP/2, no trailers.
+Signing one image takes some thirty requests, and a general client spends more time on each than the registry does.
+This one has a parser in C and does what a registry needs and no more: no proxy, no HTTP/2, no trailers.
 """
 
 from __future__ import annotations
@@ -9,13 +9,17 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
 from typing import cast
 
 import httptools
-import httpx2
+
+from pipeline.address import Address
 
 HEAD_LIMIT = 64 << 10
+ERROR_LIMIT = 4 << 20
+"""Bytes of an answer that is no success."""
 BUFFER = 256 << 10
 """Bytes of a body that wait for their reader before the connection reads no more."""
 KEPT = 30.0
@@ -25,7 +29,40 @@ Origin = tuple[str, str, int]
 """(scheme, host, port)"""
 
 
-class Pool(httpx2.AsyncBaseTransport):
+class HttpError(Exception):
+    """No usable answer came; the subclass tells why, and nothing of the address is in it."""
+
+
+class NotConnected(HttpError):
+    """Nobody listens there, or not with a certificate that is trusted."""
+
+
+class Disconnected(HttpError):
+    """The connection ended before the answer did."""
+
+
+class TimedOut(HttpError):
+    """The peer was silent for too long."""
+
+
+class NotHttp(HttpError):
+    """The peer said something that is no answer, or one that nobody asked for."""
+
+
+class TooLarge(HttpError):
+    """The answer is larger than its reader takes."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One answer, read whole; the names of its headers are in small letters, repeated ones are joined by commas."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Pool:
     """At most ``most`` connections at once; the others wait. ``seconds`` bounds each wait for a peer."""
 
     def __init__(self, *, tls: ssl.SSLContext, seconds: float, most: int = 16) -> None:
@@ -33,41 +70,40 @@ class Pool(httpx2.AsyncBaseTransport):
         self._slots = asyncio.Semaphore(most)
         self._idle: dict[Origin, list[Connection]] = {}
 
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Send ``request``; the answer's body is read from the connection, which closing the answer gives back."""
-        origin, head, body = _origin(request.url), _head(request), await request.aread()
-        await self._slots.acquire()
-        connection: Connection | None = None
-        try:
-            while connection := self._kept(origin):
-                try:
-                    return await self._exchanged(connection, request, origin, head, body)
-                except httpx2.NetworkError:
-                    if connection.heard:  # else the peer had closed it while it was idle, and saw nothing of this
-                        raise
-            connection = await self._opened(origin)
-            return await self._exchanged(connection, request, origin, head, body)
-        except BaseException:
-            if connection is not None:
-                connection.abort()
-            self._slots.release()
-            raise
+    async def ask(
+        self, method: str, address: Address, headers: Mapping[str, str], body: bytes | None, *, limit: int
+    ) -> Reply:
+        """Send one request and read its answer, of a success at most ``limit`` bytes. Raises HttpError, ValueError
+        for a header that is none."""
+        head = _head(method, address, headers, body)
+        async with self._slots:
+            connection: Connection | None = None
+            try:
+                while connection := self._kept(address.origin):
+                    try:
+                        reply = await _exchanged(connection, method, head, body or b"", limit)
+                        break
+                    except Disconnected:
+                        if connection.heard:  # else the peer had closed it while it was idle, and saw nothing of this
+                            raise
+                else:
+                    connection = await self._opened(address.origin)
+                    reply = await _exchanged(connection, method, head, body or b"", limit)
+            except BaseException:
+                if connection is not None:
+                    connection.abort()
+                raise
+            self._give_back(address.origin, connection)
+            return reply
 
-    async def aclose(self) -> None:
+    async def close(self) -> None:
+        """End the connections that are idle."""
         for connections in self._idle.values():
             for one in connections:
                 one.abort()
         self._idle.clear()
 
-    async def _exchanged(
-        self, connection: Connection, request: httpx2.Request, origin: Origin, head: bytes, body: bytes
-    ) -> httpx2.Response:
-        status, headers = await connection.ask(head, body, bodiless=request.method == "HEAD")
-        stream = _Body(connection, lambda: self._give_back(origin, connection))
-        return httpx2.Response(status, headers=headers, stream=stream, request=request)
-
     def _give_back(self, origin: Origin, connection: Connection) -> None:
-        self._slots.release()
         if connection.reusable:
             connection.idle_since = time.monotonic()
             self._idle.setdefault(origin, []).append(connection)
@@ -93,9 +129,9 @@ class Pool(httpx2.AsyncBaseTransport):
                     lambda: Connection(self._seconds), host, port, ssl=tls
                 )
         except TimeoutError:
-            raise httpx2.ConnectTimeout("no connection in time") from None
+            raise TimedOut("no connection in time") from None
         except OSError as error:  # an untrusted certificate is one too
-            raise httpx2.ConnectError(type(error).__name__) from None
+            raise NotConnected(type(error).__name__) from None
         return connection
 
 
@@ -117,7 +153,7 @@ class Connection(asyncio.Protocol):
         self._status = self._waiting = self._head_size = 0
         self._bodiless, self._keep = bodiless, False
         self._answered = self._complete = False
-        self._failure: httpx2.TransportError | None = None
+        self._failure: HttpError | None = None
 
     @property
     def reusable(self) -> bool:
@@ -127,7 +163,7 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     async def ask(self, head: bytes, body: bytes, *, bodiless: bool) -> tuple[int, list[tuple[bytes, bytes]]]:
-        """Send a request; status and headers of its answer. Raises httpx2.TransportError."""
+        """Send a request; status and headers of its answer. Raises HttpError."""
         self._begin(bodiless=bodiless)
         self.heard = False
         self._parser = httptools.HttpResponseParser(self)
@@ -138,7 +174,7 @@ class Connection(asyncio.Protocol):
         return self._status, self._headers
 
     async def body(self) -> AsyncIterator[bytes]:
-        """The body in the pieces in which it comes. Raises httpx2.TransportError when it breaks off."""
+        """The body in the pieces in which it comes. Raises HttpError when it breaks off."""
         while True:
             await self._until(lambda: bool(self._body) or self._complete)
             if not self._body:
@@ -159,7 +195,7 @@ class Connection(asyncio.Protocol):
                 async with asyncio.timeout(self._seconds):
                     await self._waiter
             except TimeoutError:
-                raise httpx2.ReadTimeout("no answer in time") from None
+                raise TimedOut("no answer in time") from None
             finally:
                 self._waiter = None
 
@@ -167,7 +203,7 @@ class Connection(asyncio.Protocol):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _fail(self, failure: httpx2.TransportError) -> None:
+    def _fail(self, failure: HttpError) -> None:
         self._keep = False
         self._failure = self._failure or failure
         self._transport.abort()
@@ -180,14 +216,14 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._complete or self._parser is None:
-            self._fail(httpx2.RemoteProtocolError("an answer that nobody asked for"))
+            self._fail(NotHttp("an answer that nobody asked for"))
             return
         self.heard = True
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             if not self._complete:
-                self._fail(httpx2.RemoteProtocolError("the answer is not HTTP"))
+                self._fail(NotHttp("the answer is not HTTP"))
             self._keep = False
         self._moved()
 
@@ -196,7 +232,7 @@ class Connection(asyncio.Protocol):
         if self._answered and self._ends_with_connection():
             self._complete = True
         if not self._complete:
-            self._failure = self._failure or httpx2.ReadError("the connection ended before the answer did")
+            self._failure = self._failure or Disconnected("the connection ended before the answer did")
         self._moved()
 
     def pause_writing(self) -> None:
@@ -246,30 +282,31 @@ class Connection(asyncio.Protocol):
         return not named & {b"content-length", b"transfer-encoding"}
 
 
-class _Body(httpx2.AsyncByteStream):
-    def __init__(self, connection: Connection, give_back: Callable[[], None]) -> None:
-        self._connection, self._give_back = connection, give_back
-        self._closed = False
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for piece in self._connection.body():
-            yield piece
-
-    async def aclose(self) -> None:
-        if not self._closed:
-            self._closed = True
-            self._give_back()
+async def _exchanged(connection: Connection, method: str, head: bytes, body: bytes, limit: int) -> Reply:
+    status, headers = await connection.ask(head, body, bodiless=method == "HEAD")
+    most = limit if 200 <= status < 300 else ERROR_LIMIT
+    parts, size = [], 0
+    async for part in connection.body():
+        size += len(part)
+        if size > most:
+            raise TooLarge(f"more than {most} bytes")
+        parts.append(part)
+    return Reply(status, _joined(headers), b"".join(parts))
 
 
-def _origin(url: httpx2.URL) -> Origin:
-    if url.scheme not in ("http", "https"):
-        raise httpx2.UnsupportedProtocol("neither http nor https")
-    return url.scheme, url.host, url.port or (443 if url.scheme == "https" else 80)
+def _joined(raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for name, value in raw:
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        headers[key] = f"{headers[key]}, {text}" if key in headers else text
+    return headers
 
 
-def _head(request: httpx2.Request) -> bytes:
-    lines = [b"%s %s HTTP/1.1" % (request.method.encode("ascii"), request.url.raw_path)]
-    lines += [b"%s: %s" % (name, value) for name, value in request.headers.raw]
-    if any(b"\r" in line or b"\n" in line for line in lines):
-        raise httpx2.LocalProtocolError("a line break in a header")
-    return b"\r\n".join([*lines, b"", b""])
+def _head(method: str, address: Address, headers: Mapping[str, str], body: bytes | None) -> bytes:
+    lines = [f"{method} {address.target} HTTP/1.1", f"Host: {address.host_header}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    if body is not None or method in ("POST", "PUT"):
+        lines.append(f"Content-Length: {len(body or b'')}")
+    if any("\r" in line or "\n" in line for line in lines):
+        raise ValueError("a line break in a header")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")

@@ -17,9 +17,10 @@ from typing import Any, Self
 from weakref import WeakValueDictionary
 
 from pipeline import attest, images
-from pipeline.errors import Conflict, Invalid, NotFound, Unavailable
+from pipeline.address import Address
+from pipeline.errors import Conflict, Invalid, NotFound, Refused, Unavailable
 from pipeline.images import Descriptor, Manifest
-from pipeline.registry_http import Address, Answer, Transport, both, not_broken, stored, succeeded, together
+from pipeline.registry_http import Answer, Transport, both, not_broken, stored, succeeded, together
 from pipeline.registry_login import Account, Credentials
 
 __all__ = ["Credentials", "Registry"]
@@ -52,6 +53,7 @@ class Registry:
         self.host = images.registry_host(host)
         self._http = Transport(host, plain_http=plain_http, credentials=credentials, timeout=timeout)
         self._lacks_api_until = 0.0
+        self._holders: dict[str, str] = {}  # digest → a repository that has the blob
 
     async def __aenter__(self) -> Self:
         return self
@@ -128,12 +130,36 @@ class Registry:
             access = (repository, "push")
             begun = await self._http.request("POST", f"{_path(repository)}/blobs/uploads/", access)
             succeeded(begun, 202)
-            url = self._http.upload_url(begun).copy_merge_params({"digest": digest})
+            url = self._http.upload_url(begun).asking("digest", digest)
             headers = {"Content-Type": "application/octet-stream"}
             stored(await self._http.request("PUT", url, access, body=data, headers=headers))
             return digest
 
         return await self._http.patiently(upload)
+
+    async def share_blob(self, repository: str, data: bytes) -> str:
+        """As ``put_blob``, for what many repositories hold: taken over from one that has it where the registry can."""
+        digest = images.sha256(data)
+        held = self._holders.get(digest, "")
+        if not held or not await self._mounted(repository, digest, held):
+            await self.put_blob(repository, data)
+        self._holders[digest] = repository
+        return digest
+
+    async def _mounted(self, repository: str, digest: str, held: str) -> bool:
+        """False where the registry begins an upload instead: it may do so for any reason. That upload is ended."""
+        path = f"{_path(repository)}/blobs/uploads/?mount={digest}&from={images.repository(held)}"
+
+        async def mount() -> bool:
+            try:
+                answer = not_broken(await self._http.request("POST", path, (repository, "push")))
+            except Refused:  # what opens the one repository need not open the other
+                return False
+            if answer.status == 202:
+                await self._http.request("DELETE", self._http.upload_url(answer), (repository, "push"))
+            return answer.status == 201
+
+        return await self._http.patiently(mount)
 
     async def tags(self, repository: str) -> list[str]:
         """All tags; an unknown repository has none."""
@@ -261,7 +287,7 @@ class Registry:
         return await self.manifest(repository, tag)
 
     async def _pages(self, path: str, repository: str) -> AsyncIterator[Answer]:
-        url: Address | None = path
+        url: str | Address | None = path
         for _ in range(PAGES):
             if url is None:
                 return
@@ -270,14 +296,14 @@ class Registry:
             url = self._next_page(answer)
         raise Invalid("the registry's list has no end", reason="list_too_long")
 
-    async def _get_page(self, url: Address, repository: str) -> Answer:
+    async def _get_page(self, url: str | Address, repository: str) -> Answer:
         return not_broken(await self._http.request("GET", url, (repository, "pull"), accept=images.OCI_INDEX))
 
     def _next_page(self, answer: Answer) -> Address | None:
-        url, separator, rest = answer.headers.get("Link", "").partition(">")
+        url, separator, rest = answer.headers.get("link", "").partition(">")
         if answer.status != 200 or not separator or "next" not in rest:
             return None
-        return self._http.allowed(answer.url, url.lstrip(" <"))
+        return self._http.allowed(answer.address, url.lstrip(" <"))
 
 
 def _path(repository: str) -> str:
@@ -285,7 +311,7 @@ def _path(repository: str) -> str:
 
 
 def _checked_manifest(answer: Answer, reference: str) -> Manifest:
-    claimed = reference if reference.startswith("sha256:") else answer.headers.get("Docker-Content-Digest")
+    claimed = reference if reference.startswith("sha256:") else answer.headers.get("docker-content-digest")
     digest = images.sha256(answer.body)
     if claimed:
         _same_digest(claimed, answer.body)

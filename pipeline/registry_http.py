@@ -8,29 +8,30 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import ssl
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
-import httpx2
 import tenacity
 
 from pipeline import images
+from pipeline.address import Address, OtherScheme
 from pipeline.errors import Invalid, Refused, Unavailable
-from pipeline.http1 import Pool
+from pipeline.http1 import ERROR_LIMIT, HttpError, Pool, TooLarge
 from pipeline.registry_login import Access, Account, Credentials, Login
 
-BODY_LIMIT = 4 << 20
 REDIRECTS = 3
 PATIENCE = 2.0
 """Seconds that are worth waiting here; a longer Retry-After is the worker's business."""
 
 TRIES = 3
+FIRST_WAIT = 0.1
+ALWAYS = {"Accept-Encoding": "identity", "Connection": "keep-alive", "User-Agent": "enclii"}
 
 _BUSY = frozenset({408, 429})
 
-Address = str | httpx2.URL
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -40,14 +41,14 @@ class Answer:
     """One response, read whole."""
 
     status: int
-    headers: httpx2.Headers
+    headers: Mapping[str, str]
+    """Names in small letters."""
     body: bytes
-    url: httpx2.URL
+    address: Address
 
     @property
     def media_type(self) -> str:
-        value: str = self.headers.get("Content-Type", "")
-        return value.partition(";")[0].strip()
+        return self.headers.get("content-type", "").partition(";")[0].strip()
 
 
 class Transport:
@@ -57,105 +58,108 @@ class Transport:
         self, host: str, *, plain_http: bool, credentials: Credentials | Account | None, timeout: float
     ) -> None:
         self.host = images.registry_host(host)
-        self._base = f"{'http' if plain_http else 'https'}://{host}"
-        self._origin = _origin(httpx2.URL(self._base))
+        self._base = Address.parse(f"{'http' if plain_http else 'https'}://{self.host}")
         self._plain_http = plain_http
         self._timeout = timeout
         self._login = Login(credentials, plain_http=plain_http, ask=self._ask_for_token)
         # Without any authority in it, a plain-HTTP client trusts no TLS server; and loading them takes 20 ms.
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if plain_http else ssl.create_default_context()
-        self._client = httpx2.AsyncClient(
-            transport=Pool(tls=tls, seconds=timeout / 3),
-            headers={"Accept-Encoding": "identity", "User-Agent": "enclii"},
-            trust_env=False,
-        )
+        self._pool = Pool(tls=tls, seconds=timeout / 3)
 
     async def close(self) -> None:
-        await self._client.aclose()
+        await self._pool.close()
 
     async def patiently(self, call: Callable[[], Awaitable[T]]) -> T:
         """``call``, again while a second or two may help, all within the deadline."""
-        retrying = tenacity.AsyncRetrying(
-            stop=tenacity.stop_after_attempt(TRIES),
-            wait=_wait,
-            retry=tenacity.retry_if_exception(_worth_it),
-            reraise=True,
-        )
         try:
             async with asyncio.timeout(self._timeout):
-                return await retrying(call)
+                try:
+                    return await call()  # as it mostly goes: what tries again costs more than the request
+                except Unavailable as error:
+                    if not _worth_it(error):
+                        raise
+                    await asyncio.sleep(random.uniform(0, FIRST_WAIT) if error.delay is None else error.delay)  # noqa: S311
+                return await self._again()(call)
         except TimeoutError:
             raise Unavailable(
                 f"registry {self.host} did not answer within {self._timeout:g} s", reason="registry_timeout"
             ) from None
 
+    @staticmethod
+    def _again() -> tenacity.AsyncRetrying:
+        return tenacity.AsyncRetrying(
+            stop=tenacity.stop_after_attempt(TRIES - 1),
+            wait=_wait,
+            retry=tenacity.retry_if_exception(_worth_it),
+            reraise=True,
+        )
+
     async def request(
         self,
         method: str,
-        target: Address,
+        target: str | Address,
         access: Access,
         *,
         accept: str = "*/*",
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
-        limit: int = BODY_LIMIT,
+        limit: int = ERROR_LIMIT,
     ) -> Answer:
         """One request with its login and, for a read, the redirects that follow."""
-        url = target if isinstance(target, httpx2.URL) else httpx2.URL(self._base + target)
+        url = target if isinstance(target, Address) else replace(self._base, target=target)
         headers = {"Accept": accept, **(headers or {})}
         answer = await self._authorised(method, url, access, headers, body, limit)
         for _ in range(REDIRECTS):
             if answer.status not in (301, 302, 303, 307, 308) or method not in ("GET", "HEAD"):
                 break
-            url = self.allowed(answer.url, answer.headers.get("Location", ""))
+            url = self.allowed(answer.address, answer.headers.get("location", ""))
             answer = await self._authorised(method, url, access, headers, body, limit)
         return answer
 
     async def _authorised(
-        self, method: str, url: httpx2.URL, access: Access, headers: Mapping[str, str], body: bytes | None, limit: int
+        self, method: str, url: Address, access: Access, headers: Mapping[str, str], body: bytes | None, limit: int
     ) -> Answer:
-        if _origin(url) != self._origin:
+        if url.origin != self._base.origin:
             return await self._once(method, url, headers, body, limit)  # a stranger's host never sees the login
         used = self._login.header(access)
         answer = await self._once(method, url, {**headers, **used}, body, limit)
         if answer.status == 401:
-            await self._login.learn(answer.headers.get("WWW-Authenticate", ""), access, used=used)
+            await self._login.learn(answer.headers.get("www-authenticate", ""), access, used=used)
             answer = await self._once(method, url, {**headers, **self._login.header(access)}, body, limit)
         return answer
 
     async def _once(
-        self, method: str, url: httpx2.URL, headers: Mapping[str, str], body: bytes | None, limit: int
+        self, method: str, url: Address, headers: Mapping[str, str], body: bytes | None, limit: int
     ) -> Answer:
         try:
-            async with self._client.stream(method, url, headers=headers, content=body) as response:
-                return Answer(
-                    response.status_code,
-                    response.headers,
-                    await _read(response, limit if response.is_success else BODY_LIMIT),
-                    url,
-                )
-        except (httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL) as error:
+            reply = await self._pool.ask(method, url, {**ALWAYS, **headers}, body, limit=limit)
+        except TooLarge as error:
+            raise Invalid(f"the registry's answer has {error}", reason="too_large") from None
+        except HttpError as error:
             name = type(error).__name__
             raise Unavailable(f"registry {self.host} does not answer: {name}", reason="registry_unreachable") from None
+        return Answer(reply.status, reply.headers, reply.body, url)
 
     async def _ask_for_token(self, url: str, headers: Mapping[str, str], form: bytes | None) -> bytes:
         method = "GET" if form is None else "POST"
-        answer = not_broken(await self._once(method, httpx2.URL(url), headers, form, BODY_LIMIT))
+        answer = not_broken(await self._once(method, _address(url), headers, form, ERROR_LIMIT))
         if answer.status != 200:
             raise Refused("the registry's token service refuses this login", reason="registry_unauthorized")
         return answer.body
 
-    def upload_url(self, answer: Answer) -> httpx2.URL:
-        location = answer.headers.get("Location", "")
+    def upload_url(self, answer: Answer) -> Address:
+        location = answer.headers.get("location", "")
         if not location:
             raise Unavailable("the registry began an upload without a place for it", reason="registry_lied")
-        return self.allowed(answer.url, location)
+        return self.allowed(answer.address, location)
 
-    def allowed(self, base: httpx2.URL, location: str) -> httpx2.URL:
+    def allowed(self, base: Address, location: str) -> Address:
         """Where the registry sends us, unless that would give up TLS."""
         try:
-            url = base.join(location)
-        except httpx2.InvalidURL:
+            url = base.joined(location)
+        except OtherScheme:
+            raise Refused("the registry points to an address that is not http", reason="registry_downgrade") from None
+        except ValueError:
             raise Unavailable("the registry points to an address that is none", reason="registry_lied") from None
         if url.scheme != "https" and not (self._plain_http and url.scheme == "http"):
             raise Refused("the registry points to an address without TLS", reason="registry_downgrade")
@@ -177,19 +181,11 @@ async def both(one: Coroutine[Any, Any, T], other: Coroutine[Any, Any, U]) -> tu
     return cast(tuple[T, U], tuple(await together((one, other))))
 
 
-async def _read(response: httpx2.Response, limit: int) -> bytes:
-    """The body as it came over the wire, so that a small compressed answer cannot grow large here."""
-    parts, size = [], 0
-    async for part in response.aiter_raw():
-        size += len(part)
-        if size > limit:
-            raise Invalid(f"the registry's answer is larger than {limit} bytes", reason="too_large")
-        parts.append(part)
-    return b"".join(parts)
-
-
-def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
-    return url.scheme, url.host, url.port
+def _address(text: str) -> Address:
+    try:
+        return Address.parse(text)
+    except ValueError:
+        raise Unavailable("the registry names a token service that has no address", reason="registry_lied") from None
 
 
 def not_broken(answer: Answer) -> Answer:
@@ -233,7 +229,7 @@ def _code(answer: Answer) -> str:
 
 
 def _retry_after(answer: Answer) -> float | None:
-    value = answer.headers.get("Retry-After", "")
+    value = answer.headers.get("retry-after", "")
     return min(float(value), 3600.0) if value.isdecimal() else None
 
 

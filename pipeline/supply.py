@@ -192,7 +192,7 @@ async def _empty(registry: Registry, image: ImageRef) -> str:
     digest = sha256(attest.EMPTY)
     if await registry.has_blob(image.repository, digest):
         return digest
-    return await registry.put_blob(image.repository, attest.EMPTY)
+    return await registry.share_blob(image.repository, attest.EMPTY)
 
 
 async def _read_back(

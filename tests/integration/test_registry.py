@@ -79,6 +79,16 @@ def test_a_blob_is_stored_once_or_twice_and_read_up_to_a_limit(host: str, run: R
     run(story())
 
 
+def test_a_shared_blob_is_in_each_repository_that_it_was_stored_in(host: str, run: Run) -> None:
+    async def story() -> None:
+        async with _client(host) as registry:
+            for name in ("one", "two", "three"):
+                digest = await registry.share_blob(f"registry/shared-{name}", b"shared")
+                assert await registry.blob(f"registry/shared-{name}", digest, limit=6) == b"shared"
+
+    run(story())
+
+
 def test_an_empty_blob_is_a_blob(host: str, run: Run) -> None:
     async def story() -> None:
         async with _client(host) as registry:

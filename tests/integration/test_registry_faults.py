@@ -205,3 +205,21 @@ def test_the_referrers_api_and_the_fallback_tag_are_read_together(run: Run) -> N
             return await registry.referrers("shop/web", ABSENT)
 
     assert run(story()) == [here, there]
+
+
+@pytest.mark.parametrize("said", ["202 Begun", "401 Who", "405 Never", "200 OK"])
+def test_a_registry_that_takes_no_blob_over_gets_it_by_upload(run: Run, said: str) -> None:
+    def script(method: str, path: str, _: dict[str, str]) -> bytes:
+        if "mount=" in path:
+            return _answer(said, headers=["Location: /v2/two/blobs/uploads/other"])
+        return _answer({"POST": "202 Begun", "PUT": "201 Stored"}.get(method, "204 Gone"), headers=["Location: /v2/up"])
+
+    async def story() -> list[str]:
+        async with _speaking(script) as (host, seen), _client(host) as registry:
+            for name in ("one", "two"):
+                await registry.share_blob(name, b"shared")
+        return seen
+
+    uploads = [line for line in run(story()) if line.startswith("PUT")]
+
+    assert len(uploads) == 2

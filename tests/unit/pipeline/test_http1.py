@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
-import httpx2
 import pytest
 
-from pipeline.http1 import Pool
+from pipeline.address import Address
+from pipeline.http1 import Disconnected, HttpError, NotConnected, Pool, Reply, TooLarge
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 Peer = Callable[[int, bytes], bytes | None]
@@ -19,8 +19,8 @@ Peer = Callable[[int, bytes], bytes | None]
 
 
 @asynccontextmanager
-async def _speaking(peer: Peer, *, close: bool = False) -> AsyncIterator[tuple[httpx2.AsyncClient, str, list[bytes]]]:
-    """A client, the peer's address, and the heads of what it was asked, with a mark for each new connection."""
+async def _speaking(peer: Peer, *, close: bool = False) -> AsyncIterator[tuple[Pool, Address, list[bytes]]]:
+    """A pool, the peer's address, and the heads of what it was asked, with a mark for each new connection."""
     seen: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -44,9 +44,9 @@ async def _speaking(peer: Peer, *, close: bool = False) -> AsyncIterator[tuple[h
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     pool = Pool(tls=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), seconds=2.0, most=2)
     try:
-        async with httpx2.AsyncClient(transport=pool) as client:
-            yield client, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", seen
+        yield pool, Address.parse(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v2/"), seen
     finally:
+        await pool.close()
         server.close()
         await server.wait_closed()
 
@@ -55,20 +55,20 @@ def _ok(body: bytes = b"yes") -> bytes:
     return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
 
 
-def _answer(run: Run, peer: Peer, *, method: str = "GET", close: bool = False) -> httpx2.Response:
-    async def story() -> httpx2.Response:
-        async with _speaking(peer, close=close) as (client, url, _):
-            return await client.request(method, f"{url}/v2/")
+def _answer(run: Run, peer: Peer, *, method: str = "GET", close: bool = False, limit: int = 1 << 20) -> Reply:
+    async def story() -> Reply:
+        async with _speaking(peer, close=close) as (pool, address, _):
+            return await pool.ask(method, address, {}, None, limit=limit)
 
-    found: httpx2.Response = run(story())
+    found: Reply = run(story())
     return found
 
 
 def _asked_twice(run: Run, peer: Peer, *, method: str = "GET") -> list[bytes]:
     async def story() -> list[bytes]:
-        async with _speaking(peer) as (client, url, seen):
+        async with _speaking(peer) as (pool, address, seen):
             for _ in range(2):
-                assert (await client.request(method, url)).status_code == 200
+                assert (await pool.ask(method, address, {}, None, limit=1 << 20)).status == 200
             return seen
 
     found: list[bytes] = run(story())
@@ -102,7 +102,7 @@ def test_what_an_idle_connections_peer_never_saw_is_sent_on_a_new_one(run: Run) 
     ids=["chunked", "interim", "until-the-end", "no-content"],
 )
 def test_a_body_is_read_in_each_form(run: Run, answer: bytes, body: bytes) -> None:
-    assert _answer(run, lambda *_: answer, close=True).content == body
+    assert _answer(run, lambda *_: answer, close=True).body == body
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_a_body_is_read_in_each_form(run: Run, answer: bytes, body: bytes) -> No
     ids=["short", "no-last-chunk", "endless-head", "not-http", "nothing"],
 )
 def test_a_broken_answer_is_an_error(run: Run, answer: bytes) -> None:
-    with pytest.raises(httpx2.TransportError):
+    with pytest.raises(HttpError):
         _answer(run, lambda *_: answer, close=True)
 
 
@@ -131,17 +131,58 @@ def test_a_large_body_comes_whole_and_gives_its_place_back(run: Run) -> None:
     body = b"x" * (3 << 20)
 
     async def story() -> list[int]:
-        async with _speaking(lambda *_: _ok(body)) as (client, url, _):
-            answers = await asyncio.gather(*(client.get(url) for _ in range(6)))  # three times as many as may be open
-        return [len(one.content) for one in answers]
+        async with _speaking(lambda *_: _ok(body)) as (pool, address, _):
+            asking = (pool.ask("GET", address, {}, None, limit=4 << 20) for _ in range(6))  # thrice what may be open
+            return [len(one.body) for one in await asyncio.gather(*asking)]
 
     assert run(story()) == [len(body)] * 6
 
 
-def test_a_line_break_never_reaches_a_request(run: Run) -> None:
+def test_an_answer_beyond_its_limit_costs_the_connection_alone(run: Run) -> None:
+    async def story() -> list[bytes]:
+        async with _speaking(lambda *_: _ok(b"x" * 100)) as (pool, address, seen):
+            for _ in range(3):  # more than may be open at once: each gave its place back
+                with pytest.raises(TooLarge):
+                    await pool.ask("GET", address, {}, None, limit=99)
+            return seen
+
+    assert run(story()).count(b"connection") == 3
+
+
+def test_headers_are_found_by_small_letters_and_repeated_ones_are_joined(run: Run) -> None:
+    raw = b"HTTP/1.1 401 No\r\nContent-Length: 0\r\nWWW-Authenticate: Basic\r\nwww-authenticate: Bearer\r\n\r\n"
+
+    assert _answer(run, lambda *_: raw).headers["www-authenticate"] == "Basic, Bearer"
+
+
+def test_a_body_is_announced_even_when_it_is_empty(run: Run) -> None:
+    heads: list[bytes] = []
+
+    def peer(_: int, head: bytes) -> bytes:
+        heads.append(head)
+        return _ok()
+
+    _answer(run, peer, method="POST")
+
+    assert b"\r\nContent-Length: 0\r\n" in heads[0]
+
+
+def test_a_place_where_nobody_listens_is_told_apart_from_a_lost_connection(run: Run) -> None:
     async def story() -> None:
-        async with _speaking(lambda *_: _ok()) as (client, url, _):
-            with pytest.raises(httpx2.LocalProtocolError):
-                await client.get(url, headers={"X": "a\r\nY: b"})
+        async with _speaking(lambda *_: None) as (pool, address, _):
+            with pytest.raises(Disconnected):
+                await pool.ask("GET", address, {}, None, limit=1)
+        with pytest.raises(NotConnected):
+            await pool.ask("GET", address, {}, None, limit=1)
 
     run(story())
+
+
+def test_a_line_break_never_reaches_a_request(run: Run) -> None:
+    async def story() -> list[bytes]:
+        async with _speaking(lambda *_: _ok()) as (pool, address, seen):
+            with pytest.raises(ValueError, match="line break"):
+                await pool.ask("GET", address, {"X": "a\r\nY: b"}, None, limit=1)
+            return seen
+
+    assert run(story()) == []
