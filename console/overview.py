@@ -54,6 +54,7 @@ def _entry(db: Projection, key: tuple[str, ...], target: Target | None, live: Li
         "last_deployment": {"id": newest[0].id, "status": newest[0].status, "created_at": newest[0].created_at}
         if newest
         else None,
+        "orphaned": bool(target and target.orphaned),
         "next": _next(word, target),
     }
 
@@ -98,8 +99,8 @@ def _hold(target: Target | None) -> Value | None:
 
 
 def _next(word: str, target: Target | None) -> str:
-    if word == "orphaned":
-        return "enclii destroy"
+    if word == "orphaned" and target:
+        return f"enclii destroy -p {target.project} -e {target.environment} -s {target.service}"
     if word == "failed":
         return "enclii logs"
     if target and target.held:

@@ -157,7 +157,10 @@ def deployment_view(db: Projection, found: Deployment) -> Value:
     """A deployment with what runs of it: ``health`` and ``replicas`` are the observer's while it is the live one."""
     live = db.get(Live, found.project, found.environment, found.service)
     seen = live if live and live.deployment == found.id else None
+    target = db.get(Target, found.project, found.environment, found.service)
+    orphaned = target is not None and target.orphaned and target.deployment == found.id
     return plain(found) | {
+        "status": "orphaned" if orphaned and found.status in ("running", "degraded") else found.status,
         "deployment_id": found.id,
         "service_id": service_id(found.project, found.service),
         "release_id": found.release,

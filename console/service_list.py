@@ -6,7 +6,7 @@ An installation may have tens of thousands: names come out of the index, and of 
 from __future__ import annotations
 
 import datetime
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -14,9 +14,17 @@ from console import paging, texts
 from console.projection import Projection
 from console.queries import Value, known_environment, known_project
 from pipeline.names import service_id
-from pipeline.records import Live
+from pipeline.records import Live, Record, Target
 
 FEW: Final = 300
+
+
+class TargetHead(msgspec.Struct, frozen=True, kw_only=True):
+    """What a list shows of what git says."""
+
+    service: str
+    deployment: str
+    orphaned: bool = False
 
 
 class LiveHead(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +38,9 @@ class LiveHead(msgspec.Struct, frozen=True, kw_only=True):
     ready: int
     desired: int
     since: str = ""
+
+
+Head = TypeVar("Head", TargetHead, LiveHead)
 
 
 def services(
@@ -49,26 +60,32 @@ def services(
     shown = names[:limit] if limit else names
     entries: list[Value] = [{"id": service_id(project, name), "name": name} for name in shown]
     if include_status:
-        lives = _lives(db, project, chosen, shown, after)
+        lives = _heads(db, Live, LiveHead, (project, chosen), shown, after)
+        targets = _heads(db, Target, TargetHead, (project, chosen), shown, after)
         for entry in entries:
-            entry["current_deployment"] = _current(lives.get(entry["name"]), now)
+            live, target = lives.get(entry["name"]), targets.get(entry["name"])
+            entry["current_deployment"] = _current(live, target, now)
     return {"project": project, "environment": chosen, "services": entries, **paging.following(following)}
 
 
-def _lives(db: Projection, project: str, environment: str, names: list[str], after: str) -> dict[str, LiveHead]:
+def _heads(
+    db: Projection, kind: type[Record], shape: type[Head], at: tuple[str, str], names: list[str], after: str
+) -> dict[str, Head]:
     """By one read where most is shown, by key where little is."""
+    project, environment = at
     if len(names) > FEW:
-        return {one.service: one for one in db.rows(
-            Live, LiveHead, project=project, environment=environment, after=after)}  # fmt: skip
-    return {name: head for name in names if (head := db.head(Live, LiveHead, project, environment, name))}
+        rows = db.rows(kind, shape, project=project, environment=environment, after=after)
+        return {one.service: one for one in rows}
+    return {name: head for name in names if (head := db.head(kind, shape, project, environment, name))}
 
 
-def _current(live: LiveHead | None, now: datetime.datetime) -> Value | None:
+def _current(live: LiveHead | None, target: TargetHead | None, now: datetime.datetime) -> Value | None:
     if live is None or not live.deployment:
         return None
+    orphaned = target is not None and target.orphaned and live.status in ("running", "degraded")
     return {
         "id": live.deployment,
-        "status": live.status,
+        "status": "orphaned" if orphaned else live.status,
         "health": live.health,
         "replicas": f"{live.ready}/{live.desired}",
         "version": texts.version(live.release),

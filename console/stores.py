@@ -21,7 +21,7 @@ _DEPLOYMENTS = (
 )  # fmt: skip
 _RULES = ("st.project.>", "st.repository.>", "st.promotion.>")  # the config repository's word, as the committer read it
 _DELIVERIES = ("hooks.>",)
-_PLANS = ("ev.build.requested.>",)
+_PLANS = ("ev.build.requested.>", "ev.services.>")
 _IMAGES = ("ev.image.built.>", "ev.image.rebuilt.>")
 _COMMANDS = (
     "ev.rollback.>", "ev.hold.>", "ev.resume.>", "ev.deploy.>", "ev.destroy.>", "ev.secret.>", "ev.scale.>",

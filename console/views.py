@@ -56,6 +56,8 @@ def _headline(service: Value, *, wide: bool = False) -> str:
     )
     if desired and (not live or live["deployment"] != desired["deployment"]):
         parts.append(f"(desired {desired['version'] or 'none'})")
+    if service.get("orphaned"):
+        parts.append("orphaned")
     if service["hold"]:
         parts.append("held")
     if _is_scaled(service):
@@ -111,6 +113,7 @@ def _block(service: Value, now: datetime.datetime, *, relative: bool, wide: bool
         ("live", _side(live, wide=wide) + (_running(live, now, relative=relative) if live else "")),
         ("desired", _side(desired, wide=wide)),
         ("scaled", f"to {_count(service['scaled'])}, not as enclii.yaml says" if _is_scaled(service) else ""),
+        ("orphaned", "enclii.yaml does not have it any more" if service.get("orphaned") else ""),
         ("held", _hold(hold, now, relative=relative) if hold else ""),
         *(("drift", line) for line in _drift(service)),
         ("message", service["message"]),

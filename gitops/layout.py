@@ -14,9 +14,10 @@ PROJECT_FILE = "project.yaml"
 HOLD_FILE = "hold.yaml"
 SECRETS_FILE = "secrets.yaml"
 SCALE_FILE = "scale.yaml"
+ORPHANED_FILE = "orphaned.yaml"
 TARGETS_FILE = "enclii-targets.yaml"
-NOTES = frozenset({HOLD_FILE, SECRETS_FILE, SCALE_FILE})
-"""What commands said of a service; each commit of Enclii's writes them anew."""
+NOTES = frozenset({HOLD_FILE, SECRETS_FILE, SCALE_FILE, ORPHANED_FILE})
+"""What commands and pushes said of a service; each commit of Enclii's writes them anew."""
 APART = NOTES | {TARGETS_FILE}
 """Enclii's own files beside the manifests; no cluster is ever given them."""
 ACCOUNT_FILE = "serviceaccount.yaml"

@@ -1,6 +1,6 @@
-"""``secrets.yaml`` and ``scale.yaml``: what commands said of a service, kept beside its manifests.
+"""``secrets.yaml``, ``scale.yaml`` and ``orphaned.yaml``: what was said of a service, kept beside its manifests.
 
-A deployment is rendered with them, so they outlive the next release. Neither ever holds a secret's value.
+A deployment is rendered with them, so they outlive the next release. None ever holds a secret's value.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from gitops import emit
-from gitops.layout import DEPLOYMENT_FILE, SCALE_FILE, SECRETS_FILE
+from gitops.layout import DEPLOYMENT_FILE, ORPHANED_FILE, SCALE_FILE, SECRETS_FILE
 from gitops.rendering.surroundings import Surroundings
 from pipeline.domains import Domains
 from pipeline.errors import Invalid
@@ -23,6 +23,7 @@ from pipeline.records import SecretVersion
 
 SECRETS_HEADER = "Versions of this service's secrets; `enclii secret set` changes them. The values are in the cluster."
 SCALE_HEADER = "The count that somebody scaled to; `enclii scale SERVICE=default` takes it away."
+ORPHANED_HEADER = "enclii.yaml does not have this service any more. It runs on until `enclii destroy`."
 LIMIT = 64 << 10
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _RESTARTED = re.compile(rb'^\s+enclii\.dev/restarted-at: "([^"\n]{1,64})"$', re.MULTILINE)
@@ -40,12 +41,22 @@ class Scale:
 
 
 @dataclass(frozen=True)
+class Orphaned:
+    """That a service vanished from ``enclii.yaml``: by which commit, whose push and when."""
+
+    commit: str = ""
+    by: str = ""
+    at: str = ""
+
+
+@dataclass(frozen=True)
 class Notes:
     """What is noted of one service; ``restarted_at`` is read from the manifest, where it belongs."""
 
     secrets: Mapping[str, SecretVersion] = field(default_factory=dict)
     scale: Scale | None = None
     restarted_at: str = ""
+    orphaned: Orphaned | None = None
 
     @property
     def versions(self) -> dict[str, int]:
@@ -65,7 +76,15 @@ class Notes:
             told = {"by": self.scale.by, "at": self.scale.at, "why": self.scale.why}
             said = {"replicas": self.scale.replicas} | {key: value for key, value in told.items() if value}
             found[SCALE_FILE] = emit.document(said, header=SCALE_HEADER)
-        return found
+        return found | self.mark()
+
+    def mark(self) -> dict[str, bytes]:
+        """``orphaned.yaml``, where the service is."""
+        if self.orphaned is None:
+            return {}
+        said = {"commit": self.orphaned.commit, "by": self.orphaned.by, "at": self.orphaned.at}
+        fields = {key: value for key, value in said.items() if value}
+        return {ORPHANED_FILE: emit.document(fields, header=ORPHANED_HEADER)}
 
 
 def read(files: Mapping[str, bytes]) -> Notes:
@@ -75,12 +94,16 @@ def read(files: Mapping[str, bytes]) -> Notes:
         secrets=_secrets(files[SECRETS_FILE]) if SECRETS_FILE in files else {},
         scale=_scale(files[SCALE_FILE]) if SCALE_FILE in files else None,
         restarted_at=found[1].decode("utf-8", "replace") if found else "",
+        orphaned=_orphaned(files[ORPHANED_FILE]) if ORPHANED_FILE in files else None,
     )
 
 
 def rolled_back(old: Notes, now: Notes) -> Notes:
-    """The notes after going back: the old versions of what there was then, what was set since, and today's count."""
-    return Notes(secrets={**now.secrets, **old.secrets}, scale=now.scale)
+    """The notes after going back: the old versions of what there was then, what was set since, and today's count.
+
+    What ``enclii.yaml`` has is not brought back by it either: an orphan stays one.
+    """
+    return Notes(secrets={**now.secrets, **old.secrets}, scale=now.scale, orphaned=now.orphaned)
 
 
 def with_count(manifest: bytes, scale: Scale | None) -> bytes:
@@ -118,6 +141,15 @@ def _scale(data: bytes) -> Scale:
     if isinstance(count, bool) or not isinstance(count, int) or count < 0:
         raise _wrong(SCALE_FILE, "replicas must be a whole number")
     return Scale(count, *(str(found.get(key) or "")[:1_000] for key in ("by", "at", "why")))
+
+
+def _orphaned(data: bytes) -> Orphaned:
+    """The file's presence is the mark, whatever a person made of its text."""
+    try:
+        found = _load(data, ORPHANED_FILE)
+    except Invalid:
+        return Orphaned()
+    return Orphaned(*(str(found.get(key) or "")[:1_000] for key in ("commit", "by", "at")))
 
 
 def _load(data: bytes, filename: str) -> dict[str, Any]:

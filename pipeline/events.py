@@ -57,6 +57,21 @@ class Delivery(Event, frozen=True, kw_only=True):
         return f"{DELIVERIES}.{token(self.id)}.{self.attempt}"
 
 
+class ServicesDeclared(Event, frozen=True, kw_only=True):
+    """The head of a branch has other services than the head before it, or nobody knows which that had.
+
+    ``id`` = run/services. Who acts on it compares with the branch's record first: a newer push may say otherwise.
+    """
+
+    type: ClassVar[str] = "services.declared"
+    project: str
+    repository: str
+    ref: str
+    sha: str
+    services: tuple[str, ...]  # sorted names
+    actor: str = ""
+
+
 class BuildRequested(Event, frozen=True, kw_only=True):
     """The planner wants one service of a run as an image. ``id`` = run/service."""
 

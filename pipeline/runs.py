@@ -25,6 +25,7 @@ class Branch(Record, frozen=True, kw_only=True):
     head: str
     run: str
     at: str
+    services: tuple[str, ...] | None = None  # sorted, as the newest head that could be read has them; None: not known
 
     @property
     def key(self) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ from pipeline.events import (
     PromotionReviewed,
     ProposalChanged,
     ReleaseReady,
+    ServicesDeclared,
     WaitEnded,
 )
 from pipeline.outcome import Park, outcome
@@ -50,7 +51,7 @@ ENDS: dict[str, JobStatus] = {
 }
 TAKES: tuple[type[Event], ...] = (
     ReleaseReady, LinkRequested, ConfigMoved, DeploymentObserved, PromotionReviewed, ProposalChanged, CheckReported,
-    FreezeRequested, WaitEnded, PreviewChanged, *Command.__subclasses__(),
+    FreezeRequested, WaitEnded, PreviewChanged, ServicesDeclared, *Command.__subclasses__(),
 )  # fmt: skip
 
 

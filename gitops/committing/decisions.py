@@ -30,7 +30,11 @@ _SAYS = {
     "adopt": "adopted",
     "hold-by-hand": "held_after_revert",
     "link": "linked",
+    "orphan": "orphaned",
+    "unorphan": "declared_again",
 }
+_UNASKED = frozenset({"hold-by-hand", "orphan", "unorphan"})
+"""What Enclii commits without a command."""
 _BY_HAND = {
     "rollback": "rolled_back_by_hand",
     "resume": "resumed_by_hand",
@@ -91,7 +95,7 @@ def of_own(commit: Commit, place: Place) -> Decision:
     pushed, forced = via == "push", "Forced" in said
     return Decision(
         id=identity(said.get("Release", ""), place) if pushed else said["Intent"],
-        about="release" if pushed else "commit" if via == "hold-by-hand" else "command",
+        about="release" if pushed else "commit" if via in _UNASKED else "command",
         outcome="forced" if forced else "accepted", reason="diverged" if forced else spoken(said),
         message=summary(commit), project=place.project, environment=place.environment, service=place.service,
         sha=said.get("Commit", ""), run=said.get("Run", ""), release=said.get("Left") or said.get("Release", ""),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from gitops.committing import decisions, derive, freezing, history, intents
+from gitops.committing import decisions, derive, freezing, history, intents, orphans
 from gitops.committing.clearance import clear
 from gitops.committing.intents import Cause, Situation
 from gitops.committing.ports import Ports
@@ -21,7 +21,7 @@ async def deploy(
 ) -> Unit:
     """Deploy what was pushed, or let it wait. Raises Permanent when it may not go out."""
     fed(environment, release)
-    situation = await session.situation(here)
+    situation = await orphans.marked(session, await session.situation(here), release)
     forced = await ordered(situation, release, environment, ports, force=False)
     clearance = await clear(session, release, environment.branch, ports)
     if situation.hold is not None and environment.name not in await ports.resumes(release):

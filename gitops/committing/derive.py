@@ -175,7 +175,6 @@ def _moved(target: Target, deployment: Deployment, tree: str) -> Target:
         config_commit=deployment.config_commit,
         tree=tree,
         held_release=waits,
-        orphaned=False,
         recent=(*earlier, deployment.id)[-history.RECENT :],
     )
 

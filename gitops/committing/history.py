@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from typing import Literal
 
 from gitops.committing.snapshot import Snapshot
-from gitops.layout import HOLD_FILE
+from gitops.layout import HOLD_FILE, ORPHANED_FILE
 from pipeline.errors import Refused
 from pipeline.records import Deployment, Target
 
@@ -93,8 +93,8 @@ def classify(
         return "edit"
     if before.held and after.hold is None:
         return "resume"
-    if set(touched) <= {HOLD_FILE}:
-        return "held" if touched else "nothing"
+    if set(touched) <= {HOLD_FILE, ORPHANED_FILE}:
+        return "held" if HOLD_FILE in touched else "nothing"
     if after.image == before.image:
         return "edit"
     if before.held and _forward(before, after):

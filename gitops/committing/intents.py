@@ -16,8 +16,8 @@ from gitops.committing.edits import Change, Draft, Edit, author
 from gitops.committing.ports import Clearance
 from gitops.editing.adopted import NOTHING, Adopted, Former, deploys, edits, restores
 from gitops.hold import Hold
-from gitops.layout import DEPLOYMENT_FILE, HOLD_FILE, NOTES, PROJECT_FILE, TARGETS_FILE, Place
-from gitops.notes import Notes
+from gitops.layout import DEPLOYMENT_FILE, HOLD_FILE, NOTES, ORPHANED_FILE, PROJECT_FILE, TARGETS_FILE, Place
+from gitops.notes import Notes, Orphaned
 from gitops.render import render
 from gitops.rendering.surroundings import Surroundings
 from pipeline.errors import Invalid, Refused
@@ -120,7 +120,9 @@ def deploy(
         )
     people = here.adopted()
     files = rendered(here, release)
+    mark = here.notes.mark()
     gone = (here.owned - set(files)) | ({HOLD_FILE} if here.hold is not None else set())
+    gone |= (here.names & {ORPHANED_FILE}) - mark.keys()
     extra = {
         **of_release(release),
         "Verdict": clearance.verdict.provenance if clearance else "",
@@ -130,7 +132,7 @@ def deploy(
         "Override": override,
     }
     subject = f"Deploy {here.place.project}/{here.place.service} v{release.number} to {here.place.environment}"
-    edit = Edit(here.place.path, write=files, remove=frozenset(gone))
+    edit = Edit(here.place.path, write={**files, **mark}, remove=frozenset(gone))
     changes = deploys(people, release.image, f"v{release.number}") if people is not None else {}
     return draft(here.place, edit, subject, cause, extra, reference=reference_to(release), changes=changes)
 
@@ -182,6 +184,20 @@ def resume(here: Situation, *, cause: Cause) -> Draft:
     """The commit that takes ``hold.yaml`` away and changes nothing else."""
     subject = f"Resume {here.place.project}/{here.place.service} in {here.place.environment}"
     return draft(here.place, Edit(here.place.path, remove=frozenset({HOLD_FILE})), subject, cause, {"Resumes": "yes"})
+
+
+def orphan(here: Situation, mark: Orphaned, *, cause: Cause) -> Draft:
+    """The commit that says that ``enclii.yaml`` has the service no more."""
+    subject = f"Mark {here.place.project}/{here.place.service} in {here.place.environment} as orphaned"
+    edit = Edit(here.place.path, write=Notes(orphaned=mark).mark())
+    return draft(here.place, edit, subject, cause, {"Commit": mark.commit}, reference={"sha": mark.commit})
+
+
+def unorphan(here: Situation, commit: str, *, cause: Cause) -> Draft:
+    """The commit that takes that back: the service is in ``enclii.yaml`` again."""
+    subject = f"Unmark {here.place.project}/{here.place.service} in {here.place.environment}: it is declared again"
+    edit = Edit(here.place.path, remove=frozenset({ORPHANED_FILE}))
+    return draft(here.place, edit, subject, cause, {"Commit": commit}, reference={"sha": commit})
 
 
 def adopt(here: Situation, targets: bytes, manifests: Mapping[str, bytes] | None = None, *, cause: Cause) -> Draft:

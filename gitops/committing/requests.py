@@ -17,6 +17,7 @@ from gitops.committing import (
     freezing,
     going_back,
     intents,
+    orphans,
     previewing,
     promoting,
     proposing,
@@ -54,6 +55,7 @@ from pipeline.events import (
     ReleaseReady,
     ResumeRequested,
     RollbackRequested,
+    ServicesDeclared,
     WaitEnded,
 )
 from pipeline.records import Decision, Environment, Release, Repository
@@ -68,6 +70,8 @@ async def fulfil(session: Session, event: Event, ports: Ports) -> Unit:
         return await _release_ready(session, event, ports)
     if isinstance(event, PreviewChanged):
         return await previewing.changed(session, event, ports)
+    if isinstance(event, ServicesDeclared):
+        return await orphans.declared(session, event)
     if isinstance(event, LinkRequested):
         return await _decided(session, event, _link(session, event))
     if isinstance(event, DeployRequested) and event.repository:

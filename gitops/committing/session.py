@@ -26,7 +26,7 @@ from gitops.editing.pinning import repository
 from gitops.gate.policyfile import POLICY_FILE, Policy, combined
 from gitops.git.configrepo import ConfigRepo
 from gitops.hold import Hold
-from gitops.layout import HOLD_FILE, NOTES, Place, project_file
+from gitops.layout import HOLD_FILE, NOTES, ORPHANED_FILE, Place, project_file
 from gitops.projectfile import ProjectFile
 from gitops.render import is_ours
 from pipeline.domains import Domains
@@ -88,6 +88,7 @@ class Session:
         self._began = tip
         self._policies: dict[str, Policy] = {}
         self._promotions: frozenset[str] | None = None
+        self._looked: dict[str, Record | None] = {}
         self._overlay = _Overlay(tip)
         subject = ConfigTip.subject_of("main")
         self._overlay.seqs[subject] = self._seq
@@ -125,9 +126,14 @@ class Session:
         return found
 
     async def look(self, kind: type[R], *key: str) -> R | None:
-        """A record of somebody else's: that it moves on is no conflict."""
-        stored = await self._store.get(kind, *key)
-        return stored.record if stored else None
+        """A record of somebody else's, asked for once: that it moves on is no conflict."""
+        subject = kind.subject_of(*key)
+        if subject not in self._looked:
+            stored = await self._store.get(kind, *key)
+            self._looked[subject] = stored.record if stored else None
+        found = self._looked[subject]
+        assert found is None or isinstance(found, kind)
+        return found
 
     def know(self, stored: Iterable[Stored[Release]]) -> None:
         """Take over releases that were read already; nothing ever changes one."""
@@ -287,12 +293,13 @@ class Session:
         return await self._ended(wish_id(release, place), "replaced")
 
     def _with_notes(self, derived: Derived) -> Derived:
-        """With the secrets' versions and the count that lie beside the manifests."""
+        """With the secrets' versions, the count and the mark that lie beside the manifests."""
         tree = derived.target.tree
-        there = self.repo.names(tree).keys() & NOTES - {HOLD_FILE} if tree else ()
+        there = self.repo.names(tree).keys() & NOTES - {HOLD_FILE} if tree else frozenset()
         found = _notes(self.repo.files(tree))[0] if there else notes.Notes()
         replicas = found.scale.replicas if found.scale else None
-        target = replace(derived.target, secrets=dict(found.secrets), scaled=replicas)
+        orphaned = ORPHANED_FILE in there
+        target = replace(derived.target, secrets=dict(found.secrets), scaled=replicas, orphaned=orphaned)
         new = derived.deployment
         deployment = replace(new, secrets=found.versions) if new is not None else None
         return dataclasses.replace(derived, target=target, deployment=deployment)

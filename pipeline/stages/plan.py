@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,15 @@ from msgspec.structs import replace
 
 from pipeline import deliveries, jobs, names, tracing
 from pipeline.errors import EncliiError, Permanent, Retryable
-from pipeline.events import BuildRequested, Delivery, DeployRequested, Event, ImageBuilt, PreviewRequested
+from pipeline.events import (
+    BuildRequested,
+    Delivery,
+    DeployRequested,
+    Event,
+    ImageBuilt,
+    PreviewRequested,
+    ServicesDeclared,
+)
 from pipeline.origin import registered, remembered
 from pipeline.previews import GONE, Preview, key_of, repository_of
 from pipeline.records import Branch, Decision, Image, Job, Project, Repository, Run, Target
@@ -54,6 +63,9 @@ class Push:
     """The class of its builds: that of a preview is called like its environment."""
     salt: str = ""
     """Keeps the images of a preview apart from those of an earlier one of the same name, which are gone."""
+
+    services: tuple[str, ...] | None = None
+    """Sorted names of all that the head has; None while that is not read, or cannot be."""
 
     @property
     def run(self) -> str:
@@ -189,17 +201,20 @@ class Planner:
 
     async def _plan(self, push: Push) -> Step:
         try:
-            specs = await self._touched(push)
+            found = await asyncio.to_thread(services_of, push.mirror, push.head, push.repository.name)
+            specs = await self._touched(push, found.services)
         except Permanent as error:
             return self._run(push, "failed", (), ("refused", error.reason, error.message))
+        push = dataclasses.replace(push, services=tuple(sorted(spec.name for spec in found.services)))
         if not specs:
-            return self._run(push, "skipped", (), ("skipped", "nothing_touched", "no service's path has changed"))
+            text = f"no service's path has changed{_vanished(push)}"
+            return self._run(push, "skipped", (), ("skipped", "nothing_touched", text))
         planned = [await self.job(push, spec) for spec in specs]
-        return self._run(push, "running", planned, ("accepted", "planned", f"{len(specs)} service(s) to build"))
+        text = f"{len(specs)} service(s) to build{_vanished(push)}"
+        return self._run(push, "running", planned, ("accepted", "planned", text))
 
-    async def _touched(self, push: Push) -> list[ServiceSpec]:
-        found = await asyncio.to_thread(services_of, push.mirror, push.head, push.repository.name)
-        asked = [spec for spec in found.services if push.delivery.service in ("", spec.name)]
+    async def _touched(self, push: Push, services: Sequence[ServiceSpec]) -> list[ServiceSpec]:
+        asked = [spec for spec in services if push.delivery.service in ("", spec.name)]
         return [spec for spec in asked if await self._is_touched(push, spec)]
 
     async def _is_touched(self, push: Push, spec: ServiceSpec) -> bool:
@@ -283,12 +298,17 @@ class Planner:
             reason="" if outcome == "accepted" else reason, message="" if outcome == "accepted" else message,
             trace=delivery.trace,
         )  # fmt: skip
-        branch = Branch(repository=repository.id, ref=delivery.ref, head=push.head, run=run.id, at=now())
+        before = push.branch.record.services if push.branch else None
+        known = before if push.services is None or delivery.kind in CHOSEN else push.services
+        branch = Branch(
+            repository=repository.id, ref=delivery.ref, head=push.head, run=run.id, at=now(), services=known
+        )
         decision = self._decision(delivery, outcome, reason, message, sha=push.head, run=run.id, project=run.project)
         ends = tuple(Change(jobs.decision(job, run), None) for job in made if job.status == "failed")
         moved = (Change(branch, push.branch.seq if push.branch else 0), Change(run, 0))
         taken = tuple(one.taken for one in planned if one.taken is not None)
-        events = tuple(one.event for one in planned if one.event is not None)
+        declared = (_declared(push, known),) if known is not None and known != before else ()
+        events = (*declared, *(one.event for one in planned if one.event is not None))
         return Step((*moved, *(Change(job, 0) for job in made), *taken, *decision.changes, *ends), events)
 
     def _decision(self, delivery: Delivery, outcome: str, reason: str, message: str, **more: str) -> Step:
@@ -299,6 +319,21 @@ class Planner:
             at=now(), **more,
         )  # fmt: skip
         return Step((Change(decision, None),))
+
+
+def _declared(push: Push, services: tuple[str, ...]) -> ServicesDeclared:
+    """That the branch has other services now, or that nobody knew which."""
+    return ServicesDeclared(
+        id=f"{push.run}/services", at=now(), trace=push.delivery.trace, project=push.repository.project,
+        repository=push.repository.id, ref=push.delivery.ref, sha=push.head, services=services,
+        actor=push.delivery.actor,
+    )  # fmt: skip
+
+
+def _vanished(push: Push) -> str:
+    before = push.branch.record.services if push.branch else None
+    gone = sorted({*(before or ())} - {*(push.services or ())}) if push.delivery.kind not in CHOSEN else []
+    return f"; no longer in enclii.yaml, and orphaned where deployed: {', '.join(gone)}" if gone else ""
 
 
 async def _fetched(mirror: Mirror, sha: str) -> None:

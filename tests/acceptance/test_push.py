@@ -43,3 +43,24 @@ def test_a_push_runs_a_second_replaces_it_and_a_rollback_brings_it_back(tmp_path
         git("clone", "-q", line.url("enclii/config"), "config", cwd=tmp_path)
         subjects = git("log", "--format=%s", cwd=tmp_path / "config")
         assert subjects.splitlines()[0].startswith("Revert shop/web")
+
+        _rename(tmp_path / "shop", "site")
+        git("push", line.url("shop/shop"), "main", cwd=tmp_path / "shop")
+        eventually(lambda: _states(line) == {"site": "running", "web": "orphaned"}, what="web is an orphan and runs")
+        assert line.page("web.shop.localhost") == "one\n"
+        line.api("/v1/destroys", {"project": "shop", "environment": "production", "service": "web"})
+        eventually(lambda: _states(line) == {"site": "running", "web": ""}, what="web is gone")
+        git("revert", "--no-edit", "HEAD", cwd=tmp_path / "shop")
+        git("push", line.url("shop/shop"), "main", cwd=tmp_path / "shop")
+        eventually(lambda: _states(line) == {"site": "orphaned", "web": "running"}, what="web is back")
+
+
+def _rename(folder: Path, name: str) -> None:
+    declared = folder / "enclii.yaml"
+    declared.write_text(declared.read_text().replace("web:", f"{name}:"))
+    commit(folder, "Another name")
+
+
+def _states(line: Line) -> dict[str, str]:
+    services = line.api("/v1/projects/shop/services?environment=production&include_status=true")["services"]
+    return {one["name"]: str((one["current_deployment"] or {}).get("status", "")) for one in services}

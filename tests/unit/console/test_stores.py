@@ -29,6 +29,7 @@ from pipeline.events import (
     PullRequestChanged,
     ReleaseReady,
     RepositoryMoved,
+    ServicesDeclared,
     WaitEnded,
 )
 
@@ -38,7 +39,7 @@ NO_COMMANDS = {
         BuildRequested, ConfigMoved, Delivery, DeploymentCommitted, DeploymentObserved, ImageBuilt, LinkRequested,
         ImageRebuilt,
         ReleaseReady, WaitEnded, CommentPosted, PreviewChanged, PreviewRequested, PullRequestChanged,
-        BranchDeleted, CheckAsked, RepositoryMoved,
+        BranchDeleted, CheckAsked, RepositoryMoved, ServicesDeclared,
     )
 }  # fmt: skip
 

@@ -37,7 +37,7 @@ def test_an_application_syncs_heals_prunes_and_reads_no_hold() -> None:
 
     assert made["syncPolicy"]["automated"] == {"prune": True, "selfHeal": True}
     excluded = made["source"]["directory"]["exclude"].strip("{}").split(",")
-    assert set(excluded) == {"hold.yaml", "secrets.yaml", "scale.yaml", "enclii-targets.yaml", ".*"}
+    assert set(excluded) == {"hold.yaml", "orphaned.yaml", "secrets.yaml", "scale.yaml", "enclii-targets.yaml", ".*"}
     assert made["destination"] == {"server": "https://kubernetes.default.svc", "namespace": "shop-production"}
 
 
