@@ -31,7 +31,7 @@ from pipeline.store import Change, Step, Store, now
 from tests.support.config_git import Person, bare, git, served
 from tests.support.nats import running_nats
 
-REDELIVERIES = 3
+REDELIVERIES = 10
 PASSING = frozenset({"config_repository_away", "config_moved", "config_push_unanswered"})
 """Troubles of the way to the repository, which a busy machine makes."""
 
@@ -129,7 +129,8 @@ class World:
             actor="deployer",
             **given,  # type: ignore[arg-type]
         )
-        await self.do(event)
+        wrong = [one.error for one in await self.do(event) if one.error]
+        assert not wrong, f"nothing can be told of a project that could not be linked: {wrong}"
         return event
 
     async def do(self, *events: Event) -> list[Result]:
