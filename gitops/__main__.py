@@ -8,6 +8,7 @@ import logging
 import sys
 from collections.abc import Coroutine, Mapping
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from gitops.clusters.configured import Entry
     from gitops.forge import Forge
     from gitops.gate.signatures import Gate
+    from gitops.git.gitcommit import Sign
     from gitops.syncing.desired import Desired
     from gitops.syncing.placement import Clusters, Open
     from pipeline.registry import Registry
@@ -65,12 +67,21 @@ async def committer(process: Process) -> None:
         own = instances.fingerprint(gate.keys[0].pem)
         repo = ConfigRepo(
             room(told, "committer") / "config.git", told.config_url, branch=told.config_branch, login=login,
-            instance=instances.named(told.instance, own),
+            instance=instances.named(told.instance, own), sign=signature_of(told.config_signing_key, told.home),
         )  # fmt: skip
         known = frozenset({own, *told.config_instances})
         writer = Committer(repo, process.store, ports=ports, instances=known)
         async with in_background(Waker(process.store).follow()):
             await commit_forever(writer, process.store, process.stopping)
+
+
+def signature_of(path: Path, home: Path) -> Sign | None:
+    """What signs config commits, where a key is given. Raises Invalid."""
+    if path == Path():
+        return None
+    from gitops.git import sshsig
+
+    return sshsig.load(home / path).signature
 
 
 async def syncer(process: Process) -> None:

@@ -136,10 +136,15 @@ class SigningKey:
 
 def load(path: Path) -> SigningKey:
     """The private key in ``path``. Raises Invalid if it is none, or if others than its owner may read it."""
-    pem, mode = _read(path)
+    return SigningKey.from_pem(read_private(path))
+
+
+def read_private(path: Path) -> bytes:
+    """The file of a private key. Raises Invalid, also when others than its owner may read it."""
+    data, mode = _read(path)
     if mode & 0o077:
         raise Invalid(f"{path} may be read by others than its owner: chmod 600 it", reason="key_not_private")
-    return SigningKey.from_pem(pem)
+    return data
 
 
 def load_or_make(path: Path) -> SigningKey:

@@ -108,16 +108,17 @@ class Settings(PreviewSettings):
         to="githost receiver planner committer syncer console",
     )
     config_url: str = setting(
-        parsing.url("http", "https"),
-        "http://127.0.0.1:7081/enclii/config.git",
-        "the config repository",
+        parsing.url("http", "https"), "http://127.0.0.1:7081/enclii/config.git", "the config repository",
         to="githost committer syncer forge console",
-    )
+    )  # fmt: skip
     config_branch: str = setting(parsing.branch, "main", "its branch", to="githost committer syncer forge console")
     config_instances: tuple[str, ...] = setting(
         parsing.fingerprints, "", "former installations whose config commits are taken for own, by commas",
         to="committer",
     )  # fmt: skip
+    config_signing_key: Path = setting(
+        parsing.optional_path, "", "SSH key (Ed25519 or ECDSA, mode 0600) that signs config commits", to="committer"
+    )
     git_read_token: Secret = setting(
         Secret, "", "token that may fetch", to="githost planner committer syncer console", secret=True, required=True
     )

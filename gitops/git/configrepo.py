@@ -19,6 +19,7 @@ from gitops import trailers
 from gitops.committing.edits import Commit, Draft, Edit
 from gitops.committing.instances import TRAILER
 from gitops.git import gitcommit
+from gitops.git.gitcommit import Sign
 from gitops.git.gittree import (
     BLOB,
     REGULAR,
@@ -81,9 +82,10 @@ class ConfigRepo:
     """
 
     def __init__(
-        self, path: Path, url: str, *, branch: str = "main", login: Login | None = None, instance: str = ""
-    ) -> None:
-        self._url, self._login, self._instance = url, login, instance
+        self, path: Path, url: str, *, branch: str = "main", login: Login | None = None, instance: str = "",
+        sign: Sign | None = None,
+    ) -> None:  # fmt: skip
+        self._url, self._login, self._instance, self._sign = url, login, instance, sign
         self.ref = f"refs/heads/{branch}"
         pygit2.settings.server_connect_timeout = CONNECT_LIMIT_MS
         pygit2.settings.server_timeout = ANSWER_LIMIT_MS
@@ -169,8 +171,8 @@ class ConfigRepo:
         for draft in drafts:
             for edit in (draft.edit, *draft.others):
                 root = with_changes(self._objects, root, edit.path, partial(self._edited, edit))
-            signed = replace(draft, message=trailers.added(draft.message, TRAILER, self._instance))
-            parent = self._objects.write("commit", gitcommit.encode(signed, tree=root, parent=parent))
+            marked = replace(draft, message=trailers.added(draft.message, TRAILER, self._instance))
+            parent = self._objects.write("commit", gitcommit.encode(marked, tree=root, parent=parent, sign=self._sign))
             written.append((parent, subtree(self._objects, root, draft.edit.path)))
         return written
 

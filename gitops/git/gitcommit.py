@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from gitops import trailers
@@ -11,13 +12,24 @@ from gitops.committing.edits import COMMITTER, Commit, Draft, author
 _PERSON = re.compile(r"(.*?) ?<(.*)> (-?\d+) [+-]\d+")
 
 
-def encode(draft: Draft, *, tree: str, parent: str) -> bytes:
-    """The commit of a draft: its author wrote it, Enclii committed it, at the draft's time in UTC."""
+Sign = Callable[[bytes], bytes]
+"""The armoured signature of a commit's bytes."""
+
+
+def encode(draft: Draft, *, tree: str, parent: str, sign: Sign | None = None) -> bytes:
+    """The commit of a draft: its author wrote it, Enclii committed it, at the draft's time in UTC, and signed it."""
     seconds = int(datetime.fromisoformat(draft.at).timestamp())
     lines = [f"tree {tree}", *([f"parent {parent}"] if parent else [])]
     for role, (name, address) in (("author", author(draft.author)), ("committer", COMMITTER)):
         lines.append(f"{role} {name} <{address}> {seconds} +0000")
-    return ("\n".join([*lines, "", ""]) + draft.message).encode()
+    data = ("\n".join([*lines, "", ""]) + draft.message).encode()
+    return with_signature(data, sign(data)) if sign is not None else data
+
+
+def with_signature(commit: bytes, signature: bytes) -> bytes:
+    """The commit with the signature as the last of its headers, where git looks for it."""
+    head, separator, message = commit.partition(b"\n\n")
+    return head + b"\ngpgsig " + signature.rstrip(b"\n").replace(b"\n", b"\n ") + separator + message
 
 
 def tree_of(data: bytes) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
+from tests.support.components import needs
 from tests.support.line import Line, commit, eventually, git, running_line, sample
 
 
@@ -18,7 +20,8 @@ def runs(line: Line, version: str) -> bool:
 
 
 def test_a_push_runs_a_second_replaces_it_and_a_rollback_brings_it_back(tmp_path: Path) -> None:
-    with running_line(tmp_path / "home") as line:
+    subprocess.run([needs("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "key")], check=True)
+    with running_line(tmp_path / "home", {"CONFIG_SIGNING_KEY": str(tmp_path / "key")}) as line:
         sample(tmp_path / "shop", "one\n")
         said = git("push", line.url("shop/shop"), "main", cwd=tmp_path / "shop")
         assert "run r-" in said
@@ -43,6 +46,10 @@ def test_a_push_runs_a_second_replaces_it_and_a_rollback_brings_it_back(tmp_path
         git("clone", "-q", line.url("enclii/config"), "config", cwd=tmp_path)
         subjects = git("log", "--format=%s", cwd=tmp_path / "config")
         assert subjects.splitlines()[0].startswith("Revert shop/web")
+
+        (tmp_path / "signers").write_text("enclii@localhost " + (tmp_path / "key.pub").read_text())
+        judge = ("-c", f"gpg.ssh.allowedSignersFile={tmp_path / 'signers'}")
+        assert set(git(*judge, "log", "--format=%G?", cwd=tmp_path / "config").split()) == {"G"}
 
         _rename(tmp_path / "shop", "site")
         git("push", line.url("shop/shop"), "main", cwd=tmp_path / "shop")
