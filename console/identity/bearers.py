@@ -41,8 +41,14 @@ class Bearers:
         claims.check(said, issuer=issuer.url, audience=self._audience, now=self._clock())
         if "events" in said:
             raise wrong("bad_token", "it is no token for an API")
-        prefix = "" if issuer is self._people else urlsplit(issuer.url).netloc
+        prefix = "" if issuer is self._people else kept_apart(issuer.url)
         return claims.principal(said, self._naming, prefix=prefix)
+
+
+def kept_apart(issuer: str) -> str:
+    """What an issuer's subjects are named behind: one host may have several issuers, told apart by their paths."""
+    parts = urlsplit(issuer)
+    return f"{parts.netloc}{parts.path.rstrip('/')}"
 
 
 def _claimed_issuer(token: str) -> str:

@@ -85,9 +85,11 @@ def principal(claims: Claims, naming: Naming, *, prefix: str = "") -> Principal:
     else:
         said = claims.get(naming.name)
         name = said if isinstance(said, str) else ""
-        if naming.name == "email" and claims.get("email_verified") is False:
+        if naming.name == "email" and claims.get("email_verified", True) not in (True, "true"):
             raise Refused("the identity provider has not verified your email address", reason="email_not_verified")
-    if problem := entry_problem(name):
+    # github:ada and issuer:subject are others' names in a project's roles, and no person's.
+    problem = "a colon is in it" if ":" in name and not prefix else entry_problem(name)
+    if problem:
         raise Refused(f"the claim {naming.name!r} names you in no usable way: {problem}", reason="no_name")
     found = Principal(name=name, groups=() if prefix else groups(claims, naming))
     return Principal(name=name, groups=found.groups, grants=_admin(found, naming))

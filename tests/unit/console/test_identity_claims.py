@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from console.identity.bearers import kept_apart
 from console.identity.claims import LOGOUT, Naming, check, check_id_token, check_logout, principal
 from pipeline.access import Grant
 from pipeline.errors import Refused
@@ -77,9 +78,21 @@ def test_a_person_without_a_usable_name_is_refused(name: object) -> None:
         principal({"sub": "u-1", "preferred_username": name}, Naming())
 
 
-def test_an_address_that_is_not_verified_names_nobody() -> None:
+@pytest.mark.parametrize("said", [False, "false", 0, None])
+def test_an_address_that_is_not_verified_names_nobody(said: object) -> None:
     with pytest.raises(Refused, match="not verified"):
-        principal({"sub": "u", "email": "ada@example.test", "email_verified": False}, Naming(name="email"))
+        principal({"sub": "u", "email": "ada@example.test", "email_verified": said}, Naming(name="email"))
+
+
+@pytest.mark.parametrize("name", ["github:ada", "ci.example.test:ada", ":"])
+def test_a_person_takes_no_name_that_is_anothers_in_a_projects_roles(name: str) -> None:
+    with pytest.raises(Refused, match="colon is in it"):
+        principal({"sub": "u-1", "preferred_username": name}, Naming())
+
+
+def test_two_issuers_of_one_host_are_told_apart() -> None:
+    assert kept_apart("https://id.example.test/realms/a") != kept_apart("https://id.example.test/realms/b")
+    assert kept_apart("https://ci.example.test/") == "ci.example.test"
 
 
 def test_the_names_of_another_issuer_cannot_be_those_of_people() -> None:
