@@ -5,9 +5,10 @@ turned, and the signature check that every token of it goes through.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import httpx2
@@ -50,15 +51,10 @@ class Issuer:
     async def verified(self, token: str) -> dict[str, Any]:
         """The claims of a token that this issuer signed; what they say is still to be checked. Raises Refused."""
         header = _header(token)
-        await self._fresh(KEEP)
-        if not self._candidates(header):
-            await self._fresh(AGAIN)
-        for key in self._candidates(header):
-            try:
-                claims = jwt.decode(token, jwk.import_key(key), algorithms=[header["alg"]]).claims
-            except (JoseError, ValueError, TypeError, KeyError):
-                continue
-            return dict(claims)
+        for age in (KEEP, AGAIN):  # keys that turned may have kept their ids, or have none
+            await self._fresh(age)
+            if (claims := _claims(token, header["alg"], self._candidates(header))) is not None:
+                return claims
         raise wrong("bad_signature", "no key of the issuer signed it")
 
     def _candidates(self, header: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -105,6 +101,14 @@ def away(url: str, what: str) -> Unavailable:
     """The provider cannot be asked."""
     host = httpx2.URL(url).host if url.startswith("http") else "?"
     return Unavailable(f"the identity provider at {host} does not answer as it should: {what}", reason="provider_away")
+
+
+def _claims(token: str, algorithm: str, keys: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """What a token says whose signature one of the keys made."""
+    for key in keys:
+        with contextlib.suppress(JoseError, ValueError, TypeError, KeyError):
+            return dict(jwt.decode(token, jwk.import_key(dict(key)), algorithms=[algorithm]).claims)
+    return None
 
 
 def _usable(key: Any) -> bool:

@@ -24,6 +24,14 @@ logging.getLogger("authlib").setLevel(logging.WARNING)  # at DEBUG it logs the c
 DEFAULT_LASTS: Final = 300.0
 
 
+class ProviderRefused(Refused):
+    """The provider said no; ``error`` is its word for why (RFC 6749, 5.2)."""
+
+    def __init__(self, error: str) -> None:
+        super().__init__(f"the identity provider said no: {error}", reason="provider_refused")
+        self.error = error
+
+
 @dataclass(frozen=True)
 class Identity:
     """Somebody as the provider knows them, with what it gave us to ask again."""
@@ -77,7 +85,7 @@ class Provider:
         if "iss" in answer and answer["iss"] != self.issuer.url:  # RFC 9207
             raise wrong("wrong_issuer", "the answer is another provider's")
         if "error" in answer:
-            raise Refused(f"the identity provider said no: {answer['error'][:100]}", reason="provider_refused")
+            raise ProviderRefused(answer["error"][:100])
         told = await self._token(
             redirect_uri=asked["redirect_uri"], code=answer.get("code", ""), code_verifier=asked["code_verifier"],
             grant_type="authorization_code",
@@ -92,7 +100,12 @@ class Provider:
 
     async def renew(self, refresh_token: str, *, subject: str, id_token: str, session: str) -> Identity:
         """The same person as the provider sees them now. Raises Refused when it does not know them any more."""
-        told = await self._token(grant_type="refresh_token", refresh_token=refresh_token)
+        try:
+            told = await self._token(grant_type="refresh_token", refresh_token=refresh_token)
+        except ProviderRefused as error:
+            if error.error == "invalid_grant":  # the one answer that speaks of this login (RFC 6749, 5.2)
+                raise
+            raise away(self.issuer.url, error.error) from error
         said: dict[str, Any] = {"sub": subject, "sid": session}
         if told.get("id_token"):
             said = await self.issuer.verified(str(told["id_token"]))
@@ -144,9 +157,7 @@ class Provider:
         try:
             found = await client.fetch_access_token(**asked)
         except AuthlibBaseError as error:
-            raise Refused(
-                f"the identity provider said no: {str(error.error)[:100]}", reason="provider_refused"
-            ) from None
+            raise ProviderRefused(str(error.error)[:100]) from None
         except (HTTPError, ValueError) as error:
             raise away(self.issuer.url, type(error).__name__) from error
         return dict(found)

@@ -92,13 +92,16 @@ class ProviderLogin:
         try:
             subject, session, number = await self.provider.logged_out(fields.get("logout_token", ""))
             issuer = self.provider.issuer.url
-            if not await self._sessions.first("logout", f"{issuer} {number}"):
+            told = f"{issuer} {number}"
+            if await self._sessions.said("logout", told):
                 raise Refused("this logout was told before", reason="replayed")
+            # Ended first and marked then: dying in between, the provider's next try ends them again.
             await self._sessions.end_all_of(issuer=issuer, subject=subject, provider_session=session)
+            await self._sessions.say("logout", told)
         except Refused as error:
             self._guesses.wrong(address_of(request))
-            told = {"error": "invalid_request", "error_description": error.message}
-            return JSONResponse(told, 400, headers={"Cache-Control": "no-store"})
+            answer = {"error": "invalid_request", "error_description": error.message}
+            return JSONResponse(answer, 400, headers={"Cache-Control": "no-store"})
         return Response(status_code=200, headers={"Cache-Control": "no-store"})
 
     async def goodbye(self, given: str, session: Session | None) -> str:

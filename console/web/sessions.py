@@ -143,13 +143,13 @@ class Sessions:
             await self._end(f"web.session.{one}")
         return len(found)
 
-    async def first(self, kind: str, what: str) -> bool:
-        """Whether ``what`` was never said before."""
-        try:
-            await self._bus.commit(Write(_subject(kind, what), b"{}", 0))
-        except Conflict:
-            return False
-        return True
+    async def said(self, kind: str, what: str) -> bool:
+        """Whether ``what`` was said before."""
+        return await self._bus.get(_subject(kind, what)) is not None
+
+    async def say(self, kind: str, what: str) -> None:
+        """Remember that ``what`` was said."""
+        await self._bus.commit(Write(_subject(kind, what), b"{}"))
 
     def left(self, session: Session) -> float:
         """Seconds until it expires."""

@@ -24,6 +24,7 @@ from console.identity.renewal import Renewal
 from console.web.provider_login import ATTEMPT, ProviderLogin
 from console.web.sessions import Session, Sessions, hashed
 from pipeline.bus import Write
+from pipeline.errors import Unavailable
 from tests.integration import console_records as data
 from tests.integration.browser import Answer, Browser
 from tests.integration.console_server import PAGES, Console, with_console
@@ -258,6 +259,11 @@ def test_a_session_is_renewed_with_a_token_that_turns_and_ends_when_the_provider
         assert (after.who.groups, after.expires_at) == (("operators",), before.expires_at)
         stored = b"".join(entry.data for entry in await console.store.bus.scan("web.>"))
         assert not any(token.encode() in stored for token in provider.refresh_tokens)
+        for trouble in ("server_error", "temporarily_unavailable", "invalid_client"):
+            await _due(console, browser)
+            provider.refusing = trouble
+            assert (await browser.get("/runs")).status == 200, trouble
+        provider.refusing = ""
         await _due(console, browser)
         provider.refresh_tokens.clear()
         assert (await browser.get("/runs")).status == 303
@@ -272,6 +278,8 @@ def test_keys_turn_and_an_issuer_that_changes_is_not_believed(tmp_path: Path) ->
         issuer = Issuer(provider.url, clock=iter(range(0, 10**6, 20)).__next__)
         assert (await issuer.verified(provider.token()))["sub"] == "u-1"
         provider.turn_key()
+        assert (await issuer.verified(provider.token()))["sub"] == "u-1"
+        provider.turn_key(kid=provider.key.kid)
         assert (await issuer.verified(provider.token()))["sub"] == "u-1"
         provider.metadata = {"issuer": "https://evil.example.test"}
         changed = Issuer(provider.url)
@@ -321,6 +329,39 @@ def test_a_logout_at_the_provider_ends_the_session_here_once(tmp_path: Path) -> 
         assert (await other.get("/runs")).status == 303
 
     with_provider(tmp_path, story)
+
+
+class Interrupted(Sessions):
+    """Sessions of a console that dies once, before it ended any."""
+
+    died = False
+
+    async def end_all_of(self, *, issuer: str, subject: str, provider_session: str) -> int:
+        if not self.died:
+            self.died = True
+            raise Unavailable("the event store went away", reason="store_away")
+        return await super().end_all_of(issuer=issuer, subject=subject, provider_session=provider_session)
+
+
+def test_a_logout_whose_answer_was_lost_is_told_again_and_ends_the_session(tmp_path: Path) -> None:
+    with running_provider() as provider:
+        made: Callable[[Sessions], ProviderLogin] = providing(provider.url)
+
+        async def story(console: Console) -> None:
+            browser = Browser(console.url)
+            await back(browser, provider)
+            said = {"events": {LOGOUT: {}}, "jti": "j-1", "exp": None}
+            told = {"logout_token": provider.token(**said)}
+
+            assert (await Browser(console.url).post("/login/backchannel", told)).status == 503
+            assert (await browser.get("/runs")).status == 200
+            assert (await Browser(console.url).post("/login/backchannel", told)).status == 200
+            assert (await browser.get("/runs")).status == 303
+
+        def interrupted(sessions: Sessions) -> ProviderLogin:
+            return made(Interrupted(sessions._bus, lifetime=3600.0))
+
+        with_console(tmp_path, story, providing=interrupted)
 
 
 def test_the_api_takes_tokens_of_the_issuer_and_no_forged_one(tmp_path: Path) -> None:

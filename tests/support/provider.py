@@ -36,15 +36,16 @@ class Provider:
     userinfo: dict[str, Any] = field(default_factory=dict)
     expires_in: float = 3600
     away: bool = False
+    refusing: str = ""
     key: Any = None
     forged: str = ""
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     _codes: dict[str, dict[str, str]] = field(default_factory=dict)
     refresh_tokens: set[str] = field(default_factory=set)
 
-    def turn_key(self) -> None:
-        """From now on another key signs, and only that one is published."""
-        self.key = jwk.RSAKey.generate_key(2048, {"kid": secrets.token_hex(4), "use": "sig"})
+    def turn_key(self, kid: str = "") -> None:
+        """From now on another key signs, and only that one is published; ``kid`` is what it is called."""
+        self.key = jwk.RSAKey.generate_key(2048, {"kid": kid or secrets.token_hex(4), "use": "sig"})
 
     def token(self, *, alg: str = "RS256", key: Any = None, kid: str = "", **said: Any) -> str:
         """A token with the usual claims; what is None is left out."""
@@ -80,6 +81,8 @@ class Provider:
         return f"{asked['redirect_uri']}?{urlencode({'code': code, 'state': asked['state'], **more})}"
 
     def _exchange(self, query: dict[str, str]) -> tuple[int, Any]:
+        if self.refusing:
+            return 400, {"error": self.refusing}
         if query.get("grant_type") == "refresh_token":
             if query["refresh_token"] not in self.refresh_tokens:
                 self.refresh_tokens.clear()
