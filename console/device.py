@@ -19,8 +19,7 @@ from starlette.routing import Route
 
 from console.bodies import read_body
 from console.tokens import Tokens
-from console.web.provider_login import limit
-from console.web.security import Guesses
+from console.web.guesses import Guesses, address_of, limit
 from console.web.sessions import hashed
 from pipeline.access import Principal
 from pipeline.bus import Bus, Entry, Write
@@ -68,7 +67,7 @@ class Devices:
 
     async def begin(self, request: Request) -> Response:
         limit(self._guesses, request)
-        address = request.client.host if request.client else ""
+        address = address_of(request)
         self._guesses.wrong(address)
         client = (await read_body(request)).get("client", "")
         if not isinstance(client, str) or not client.isprintable() or len(client) > _LONGEST:
@@ -146,4 +145,4 @@ def plain(code: str) -> str:
 
 
 def _subject(code: str) -> str:
-    return f"web.device.{hashed(code)}"
+    return f"login.device.{hashed(code)}"

@@ -33,7 +33,7 @@ _SHED = ("st.shed.>",)
 _PULL_REQUESTS = ("ev.pull_request.>", "ev.comment.>", "ev.check.asked.>", "ev.branch.>", "ev.repository.>")
 _PREVIEWS = ("ev.preview.>", "st.preview.>", "st.pull_request.>", "st.activity.>")
 _PROPOSALS = ("ev.proposal.>",)
-_LOGINS = ("web.>", "st.token.>", "audit.>")
+_LOGINS = ("web.>", "login.>", "st.token.>", "audit.>")
 _STATE = tuple(subject for subject in (*_RELEASES, *_DEPLOYMENTS, *_RULES, *_PREVIEWS) if subject.startswith("st."))
 _STREAMS = ("$JS.API.STREAM.DELETE.>", "$JS.API.STREAM.PURGE.>", "$JS.API.STREAM.MSG.DELETE.>")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,12 @@ class Write:
         return found
 
 
+STREAM_OF: Final = {
+    "hooks": "HOOKS", "ev": "PIPE", "st": "PIPE", "log": "LOGS", "web": "WEB", "login": "LOGIN", "audit": "AUDIT",
+}  # fmt: skip
+
+
 def stream_of(subject: str) -> str:
     """The stream that a subject is in."""
     root = subject.split(".", 1)[0]
-    return {"hooks": "HOOKS", "ev": "PIPE", "st": "PIPE", "log": "LOGS", "web": "WEB", "audit": "AUDIT"}[root]
+    return STREAM_OF[root]

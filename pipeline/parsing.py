@@ -6,6 +6,7 @@ the wrong place.
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import re
 from collections.abc import Callable
@@ -224,6 +225,17 @@ def issuers(given: str) -> tuple[str, ...]:
         _one_url(one, ("https", "http"))
         if one.startswith("http:") and urlsplit(one).hostname not in {"localhost", "127.0.0.1", "::1"}:
             raise ValueError("an issuer is asked over https://; plain http:// only on this machine")
+    return found
+
+
+def networks(given: str) -> tuple[str, ...]:
+    """Networks."""
+    found = listed(given)
+    for one in found:
+        try:
+            ipaddress.ip_network(one)
+        except ValueError:
+            raise ValueError("IP addresses or networks such as 10.0.0.0/8 are expected, several by commas") from None
     return found
 
 

@@ -18,6 +18,7 @@ async def serve(process: Process, application: Any) -> None:
     config = uvicorn.Config(
         application, host=told.host, port=told.port, log_config=None, access_log=False, lifespan="off",
         timeout_graceful_shutdown=int(told.drain), server_header=False,
+        forwarded_allow_ips=list(told.trusted_proxies),
     )  # fmt: skip
     server = _Server(config)
     async with _stopped_with(process.stopping, server):

@@ -162,6 +162,12 @@ class Settings(PreviewSettings):
         "address at which people reach the console",
         to="receiver githost committer forge console",
     )
+    trusted_proxies: tuple[str, ...] = setting(
+        parsing.networks,
+        "127.0.0.1,::1",
+        "proxies whose X-Forwarded-For is believed, as addresses or networks by commas",
+        to="receiver githost console",
+    )
     api_token: Secret = setting(Secret, "", "bearer token of the API", to="console", secret=True, required=True)
     api_people: Path = setting(
         parsing.path, "secrets/people", "folder of people's own tokens: one file each, named after the person",

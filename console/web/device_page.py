@@ -8,9 +8,9 @@ from starlette.routing import Route
 
 from console.authority import principal_of
 from console.device import Devices, plain
-from console.web.provider_login import address_of, limit
+from console.web.guesses import Guesses, address_of, limit
 from console.web.rendering import render
-from console.web.security import Guesses, read_form
+from console.web.security import read_form
 from pipeline.errors import Refused
 
 

@@ -14,9 +14,10 @@ from console.auditing import of_login
 from console.authority import principal_of
 from console.bodies import read_body
 from console.web.guard import Cookie
-from console.web.provider_login import ProviderLogin, address_of, limit
+from console.web.guesses import Guesses, address_of, limit
+from console.web.provider_login import ProviderLogin
 from console.web.rendering import render
-from console.web.security import SESSION, Guesses, local_path, read_form
+from console.web.security import SESSION, local_path, read_form
 from console.web.sessions import INVITATION_LIFETIME, Sessions
 from pipeline.errors import Invalid, Refused
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl
 
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
@@ -15,7 +13,8 @@ from console.audit import Audit
 from console.auditing import of_login
 from console.bodies import read_bytes
 from console.web.guard import Cookie
-from console.web.security import Guesses, local_path
+from console.web.guesses import Guesses, address_of, limit
+from console.web.security import local_path
 from console.web.sessions import ATTEMPT_LIFETIME, Session, Sessions, new_id
 from pipeline.errors import EncliiError, Refused
 
@@ -115,15 +114,3 @@ class ProviderLogin:
             return await self.provider.logout_address(hint, f"{self._url}/login")
         except EncliiError:
             return ""
-
-
-def address_of(request: Request) -> str:
-    """The network address that a request came from."""
-    return request.client.host if request.client else ""
-
-
-def limit(guesses: Guesses, request: Request) -> None:
-    """Return unless that address was wrong too often lately. Raises HTTPException."""
-    if wait := guesses.wait(address_of(request)):
-        headers = {"Retry-After": str(math.ceil(wait))}
-        raise HTTPException(429, "too many wrong logins: wait a minute", headers)

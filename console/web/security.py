@@ -1,11 +1,9 @@
-"""What keeps other sites, guessers and injected text out: headers, form tokens, local addresses, a limit on guesses."""
+"""What keeps other sites and injected text out: headers, form tokens, local addresses."""
 
 from __future__ import annotations
 
 import hmac
-import time
-from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
@@ -86,39 +84,3 @@ def _check_token(request: Request, fields: Mapping[str, str]) -> None:
     given, wanted = fields.get("csrf", ""), form_token(request.scope[SESSION])
     if not hmac.compare_digest(given.encode(), wanted.encode()):
         raise Refused("the form is not of this login: open the page again", reason="bad_form_token")
-
-
-class Guesses:
-    """How often each address was wrong lately; of many addresses only the latest are remembered."""
-
-    def __init__(
-        self,
-        *,
-        most: int = 10,
-        within: float = 60.0,
-        addresses: int = 1_024,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._most = most
-        self._within = within
-        self._addresses = addresses
-        self._clock = clock
-        self._wrong: OrderedDict[str, deque[float]] = OrderedDict()
-
-    def wait(self, address: str) -> float:
-        """Seconds until ``address`` may try again; 0 for at once."""
-        times = self._wrong.get(address, deque())
-        while times and times[0] <= self._clock() - self._within:
-            times.popleft()
-        return times[0] + self._within - self._clock() if len(times) >= self._most else 0.0
-
-    def wrong(self, address: str) -> None:
-        """Count one more."""
-        self._wrong.setdefault(address, deque(maxlen=self._most)).append(self._clock())
-        self._wrong.move_to_end(address)
-        while len(self._wrong) > self._addresses:
-            self._wrong.popitem(last=False)
-
-    def forgive(self, address: str) -> None:
-        """Forget what was wrong."""
-        self._wrong.pop(address, None)

@@ -23,6 +23,8 @@ from pipeline.errors import Conflict, Refused
 INVITATION_LIFETIME: Final = 900.0
 ATTEMPT_LIFETIME: Final = 600.0
 RENEWAL_LIMIT: Final = 20.0
+FROM_STRANGERS: Final = frozenset({"attempt", "logout"})
+"""What is written for somebody who is not logged in: kept apart from the sessions, and for an hour."""
 _BYTES: Final = 32
 _LONGEST: Final = 128
 T = TypeVar("T", bound=msgspec.Struct)
@@ -215,7 +217,8 @@ def _decoded(entry: Entry | None, of: type[T]) -> T | None:
 
 
 def _subject(kind: str, secret: str) -> str:
-    return f"web.{kind}.{hashed(secret)}"
+    root = "login" if kind in FROM_STRANGERS else "web"
+    return f"{root}.{kind}.{hashed(secret)}"
 
 
 def hashed(secret: str) -> str:
