@@ -7,7 +7,7 @@ until it is gone. Whoever may write into that folder is the machine's owner, so 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -17,13 +17,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from console import problems, sight
 from console.authority import PRINCIPAL, Authority
+from console.origins import ORIGIN, of_file, of_own, of_token, tokens_in
 from pipeline.access import Grant, Principal
 from pipeline.errors import EncliiError, Refused
 
 ACTOR: Final = "enclii.actor"
 OWNER: Final = (Grant(role="admin"),)
 PEOPLE: Final = (Grant(role="deployer"),)
-SHORTEST: Final = 16
 OPEN: Final = frozenset({"/v1/device", "/v1/device/token"})
 RUNS: Final = "/runs/"
 """What answers without a token: what a push's ``remote:`` lines point to, which says nothing of what is here, and how
@@ -47,7 +47,7 @@ class Bearer:
         others: Sequence[Known] = (),
     ) -> None:
         self._app = app
-        self._own = (Principal(name=actor, grants=OWNER), b"Bearer " + token.encode())
+        self._own = (Principal(name=actor, grants=OWNER), of_own(token), b"Bearer " + token.encode())
         self._authority = authority
         self._people = people
         self._others = others
@@ -67,8 +67,9 @@ class Bearer:
             await answer(scope, receive, send)
             return
         if found is not None:
-            with sight.limited(self._authority.sight(found)):
-                await self._app({**scope, ACTOR: found.name, PRINCIPAL: found}, receive, send)
+            who, origin = found
+            with sight.limited(self._authority.sight(who)):
+                await self._app({**scope, ACTOR: who.name, PRINCIPAL: who, ORIGIN: origin}, receive, send)
         elif scope["path"] in OPEN or scope["path"].startswith(RUNS):
             with sight.limited(sight.NOTHING):
                 await self._app(scope, receive, send)
@@ -77,17 +78,19 @@ class Bearer:
                 scope, receive, send
             )
 
-    async def _principal(self, given: bytes) -> Principal | None:
-        if hmac.compare_digest(given, self._own[1]):
-            return self._own[0]
+    async def _principal(self, given: bytes) -> tuple[Principal, str] | None:
+        """Who that is, and the origin of what they begin with it."""
+        who, origin, own = self._own
+        if hmac.compare_digest(given, own):
+            return who, origin
         # Every token is compared, so that the time says nothing of where one is.
-        found = [name for name, token in _tokens(self._people) if hmac.compare_digest(given, b"Bearer " + token)]
+        found = [one for one in tokens_in(self._people) if hmac.compare_digest(given, b"Bearer " + one[1])]
         if found:
-            return Principal(name=found[0], grants=PEOPLE)
+            return Principal(name=found[0][0], grants=PEOPLE), of_file(*found[0])
         kind, _, text = given.decode("latin-1").partition(" ")
         for known in self._others if kind.lower() == "bearer" else ():
-            if (who := await known(text.strip())) is not None:
-                return who
+            if (principal := await known(text.strip())) is not None:
+                return principal, of_token(text.strip())
         return None
 
 
@@ -98,15 +101,3 @@ def _unknown(what: str, reason: str) -> Response:
 def actor_of(request: Request) -> str:
     """Who sent the request."""
     return str(request.scope[ACTOR])
-
-
-def _tokens(folder: Path | None) -> Iterator[tuple[str, bytes]]:
-    if folder is None or not folder.is_dir():
-        return
-    for file in sorted(folder.iterdir()):
-        try:
-            token = file.read_bytes().strip() if file.is_file() and not file.name.startswith(".") else b""
-        except OSError:
-            continue
-        if len(token) >= SHORTEST:
-            yield file.name, token

@@ -43,6 +43,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: float
     state: Literal["pending", "approved", "denied", "done"] = "pending"
     who: Principal | None = None
+    origin: str = ""
     asked_at: float = 0.0
 
 
@@ -103,7 +104,9 @@ class Devices:
         if not await self._put(code, msgspec.structs.replace(asked, state="done"), entry):
             raise Invalid("this login was used", reason="expired_token")
         name = f"enclii login on {asked.client or 'a command line'}"
-        text, made = await self._tokens.create(name=name, who=asked.who, by=asked.who.name, seconds=self._lifetime)
+        text, made = await self._tokens.create(
+            name=name, who=asked.who, by=asked.who.name, seconds=self._lifetime, origin=asked.origin
+        )
         told: dict[str, Any] = {"token": text, "name": asked.who.name, "expires_at": made.expires_at, "id": made.id}
         return JSONResponse(told, headers={"Cache-Control": "no-store"})
 
@@ -112,18 +115,18 @@ class Devices:
         asked, _ = await self._find(plain(code))
         return asked if asked is not None and asked.state == "pending" else None
 
-    async def answer(self, code: str, *, who: Principal, yes: bool) -> None:
-        """The person's word. Raises Refused when nothing waits under that code any more."""
+    async def answer(self, code: str, *, who: Principal, origin: str, yes: bool) -> None:
+        """The person's word; the login ends with its ``origin``. Raises Refused when nothing waits under that code."""
         asked, entry = await self._find(plain(code))
         state: Literal["approved", "denied"] = "approved" if yes else "denied"
         done = asked is not None and entry is not None and asked.state == "pending"
         if asked is None or entry is None or not done:
             raise Refused("no login waits under this code: it is used, too old or mistyped", reason="bad_login_code")
-        if not await self._put(plain(code), msgspec.structs.replace(asked, state=state, who=who), entry):
+        if not await self._put(plain(code), msgspec.structs.replace(asked, state=state, who=who, origin=origin), entry):
             latest, entry = await self._find(plain(code))  # it asked at this very moment
             if latest is None or entry is None or latest.state != "pending":
                 raise Refused("this login was answered already", reason="bad_login_code")
-            await self._put(plain(code), msgspec.structs.replace(latest, state=state, who=who), entry)
+            await self._put(plain(code), msgspec.structs.replace(latest, state=state, who=who, origin=origin), entry)
 
     async def _find(self, code: str) -> tuple[Asked | None, Entry | None]:
         entry = await self._bus.get(_subject(code)) if len(code) == _LENGTH and set(code) <= set(LETTERS) else None

@@ -16,6 +16,7 @@ from console.device import Devices
 from console.difference import DifferenceView
 from console.forges import Forges
 from console.identity.configured import bearers, provider_login
+from console.origins import Origins
 from console.projection import Projection
 from console.token_routes import TokenRoutes
 from console.tokens import Tokens
@@ -54,7 +55,9 @@ async def serve_api(process: Process) -> None:
     audit = Audit(process.store.bus, home / "audit.sqlite", keep=told.audit_retention)
     provider = provider_login(told, sessions, audit)
     login = Login(sessions, console_url=told.console_url, provider=provider, audit=audit)
-    tokens = Tokens(process.store, projection)
+    people = told.below_home(told.api_people)
+    origins = Origins(process.store, own=told.api_token.reveal(), people=people)
+    tokens = Tokens(process.store, projection, origins)
     devices = Devices(process.store.bus, tokens, console_url=told.console_url, lifetime=told.cli_lifetime)
     more = [
         *login.api_routes(),
@@ -69,7 +72,7 @@ async def serve_api(process: Process) -> None:
             store=process.store,
             logs=cluster,
             token=told.api_token.reveal(),
-            people=told.below_home(told.api_people),
+            people=people,
             forges=Forges(told.githost_url, told.receiver_url, tuple(root.reveal() for root in told.webhook_secrets)),
             doctor=doctor,
             verify=Verification(projection, process, images).answer,
@@ -82,7 +85,8 @@ async def serve_api(process: Process) -> None:
         )
         web = create_web(
             projection=projection, store=process.store, logs=cluster, sessions=sessions, login=login,
-            console_url=told.console_url, devices=devices, audit=audit, doctor=doctor, stopping=process.stopping,
+            console_url=told.console_url, origins=origins, devices=devices, audit=audit, doctor=doctor,
+            stopping=process.stopping,
         )  # fmt: skip
         async with in_background(projection.follow(process.store.bus)), in_background(audit.follow()):
             await serve(process, Front(api=api, web=web))

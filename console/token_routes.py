@@ -12,8 +12,9 @@ from starlette.routing import Route
 from console import sight
 from console.authority import Authority, Where, principal_of
 from console.bodies import read_body
+from console.origins import lasts, origin_of
 from console.projection import Projection
-from console.tokens import Tokens, lasts, not_yours, owned
+from console.tokens import Tokens, not_yours, owned
 from pipeline.access import Grant, Principal
 from pipeline.errors import Invalid
 from pipeline.principals import Token
@@ -59,8 +60,12 @@ class TokenRoutes:
             raise Invalid("expires_in: seconds", reason="bad_field")
         name = str(body.get("name") or "")
         who = Principal(name=f"token:{name}", grants=(grant,), listed=False)
-        by = principal_of(request).name
-        text, token = await self._tokens.create(name=name, who=who, by=by, seconds=float(seconds))
+        maker = principal_of(request)
+        # What a program's token makes ends with it; a person's own tokens outlast a login, as people expect.
+        origin = "" if maker.listed else origin_of(request)
+        text, token = await self._tokens.create(
+            name=name, who=who, by=maker.name, seconds=float(seconds), origin=origin
+        )
         return JSONResponse({**view(token), "token": text}, 201, headers={"Cache-Control": "no-store"})
 
     async def revoke(self, request: Request) -> Response:

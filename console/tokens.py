@@ -16,6 +16,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from console import sight, texts
+from console.origins import Origins, lasts
 from console.projection import Projection
 from pipeline.errors import Conflict, Denied, EncliiError, Invalid, NotFound
 from pipeline.principals import Principal, Token
@@ -31,12 +32,15 @@ _NAME: Final = 100
 class Tokens:
     """The tokens in the event store. Every call raises Unavailable while that does not answer."""
 
-    def __init__(self, store: Store, db: Projection) -> None:
+    def __init__(self, store: Store, db: Projection, origins: Origins) -> None:
         self._store = store
         self._db = db
+        self._origins = origins
 
-    async def create(self, *, name: str, who: Principal, by: str, seconds: float) -> tuple[str, Token]:
-        """A new token's text, which is shown once, and its record. Raises Invalid."""
+    async def create(
+        self, *, name: str, who: Principal, by: str, seconds: float, origin: str = ""
+    ) -> tuple[str, Token]:
+        """A new token's text, which is shown once, and its record; it ends with its ``origin``. Raises Invalid."""
         if not name.strip() or not name.isprintable() or len(name) > _NAME:
             raise Invalid(f"name: what the token is for, in at most {_NAME} printable characters", reason="bad_field")
         if not 60 <= seconds <= LONGEST:
@@ -45,7 +49,7 @@ class Tokens:
         text = f"{PREFIX}{number}_{secrets.token_urlsafe(32)}"
         end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=seconds)
         token = Token(
-            id=number, name=name, digest=_digest(text), who=who, by=by, created_at=now(),
+            id=number, name=name, digest=_digest(text), who=who, by=by, origin=origin, created_at=now(),
             expires_at=end.isoformat(timespec="seconds").replace("+00:00", "Z"),
         )  # fmt: skip
         await self._store.commit(Step((Change(token, 0),)))
@@ -80,10 +84,10 @@ class Tokens:
         found = await self._store.get(Token, form[1]) if form else None
         if found is None or not hmac.compare_digest(found.record.digest, _digest(text)):
             return None
-        if not lasts(found.record):
-            return None
-        await self._used(found.record, found.seq)
-        return found.record.who
+        who = await self._origins.current(found.record.origin, found.record.who) if lasts(found.record) else None
+        if who is not None:
+            await self._used(found.record, found.seq)
+        return who
 
     async def _used(self, token: Token, seq: int) -> None:
         ago = texts.seconds_between(token.used_at, datetime.datetime.now(datetime.UTC)) if token.used_at else None
@@ -91,12 +95,6 @@ class Tokens:
             # Somebody else wrote it, or nobody can now: a use that is not noted is no reason to refuse it.
             with contextlib.suppress(Conflict, EncliiError):
                 await self._store.commit(Step((Change(replace(token, used_at=now()), seq),)))
-
-
-def lasts(token: Token) -> bool:
-    """Whether it is neither revoked nor past its end."""
-    end = texts.moment(token.expires_at)
-    return not token.revoked_at and end is not None and end > datetime.datetime.now(datetime.UTC)
 
 
 def owned(token: Token, *, by: str) -> bool:

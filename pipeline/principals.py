@@ -57,6 +57,7 @@ class Token(Record, frozen=True, kw_only=True):
     digest: str  # SHA-256 of the text
     who: Principal
     by: str  # who made it
+    origin: str = ""  # what it ends with: the token or login that it came of
     created_at: str
     expires_at: str
     used_at: str = ""  # at most a minute old

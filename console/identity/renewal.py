@@ -66,6 +66,7 @@ class Renewal:
         if latest is None:  # logged out meanwhile
             return None
         await self._sessions.replace(given, renewed, after)
+        await self._sessions.persons.know(session.subject, renewed.who)
         return renewed
 
     async def _asked(self, given: str, session: Session) -> Session:

@@ -19,6 +19,7 @@ from console.audit import Audit
 from console.authority import Authority
 from console.counting import counted
 from console.device import Devices
+from console.origins import Origins
 from console.permissions import guarded
 from console.projection import Projection
 from console.web.acts import Acts
@@ -62,6 +63,7 @@ def create_web(
     sessions: Sessions,
     login: Login,
     console_url: str,
+    origins: Origins,
     devices: Devices | None = None,
     audit: Audit | None = None,
     doctor: Doctor | None = None,
@@ -82,7 +84,9 @@ def create_web(
     ]
     pages = Starlette(
         routes=guarded(routes, permissions.PAGES, authority=authority, db=projection, audit=audit),
-        middleware=[Middleware(Guard, sessions=sessions, cookie=cookie, authority=authority, renewal=renewal)],
+        middleware=[
+            Middleware(Guard, sessions=sessions, cookie=cookie, authority=authority, origins=origins, renewal=renewal)
+        ],
         exception_handlers={EncliiError: on_error, HTTPException: on_http_error, Exception: on_surprise},
     )
     # Around the application and not within it: the page of a surprise is made outside its middleware.

@@ -8,6 +8,7 @@ from starlette.routing import Route
 
 from console.authority import principal_of
 from console.device import Devices, plain
+from console.origins import origin_of
 from console.web.guesses import Guesses, address_of, limit
 from console.web.rendering import render
 from console.web.security import read_form
@@ -40,7 +41,9 @@ class DevicePage:
         fields = await read_form(request)
         yes = fields.get("verdict") == "yes"
         try:
-            await self._devices.answer(fields.get("code", ""), who=principal_of(request), yes=yes)
+            await self._devices.answer(
+                fields.get("code", ""), who=principal_of(request), origin=origin_of(request), yes=yes
+            )
         except Refused:
             self._guesses.wrong(address_of(request))
             raise

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlsplit
 
+from msgspec.structs import replace
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -13,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from console import sight
 from console.authority import PRINCIPAL, Authority
 from console.bearer import ACTOR
+from console.origins import ORIGIN, Origins
 from console.web.security import SESSION
 from console.web.sessions import Session, Sessions
 from pipeline.errors import EncliiError
@@ -57,9 +59,11 @@ class Guard:
     """Lets a request pass whose session lasts, and says whose it is; every other one is sent to the login."""
 
     def __init__(
-        self, app: ASGIApp, *, sessions: Sessions, cookie: Cookie, authority: Authority, renewal: Renewal | None = None
-    ) -> None:
+        self, app: ASGIApp, *, sessions: Sessions, cookie: Cookie, authority: Authority, origins: Origins,
+        renewal: Renewal | None = None,
+    ) -> None:  # fmt: skip
         self._app = app
+        self._origins = origins
         self._renewal = renewal
         self._authority = authority
         self._sessions = sessions
@@ -73,9 +77,7 @@ class Guard:
         request = Request(scope)
         given = request.cookies.get(self._cookie.name, "")
         try:
-            session, seq = await self._sessions.entry(given)
-            if session is not None and self._renewal is not None:
-                session = await self._renewal.current(given, session, seq)
+            session = await self._session(given)
         except EncliiError as error:
             await PlainTextResponse(error.message, 503, {"Retry-After": "1"})(scope, receive, send)
             return
@@ -85,8 +87,23 @@ class Guard:
         with sight.limited(self._authority.sight(session.who)):
             await self._app({**scope, **self._known(given, session)}, receive, send)
 
+    async def _session(self, given: str) -> Session | None:
+        """The session as it counts now."""
+        session, seq = await self._sessions.entry(given)
+        if session is not None and self._renewal is not None:
+            session = await self._renewal.current(given, session, seq)
+        if session is None or not session.origin:
+            return session
+        who = await self._origins.current(session.origin, session.who)
+        return replace(session, who=who) if who is not None else None
+
     def _known(self, given: str, session: Session) -> dict[str, object]:
-        return {ACTOR: session.actor, PRINCIPAL: session.who, SESSION: given, LEFT: self._sessions.left(session)}
+        # What is begun with a login at the provider is its person's; with a token's session, that token's.
+        origin = self._origins.persons.origin(session.subject) if session.subject else session.origin
+        return {
+            ACTOR: session.actor, PRINCIPAL: session.who, SESSION: given, LEFT: self._sessions.left(session),
+            ORIGIN: origin,
+        }  # fmt: skip
 
 
 def _login(request: Request) -> Response:

@@ -13,13 +13,14 @@ from console.audit import Audit
 from console.auditing import of_login
 from console.authority import principal_of
 from console.bodies import read_body
+from console.origins import origin_of
 from console.web.guard import Cookie
 from console.web.guesses import Guesses, address_of, limit
 from console.web.provider_login import ProviderLogin
 from console.web.rendering import render
 from console.web.security import SESSION, local_path, read_form
 from console.web.sessions import INVITATION_LIFETIME, Sessions
-from pipeline.errors import Invalid, Refused
+from pipeline.errors import Denied, Invalid, Refused
 
 WANTED: Final = "enclii-next"
 WANTED_SECONDS: Final = 900
@@ -53,7 +54,10 @@ class Login:
         wanted = (await read_body(request)).get("next", "/")
         if not isinstance(wanted, str) or local_path(wanted) != wanted:
             raise Invalid("next: the path of a page, such as /runs/r-1", reason="bad_field")
-        query = {"once": await self._sessions.invite(principal_of(request))} | (
+        origin = origin_of(request)
+        if not origin:  # a token of another issuer's, which nobody here sees end
+            raise Denied("a token of an issuer opens no page: log in there with a browser", reason="not_by_this_token")
+        query = {"once": await self._sessions.invite(principal_of(request), origin)} | (
             {"next": wanted} if wanted != "/" else {}
         )
         body = {"address": f"{self._url}/login?{urlencode(query)}", "expires_in": int(INVITATION_LIFETIME)}

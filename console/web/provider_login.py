@@ -15,7 +15,7 @@ from console.bodies import read_bytes
 from console.web.guard import Cookie
 from console.web.guesses import Guesses, address_of, limit
 from console.web.security import local_path
-from console.web.sessions import ATTEMPT_LIFETIME, Session, Sessions, new_id
+from console.web.sessions import ATTEMPT_LIFETIME, Session, Sessions, issuer_subject, new_id
 from pipeline.errors import EncliiError, Refused
 
 if TYPE_CHECKING:
@@ -96,6 +96,8 @@ class ProviderLogin:
                 raise Refused("this logout was told before", reason="replayed")
             # Ended first and marked then: dying in between, the provider's next try ends them again.
             await self._sessions.end_all_of(issuer=issuer, subject=subject, provider_session=session)
+            if not session:  # all of the person's logins, those of command lines too
+                await self._sessions.persons.end(issuer_subject(issuer, subject))
             await self._sessions.say("logout", told)
         except Refused as error:
             self._guesses.wrong(address_of(request))

@@ -16,6 +16,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from console.persons import Persons
 from pipeline.access import Principal
 from pipeline.bus import Bus, Entry, Write
 from pipeline.errors import Conflict, Refused
@@ -35,6 +36,7 @@ class Invitation(msgspec.Struct, frozen=True, kw_only=True):
 
     who: Principal
     expires_at: float
+    origin: str = ""
     used: bool = False
 
 
@@ -51,12 +53,14 @@ class Session(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A browser that is logged in as ``who``.
 
     Of the provider: ``subject`` and ``provider_session`` say whose logout ends it, ``sealed`` is what it gave, and
-    from ``renew_at`` on the provider is asked again; one request alone asks, until ``renewing_until``.
+    from ``renew_at`` on the provider is asked again; one request alone asks, until ``renewing_until``. It ends with
+    its ``origin``, the token that asked for its login address.
     """
 
     who: Principal
     expires_at: float
     ended: bool = False
+    origin: str = ""
     subject: str = ""
     provider_session: str = ""
     sealed: bytes = b""
@@ -72,6 +76,7 @@ class Sessions:
     """The logins in the event store. Every call raises Unavailable while that does not answer."""
 
     def __init__(self, bus: Bus, *, lifetime: float, clock: Callable[[], float] = time.time) -> None:
+        self.persons = Persons(bus, clock=clock)
         self._bus = bus
         self._lifetime = lifetime
         self._clock = clock
@@ -80,16 +85,17 @@ class Sessions:
         """Seconds since the epoch."""
         return self._clock()
 
-    async def invite(self, who: Principal) -> str:
-        """A new code that logs in as ``who``, once."""
-        return await self._keep("once", Invitation(who=who, expires_at=self._clock() + INVITATION_LIFETIME))
+    async def invite(self, who: Principal, origin: str = "") -> str:
+        """A new code that logs in as ``who``, once, for as long as the ``origin`` counts."""
+        end = self._clock() + INVITATION_LIFETIME
+        return await self._keep("once", Invitation(who=who, expires_at=end, origin=origin))
 
     async def accept(self, code: str) -> tuple[str, Session]:
         """A new session's id for a code. Raises Refused when the code is unknown, used or too old."""
         found = await self._use("once", code, Invitation)
         if found is None:
             raise _refused()
-        return await self.begin(Session(who=found.who, expires_at=self._clock() + self._lifetime))
+        return await self.begin(Session(who=found.who, expires_at=self.lasting(), origin=found.origin))
 
     async def attempt(self, kept: bytes, wanted: str) -> str:
         """The id of a login that begins at the provider."""
@@ -104,6 +110,8 @@ class Sessions:
     async def begin(self, session: Session, new: str = "") -> tuple[str, Session]:
         """The id is always a new one: what a browser brought along before it logged in is worth nothing."""
         new = new or new_id()
+        if session.subject:
+            await self.persons.know(session.subject, session.who)
         # The index is first: a logout at the provider finds every session that there can be.
         for mark in _marks(session):
             await self._bus.append(f"web.of.{mark}.{hashed(new)}", b"{}")

@@ -52,6 +52,7 @@ import asyncio, json, sys
 from pathlib import Path
 import uvicorn
 from console.api import create_api
+from console.origins import Origins
 from console.projection import Projection
 from console.web.app import Front, create_web
 from console.web.login import Login
@@ -69,7 +70,8 @@ async def main(nats, file, port):
     login = Login(sessions, console_url=PAGES)
     api = create_api(projection=db, store=store, logs=logs, token=TOKEN, forges=FORGES, more=login.api_routes())
     web = create_web(
-        projection=db, store=store, logs=logs, sessions=sessions, login=login, console_url=PAGES)
+        projection=db, store=store, logs=logs, sessions=sessions, login=login, console_url=PAGES,
+        origins=Origins(store, own=TOKEN))
     following = asyncio.create_task(db.follow(bus))
     config = uvicorn.Config(Front(api=api, web=web), port=int(port), lifespan="off", log_level="error", backlog=4096)
     await uvicorn.Server(config).serve()

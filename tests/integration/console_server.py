@@ -20,6 +20,7 @@ from console.bearer import Known
 from console.client import Client, Failure
 from console.device import Devices
 from console.forges import Forges
+from console.origins import Origins
 from console.projection import Projection
 from console.token_routes import TokenRoutes
 from console.tokens import Tokens
@@ -137,7 +138,8 @@ async def _console(
     audit = Audit(bus, tmp / "audit.sqlite", keep=3600.0)
     provider = providing(sessions) if providing else None
     login = Login(sessions, console_url=PAGES, provider=provider, audit=audit)
-    tokens = Tokens(store, projection)
+    origins = Origins(store, own=TOKEN, people=tmp / "people")
+    tokens = Tokens(store, projection, origins)
     devices = Devices(bus, tokens, console_url=PAGES, lifetime=3600.0)
     auditing = asyncio.create_task(audit.follow())
     more = [
@@ -150,7 +152,7 @@ async def _console(
     )  # fmt: skip
     web = create_web(
         projection=projection, store=store, logs=logs, sessions=sessions, login=login, console_url=PAGES,
-        devices=devices, audit=audit, stopping=stopping,
+        origins=origins, devices=devices, audit=audit, stopping=stopping,
     )  # fmt: skip
     try:
         async with serving(Front(api=api, web=web)) as url:

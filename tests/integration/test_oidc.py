@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -28,6 +29,7 @@ from pipeline.errors import Unavailable
 from tests.integration import console_records as data
 from tests.integration.browser import Answer, Browser
 from tests.integration.console_server import PAGES, Console, with_console
+from tests.integration.test_tokens import logged_in_command_line
 from tests.support import provider as fake
 from tests.support.provider import friendly_provider, running_provider
 
@@ -327,6 +329,52 @@ def test_a_logout_at_the_provider_ends_the_session_here_once(tmp_path: Path) -> 
         everywhere = provider.token(**{**said, "jti": "j-2", "sid": None})
         assert (await one.post("/login/backchannel", {"logout_token": everywhere})).status == 200
         assert (await other.get("/runs")).status == 303
+
+    with_provider(tmp_path, story)
+
+
+def test_a_command_line_may_what_its_person_may_now_and_ends_with_a_logout_everywhere(tmp_path: Path) -> None:
+    async def story(console: Console, provider: fake.Provider) -> None:
+        async def groups(token: str) -> Any:
+            found = await Browser(console.url).get("/v1/whoami", Authorization=f"Bearer {token}")
+            return json.loads(found.text)["groups"] if found.status == 200 else found.status
+
+        async def logout(**said: str) -> None:
+            told = provider.token(events={LOGOUT: {}}, exp=None, **said)
+            assert (await Browser(console.url).post("/login/backchannel", {"logout_token": told})).status == 200
+
+        browser = Browser(console.url)
+        provider.claims = {"sid": "s-1"}
+        await back(browser, provider)
+        laptop = await logged_in_command_line(console, browser)
+        assert await groups(laptop) == ["developers"]
+        provider.claims = {"groups": ["operators"]}
+        await _due(console, browser)
+        await browser.get("/runs")
+        assert await groups(laptop) == ["operators"]
+        provider.claims = {}
+        await logout(jti="j-1", sid="s-1")
+        assert ((await browser.get("/runs")).status, await groups(laptop)) == (303, ["operators"])
+        await logout(jti="j-2")
+        assert await groups(laptop) == 401
+        await back(browser, provider)
+        assert await groups(laptop) == 401
+        assert await groups(await logged_in_command_line(console, browser)) == ["developers"]
+
+    with_provider(tmp_path, story)
+
+
+def test_a_token_of_an_issuer_opens_no_page(tmp_path: Path) -> None:
+    async def story(console: Console, provider: fake.Provider) -> None:
+        request = Request(
+            f"{console.url}/v1/logins", b"{}",
+            {"Authorization": f"Bearer {provider.token()}", "Content-Type": "application/json"},
+        )  # fmt: skip
+
+        with pytest.raises(HTTPError) as refused:
+            await asyncio.to_thread(urlopen, request)
+
+        assert (refused.value.code, json.load(refused.value)["reason_code"]) == (403, "not_by_this_token")
 
     with_provider(tmp_path, story)
 

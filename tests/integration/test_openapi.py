@@ -24,6 +24,7 @@ from console.api import create_api
 from console.authority import Authority
 from console.device import Devices
 from console.openapi import document
+from console.origins import Origins
 from console.token_routes import TokenRoutes
 from console.tokens import Tokens
 from console.web.login import Login
@@ -112,7 +113,7 @@ def _name_what_is_there(part: Any, choices: st.DataObject) -> None:
 
 def people(console: Console) -> list[Route]:
     """The addresses of tokens and of the command line's login."""
-    tokens = Tokens(console.store, console.projection)
+    tokens = Tokens(console.store, console.projection, Origins(console.store))
     devices = Devices(console.store.bus, tokens, console_url=console.url, lifetime=60.0)
     authority = Authority(console.projection)
     made = TokenRoutes(tokens, authority, console.projection)

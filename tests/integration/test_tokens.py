@@ -13,7 +13,7 @@ from console.client import Client
 from pipeline.principals import Token
 from tests.integration import console_records as data
 from tests.integration.browser import Browser, logged_in
-from tests.integration.console_server import Console, with_console
+from tests.integration.console_server import PAGES, Console, with_console
 
 HOLD = {"project": "shop", "environment": "production", "service": "web"}
 
@@ -109,6 +109,49 @@ def test_a_command_line_logs_in_once_the_person_says_yes(tmp_path: Path) -> None
         assert (await reply(console, given["token"], "/v1/whoami"))[1]["roles"][0]["role"] == "admin"
         again = await reply(console, "", "/v1/device/token", ask)
         assert again[1]["reason_code"] == "expired_token"
+
+    with_console(tmp_path, story)
+
+
+async def logged_in_command_line(console: Console, person: Browser) -> str:
+    """The token of a command line to which that browser's person said yes."""
+    begun = (await reply(console, "", "/v1/device", {"client": "laptop"}))[1]
+    assert (await person.submit(f"/device?code={begun['user_code']}", "/device", verdict="yes")).status == 200
+    return str((await reply(console, "", "/v1/device/token", {"device_code": begun["device_code"]}))[1]["token"])
+
+
+def test_what_came_of_a_token_ends_with_it(tmp_path: Path) -> None:
+    async def story(console: Console) -> None:
+        made = await console.post("/v1/tokens", {"name": "ops", "role": "admin", "expires_in": 3600})
+        invited = (await reply(console, made["token"], "/v1/logins", {}))[1]["address"]
+        browser = Browser(console.url)
+        assert (await browser.get(invited.removeprefix(PAGES))).status == 303
+        laptop = await logged_in_command_line(console, browser)
+        child = (await reply(console, made["token"], "/v1/tokens", {"name": "child", "role": "admin"}))[1]["token"]
+        assert [(await reply(console, one, "/v1/whoami"))[0] for one in (laptop, child)] == [200, 200]
+        assert (await browser.get("/runs")).status == 200
+
+        await console.post(f"/v1/tokens/{made['id']}/revoke", {})
+
+        assert [(await reply(console, one, "/v1/whoami"))[0] for one in (laptop, child)] == [401, 401]
+        assert (await browser.get("/runs")).status == 303
+
+    with_console(tmp_path, story)
+
+
+def test_a_login_ends_when_the_persons_file_goes(tmp_path: Path) -> None:
+    async def story(console: Console) -> None:
+        file = tmp_path / "people" / "ada"
+        file.parent.mkdir()
+        file.write_text("a-token-of-adas-own")
+        invited = (await reply(console, "a-token-of-adas-own", "/v1/logins", {}))[1]["address"]
+        browser = Browser(console.url)
+        assert (await browser.get(invited.removeprefix(PAGES))).status == 303
+        assert (await browser.get("/runs")).status == 200
+
+        file.write_text("another-token-of-adas")
+
+        assert (await browser.get("/runs")).status == 303
 
     with_console(tmp_path, story)
 
