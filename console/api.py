@@ -50,6 +50,7 @@ from console.projection import Projection
 from console.refusals import admit
 from console.resources import Resources
 from console.retention import RetentionView
+from console.revocable import RECHECK
 from console.secret_routes import SecretRoutes
 from console.service_logs_view import LogsView
 from console.why import why
@@ -90,9 +91,11 @@ def create_api(
     more: Sequence[Route] = (),
     others: Sequence[Known] = (),
     audit: Audit | None = None,
+    recheck: float = RECHECK,
 ) -> Starlette:
     """The application. ``actor`` is who the token's holder is, ``people`` the folder of others' tokens; ``stopping``
-    ends open streams; ``more`` are further addresses behind the same door, ``others`` know further kinds of tokens.
+    ends open streams, whose readers are looked at again every ``recheck`` seconds; ``more`` are further addresses
+    behind the same door, ``others`` know further kinds of tokens.
     """
     if not token:
         raise ValueError("the API needs a token")
@@ -106,7 +109,7 @@ def create_api(
     routes = [*surface.routes(), *more]
     routes.append(Route("/v1/openapi.json", lambda _: _described(routes), methods=["GET"]))
     return Starlette(
-        routes=guarded(routes, permissions.API, authority=authority, db=projection, audit=audit),
+        routes=guarded(routes, permissions.API, authority=authority, db=projection, audit=audit, recheck=recheck),
         middleware=[
             Middleware(Bearer, token=token, actor=actor, authority=authority, people=people, others=others),
             Middleware(Conditional),

@@ -6,6 +6,7 @@ until it is gone. Whoever may write into that folder is the machine's owner, so 
 
 from __future__ import annotations
 
+import functools
 import hmac
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from console import problems, sight
 from console.authority import PRINCIPAL, Authority
 from console.origins import ORIGIN, of_file, of_own, of_token, tokens_in
+from console.revocable import AGAIN
 from pipeline.access import Grant, Principal
 from pipeline.errors import EncliiError, Refused
 
@@ -68,8 +70,9 @@ class Bearer:
             return
         if found is not None:
             who, origin = found
+            again = functools.partial(self._again, given[0])
             with sight.limited(self._authority.sight(who)):
-                await self._app({**scope, ACTOR: who.name, PRINCIPAL: who, ORIGIN: origin}, receive, send)
+                await self._app({**scope, ACTOR: who.name, PRINCIPAL: who, ORIGIN: origin, AGAIN: again}, receive, send)
         elif scope["path"] in OPEN or scope["path"].startswith(RUNS):
             with sight.limited(sight.NOTHING):
                 await self._app(scope, receive, send)
@@ -77,6 +80,10 @@ class Bearer:
             await _unknown("a valid bearer token is needed", "wrong_token" if given else "no_token")(
                 scope, receive, send
             )
+
+    async def _again(self, given: bytes) -> Principal | None:
+        found = await self._principal(given)
+        return found[0] if found else None
 
     async def _principal(self, given: bytes) -> tuple[Principal, str] | None:
         """Who that is, and the origin of what they begin with it."""

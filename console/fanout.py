@@ -141,7 +141,7 @@ class Shared(Response):
     """
 
     def __init__(self, fanout: Fanout, key: str, source: Source, last: Place, stopping: asyncio.Event) -> None:
-        super().__init__()
+        super().__init__(media_type="text/event-stream")
         self._fanout, self._key, self._source, self._last, self._stopping = fanout, key, source, last, stopping
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -24,6 +24,7 @@ from console.audit import Audit
 from console.authority import INSTALLATION, Authority, Where, principal_of
 from console.bodies import parsed, read_bytes
 from console.projection import Projection
+from console.revocable import RECHECK, Revocable, principal_now
 from pipeline.access import Role
 from pipeline.errors import Denied, EncliiError, Invalid
 from pipeline.names import BRANCH_PREFIX, split_service_id
@@ -32,6 +33,7 @@ from pipeline.records import Project, Repository, Run
 
 FORM: Final = "application/x-www-form-urlencoded"
 FIELDS: Final = 60
+EVENTS: Final = "text/event-stream"
 PLACING: Final = frozenset({"project", "environment", "service", "run", "promotion"})
 """Fields that say where something is asked for."""
 
@@ -249,16 +251,18 @@ def guarded(
     authority: Authority,
     db: Projection,
     audit: Audit | None = None,
+    recheck: float = RECHECK,
 ) -> list[Route]:
-    """The same addresses behind their roles; what changes something, or would have, is written into the audit.
+    """The same addresses behind their roles; what changes something, or would have, is written into the audit, and who
+    reads a stream is looked at again every ``recheck`` seconds.
 
     Raises LookupError for an address that the table does not have.
     """
-    return [_guarded(route, table, authority, db, audit) for route in routes]
+    return [_guarded(route, table, authority, db, audit, recheck) for route in routes]
 
 
 def _guarded(
-    route: Route, table: Mapping[str, Need], authority: Authority, db: Projection, audit: Audit | None
+    route: Route, table: Mapping[str, Need], authority: Authority, db: Projection, audit: Audit | None, recheck: float
 ) -> Route:
     key = key_of(route)
     if key in UNGUARDED:
@@ -289,6 +293,12 @@ def _guarded(
                 await noted.write(
                     auditing.entry(request, key, places, authority, service=service, answer=answer, error=failed)
                 )
+        if answer.headers.get("content-type", "").startswith(EVENTS):
+
+            async def still() -> None:
+                authority.demand(await principal_now(request), need.role, places)
+
+            return Revocable(answer, still, every=recheck)
         return answer
 
     return Route(route.path, endpoint, methods=sorted(route.methods or ()), name=route.name)

@@ -22,6 +22,7 @@ from console.device import Devices
 from console.origins import Origins
 from console.permissions import guarded
 from console.projection import Projection
+from console.revocable import RECHECK
 from console.web.acts import Acts
 from console.web.audit_page import AuditPage
 from console.web.device_page import DevicePage
@@ -68,8 +69,9 @@ def create_web(
     audit: Audit | None = None,
     doctor: Doctor | None = None,
     stopping: asyncio.Event | None = None,
+    recheck: float = RECHECK,
 ) -> ASGIApp:
-    """The pages. ``stopping`` ends open streams."""
+    """The pages. ``stopping`` ends open streams, whose readers are looked at again every ``recheck`` seconds."""
     cookie, authority = Cookie.of(console_url), Authority(projection)
     renewal = login.provider.renewal if login.provider else None
     routes = [
@@ -83,7 +85,7 @@ def create_web(
         Route("/static/{name}", static_file, methods=["GET"]),
     ]
     pages = Starlette(
-        routes=guarded(routes, permissions.PAGES, authority=authority, db=projection, audit=audit),
+        routes=guarded(routes, permissions.PAGES, authority=authority, db=projection, audit=audit, recheck=recheck),
         middleware=[
             Middleware(Guard, sessions=sessions, cookie=cookie, authority=authority, origins=origins, renewal=renewal)
         ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlsplit
@@ -15,8 +16,10 @@ from console import sight
 from console.authority import PRINCIPAL, Authority
 from console.bearer import ACTOR
 from console.origins import ORIGIN, Origins
+from console.revocable import AGAIN
 from console.web.security import SESSION
 from console.web.sessions import Session, Sessions
+from pipeline.access import Principal
 from pipeline.errors import EncliiError
 
 if TYPE_CHECKING:
@@ -97,12 +100,16 @@ class Guard:
         who = await self._origins.current(session.origin, session.who)
         return replace(session, who=who) if who is not None else None
 
+    async def _again(self, given: str) -> Principal | None:
+        session = await self._session(given)
+        return session.who if session is not None else None
+
     def _known(self, given: str, session: Session) -> dict[str, object]:
         # What is begun with a login at the provider is its person's; with a token's session, that token's.
         origin = self._origins.persons.origin(session.subject) if session.subject else session.origin
         return {
             ACTOR: session.actor, PRINCIPAL: session.who, SESSION: given, LEFT: self._sessions.left(session),
-            ORIGIN: origin,
+            ORIGIN: origin, AGAIN: functools.partial(self._again, given),
         }  # fmt: skip
 
 

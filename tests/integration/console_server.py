@@ -149,10 +149,11 @@ async def _console(
     api = create_api(
         projection=projection, store=store, logs=logs, token=TOKEN, forges=FORGES, stopping=stopping,
         people=tmp / "people", more=more, others=[tokens.principal, *others], audit=audit,
+        recheck=1.0,
     )  # fmt: skip
     web = create_web(
         projection=projection, store=store, logs=logs, sessions=sessions, login=login, console_url=PAGES,
-        origins=origins, devices=devices, audit=audit, stopping=stopping,
+        origins=origins, devices=devices, audit=audit, stopping=stopping, recheck=1.0,
     )  # fmt: skip
     try:
         async with serving(Front(api=api, web=web)) as url:

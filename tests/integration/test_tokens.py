@@ -139,6 +139,36 @@ def test_what_came_of_a_token_ends_with_it(tmp_path: Path) -> None:
     with_console(tmp_path, story)
 
 
+def test_a_stream_ends_for_a_reader_whose_token_or_role_is_gone(tmp_path: Path) -> None:
+    async def story(console: Console) -> None:
+        await console.put(*data.shop(), data.run(3, "running"), data.job(3, "building"))
+        asked = {"name": "ci", "role": "viewer", "project": "shop"}
+        made = await console.post("/v1/tokens", asked)
+        ada = tmp_path / "people" / "ada"
+        ada.parent.mkdir()
+        ada.write_text("a-token-of-adas-own")
+        followed = "/v1/runs/r-3/logs?service=web&follow=true"
+
+        def last(token: str, address: str) -> Any:
+            return list(Client(console.url, token)._stream(address, ""))[-1]
+
+        reading = [
+            asyncio.create_task(asyncio.to_thread(last, token, address))
+            for token in (made["token"], "a-token-of-adas-own")
+            for address in (followed, "/v1/events")
+        ]
+        await asyncio.sleep(2.5)  # longer than from one look to the next: who may read goes on reading
+        assert not any(task.done() for task in reading)
+        await console.post(f"/v1/tokens/{made['id']}/revoke", {})
+        ada.unlink()
+
+        ended = await asyncio.gather(*reading)
+
+        assert {(one.kind, one.data["reason_code"]) for one in ended} == {("problem", "login_ended")}
+
+    with_console(tmp_path, story)
+
+
 def test_a_login_ends_when_the_persons_file_goes(tmp_path: Path) -> None:
     async def story(console: Console) -> None:
         file = tmp_path / "people" / "ada"
