@@ -8,7 +8,6 @@ avoided on purpose: the first can hold a ready message until its timeout, the se
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import json
 import uuid
@@ -16,9 +15,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from typing import Any
 
 from pipeline.absent import absent
+from pipeline.entries import NANO, STREAMS, entry_of, stream_of
 from pipeline.entries import Entry as Entry
 from pipeline.entries import Write as Write
-from pipeline.entries import stream_of
 from pipeline.errors import Conflict, EncliiError, Unavailable
 
 with absent("aiohttp"):  # nats-py takes it along for websockets, which are not spoken here: 8 MB a process
@@ -32,17 +31,9 @@ STORE_FULL = {10047, 10077}
 NO_MESSAGE = 10037
 REQUEST_LIMIT = 2.5
 COMMIT_LIMIT = 8.0
+ROUNDS = 4
 HEARTBEAT = 1.0
-NANO = 1_000_000_000
 Asked = Callable[[], Awaitable[bool]] | None
-STREAMS: dict[str, dict[str, Any]] = {
-    "HOOKS": {"subjects": ["hooks.>"], "discard": "new", "max_bytes": 2 << 30, "max_age": 30 * 86_400 * NANO},
-    "PIPE": {"subjects": ["ev.>", "st.>"], "discard": "old", "allow_atomic": True},
-    "LOGS": {"subjects": ["log.>"], "discard": "old", "max_bytes": 4 << 30, "max_msgs_per_subject": -1},
-    "WEB": {"subjects": ["web.>"], "discard": "old", "max_bytes": 64 << 20, "max_age": 31 * 86_400 * NANO},
-    # What strangers can make us write, apart: filling it up drops logins that wait, and nobody's session.
-    "LOGIN": {"subjects": ["login.>"], "discard": "old", "max_bytes": 16 << 20, "max_age": 3_600 * NANO},
-}
 
 
 class Full(Unavailable):
@@ -111,7 +102,7 @@ class Bus:
         """The newest message of ``subject``, read from the stream's leader; None when there is none."""
         stream = stream_of(subject)
         answer = await self._api(f"STREAM.MSG.GET.{stream}", {"last_by_subj": subject}, tolerate={NO_MESSAGE})
-        return _entry(answer["message"]) if "message" in answer else None
+        return entry_of(answer["message"]) if "message" in answer else None
 
     async def scan(self, subjects: str) -> list[Entry]:
         """The newest message of every subject that matches, in the order of writing."""
@@ -235,29 +226,38 @@ class Bus:
                         yield message
 
     async def _replay(self, subjects: str, *, policy: str) -> AsyncIterator[Message]:
+        """Up to the newest by its sequence: while records are replaced, the server's count of what is to come is off.
+
+        What was replaced before it was read comes again behind what was the newest then, hence the rounds.
+        """
         stream = stream_of(subjects)
+        newest, last = await self._newest(subjects), 0
+        if not newest:
+            return
         name = await self._ephemeral(subjects, policy=policy)
+
+        async def over() -> bool:  # asked when nothing came for a while: what was the newest may have been purged
+            return await self._newest(subjects) <= last
+
         try:
-            info = await self._api(f"CONSUMER.INFO.{stream}.{name}", {})
-            if info["num_pending"] + info["num_ack_pending"] == 0:
-                return
-            last = 0
-
-            async def over() -> bool:  # what is superseded while it waits counts as pending before it, and never comes
-                told = await self._api(f"CONSUMER.INFO.{stream}.{name}", {})
-                return bool(told["num_pending"] == 0 and told["delivered"]["stream_seq"] <= last)
-
             async with self._pulled(stream, name, 512, acknowledge=False, over=over) as messages:
-                async for message in messages:
-                    last = message.seq
-                    yield message
-                    if message.pending == 0:
+                for _ in range(ROUNDS):
+                    async for message in messages:
+                        last = message.seq
+                        yield message
+                        if last >= newest:
+                            break
+                    if (newest := await self._newest(subjects)) <= last:
                         return
         except _ReaderGone:
             raise Unavailable("the event store (NATS) went away while it was read", reason="nats_away") from None
         finally:
             with contextlib.suppress(EncliiError):
                 await self._api(f"CONSUMER.DELETE.{stream}.{name}", {})
+
+    async def _newest(self, subjects: str) -> int:
+        entry = await self.get(subjects)
+        return entry.seq if entry else 0
 
     async def _ephemeral(self, subjects: str, *, after: int = 0, policy: str = "") -> str:
         stream = stream_of(subjects)
@@ -393,10 +393,3 @@ def _refusal(error: Mapping[str, Any]) -> EncliiError:
     if code in STORE_FULL:
         return Full(f"the event store is full: {text}", reason="nats_full", delay=5.0)
     return Unavailable(f"the event store refused: {text} ({code})", reason="nats_refused", delay=2.0)
-
-
-def _entry(message: Mapping[str, Any]) -> Entry:
-    headers = base64.b64decode(message.get("hdrs", "")).decode("utf-8", "replace")
-    pairs = (line.split(":", 1) for line in headers.split("\r\n")[1:] if ":" in line)
-    found = {key.strip(): value.strip() for key, value in pairs}
-    return Entry(message["subject"], base64.b64decode(message.get("data", "")), int(message["seq"]), found)

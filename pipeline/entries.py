@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,14 @@ class Entry:
     data: bytes
     seq: int
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def entry_of(message: Mapping[str, Any]) -> Entry:
+    """A message as the server tells it."""
+    headers = base64.b64decode(message.get("hdrs", "")).decode("utf-8", "replace")
+    pairs = (line.split(":", 1) for line in headers.split("\r\n")[1:] if ":" in line)
+    found = {key.strip(): value.strip() for key, value in pairs}
+    return Entry(message["subject"], base64.b64decode(message.get("data", "")), int(message["seq"]), found)
 
 
 @dataclass(frozen=True)
@@ -34,9 +43,21 @@ class Write:
         return found
 
 
-STREAM_OF: Final = {
-    "hooks": "HOOKS", "ev": "PIPE", "st": "PIPE", "log": "LOGS", "web": "WEB", "login": "LOGIN", "audit": "AUDIT",
-}  # fmt: skip
+NANO: Final = 1_000_000_000
+STREAMS: Final[dict[str, dict[str, Any]]] = {
+    "HOOKS": {"subjects": ["hooks.>"], "discard": "new", "max_bytes": 2 << 30, "max_age": 30 * 86_400 * NANO},
+    "PIPE": {"subjects": ["ev.>", "st.>"], "discard": "old", "allow_atomic": True},
+    "LOGS": {"subjects": ["log.>"], "discard": "old", "max_bytes": 4 << 30, "max_msgs_per_subject": -1},
+    "WEB": {"subjects": ["web.>"], "discard": "old", "max_bytes": 64 << 20, "max_age": 31 * 86_400 * NANO},
+    # What strangers can make us write, apart: filling it up drops logins that wait, and nobody's session.
+    "LOGIN": {"subjects": ["login.>"], "discard": "old", "max_bytes": 16 << 20, "max_age": 3_600 * NANO},
+}
+_AUDIT: Final[dict[str, str]] = {
+    "audit": "AUDIT"
+}  # its stream is the console's to make, for as long as it is told to keep it
+STREAM_OF: Final[dict[str, str]] = _AUDIT | {
+    subject.partition(".")[0]: stream for stream, config in STREAMS.items() for subject in config["subjects"]
+}
 
 
 def stream_of(subject: str) -> str:
