@@ -49,8 +49,8 @@ class Verification:
         from gitops.gate.inspection import Inspector
         from gitops.git.configrepo import ConfigRepo
         from pipeline.isolation import builder_ids
-        from pipeline.keys import load_public
         from pipeline.mirrors import Mirrors
+        from pipeline.trust import accepted
 
         told = self._process.settings
         home = room(told, "console")
@@ -59,7 +59,7 @@ class Verification:
             return USER, told.git_read_token.reveal()
 
         repo = ConfigRepo(home / "config.git", told.config_url, branch=told.config_branch, login=login)
-        keys = (load_public(told.below_home(told.verify_key)),)
+        keys = accepted(told)
         sources = Sources(self._process.store, Mirrors(told, home))
         return Inspector(self._registry, repo, keys, builder_ids(told.builder_id), sources)
 

@@ -46,6 +46,7 @@ async def committer(process: Process) -> None:
     from pipeline.keys import load_or_make
     from pipeline.mirrors import Mirrors
     from pipeline.registries import configured
+    from pipeline.trust import known_by
 
     told = process.settings
 
@@ -64,12 +65,12 @@ async def committer(process: Process) -> None:
             gate=gate.release, permit=permit, is_descendant=sources.is_descendant, resumes=resumes,
             spec_of=sources.spec_of,
         )  # fmt: skip
-        own = instances.fingerprint(gate.keys[0].pem)
+        own, *former = [instances.fingerprint(known_by(one)) for one in gate.keys]
         repo = ConfigRepo(
             room(told, "committer") / "config.git", told.config_url, branch=told.config_branch, login=login,
             instance=instances.named(told.instance, own), sign=signature_of(told.config_signing_key, told.home),
         )  # fmt: skip
-        known = frozenset({own, *told.config_instances})
+        known = frozenset({own, *former, *told.config_instances})  # a rotated key is no other installation
         writer = Committer(repo, process.store, ports=ports, instances=known)
         async with in_background(Waker(process.store).follow()):
             await commit_forever(writer, process.store, process.stopping)
@@ -286,18 +287,19 @@ async def forge(process: Process) -> None:
 
 
 async def gate_of(process: Process, images: Registry) -> Gate:
-    """The gate with the instance's public keys, which the signer writes at its first start."""
+    """The gate with what the instance accepts; the signer writes its public keys at its first start."""
     from gitops.gate.signatures import Gate
     from pipeline.isolation import builder_ids
     from pipeline.keys import load_public
+    from pipeline.trust import accepted
 
     told = process.settings
-    paths = [told.below_home(one) for one in (told.verify_key, told.preview_verify_key)]
+    own = () if told.keyless_identity else (told.verify_key,)
+    paths = [told.below_home(one) for one in (*own, told.preview_verify_key)]
     async with asyncio.timeout(KEY_WAIT):
         while not all(path.is_file() for path in paths):  # noqa: ASYNC110 - another process writes them
             await asyncio.sleep(0.05)
-    own, previews = (load_public(path) for path in paths)
-    return Gate(process.store, images, [own], builder_ids(told.builder_id), [previews])
+    return Gate(process.store, images, accepted(told), builder_ids(told.builder_id), [load_public(paths[-1])])
 
 
 PROCESSES = {"committer": committer, "syncer": syncer, "door": door, "forge": forge}

@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
+from pipeline.errors import Invalid
 from pipeline.events import (
     BuildRequested,
     CancelRequested,
@@ -27,10 +28,10 @@ from pipeline.registry import Registry
 from pipeline.worker import Stage, work
 
 if TYPE_CHECKING:
-    from pipeline.keys import Key
     from pipeline.settings import Settings
     from pipeline.stages.build import BuildStage
     from pipeline.stages.plan import Planner
+    from pipeline.trust import Signs
 
 
 async def planner(process: Process) -> None:
@@ -141,16 +142,18 @@ async def signer(process: Process) -> None:
     from pipeline import keys
     from pipeline.stages.sign import AT_ONCE, Signer
     from pipeline.stages.witness import Witness
+    from pipeline.trust import Identity, accepted
 
     told = process.settings
-    key = await signing_key(told)
-    keys.write_public(told.below_home(told.verify_key), key.public)
+    key = await what_signs(told)
+    if not isinstance(key, Identity):
+        keys.write_public(told.below_home(told.verify_key), key.public)
     path = told.below_home(told.preview_key)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     previews = keys.load_or_make(path)
     keys.write_public(told.below_home(told.preview_verify_key), previews.public)
     async with configured(told) as images:
-        stage = Signer(process.store, images, key, told.builder_id, previews)
+        stage = Signer(process.store, images, key, told.builder_id, previews, accepted(told))
         signing = Stage("signer", (ImageBuilt,), stage.handle, stage.failed, at_once=AT_ONCE)
         witness = Witness(process.store, images, key, told.builder_id)
         comparisons = Stage("witness", (ImageRebuilt,), witness.handle)
@@ -159,19 +162,36 @@ async def signer(process: Process) -> None:
             group.create_task(work(comparisons, process.store, process.stopping))
 
 
-async def signing_key(told: Settings) -> Key:
-    """The key in its file, made at the first start, or the one in an HSM or a KMS. Raises Invalid, Unavailable."""
+async def what_signs(told: Settings) -> Signs:
+    """The key in its file, made at the first start, the one in an HSM or a KMS, or an identity without any.
+
+    Raises Invalid, Unavailable, Refused.
+    """
     from pipeline import keys
 
     if told.signing_uri:
         from pipeline import remote_key
 
         wanted = remote_key.environment_of(told.below_home(told.signing_environment))
-        os.environ.update(wanted)  # the libraries of clouds and of PKCS #11 look nowhere else
+        os.environ.update(wanted)  # the libraries of clouds, of PKCS #11 and of ambient tokens look nowhere else
+        if told.signing_uri == "keyless:":
+            return await identity(told)
         return await remote_key.open_key(told.signing_uri, public=told.below_home(told.verify_key), environment=wanted)
     path = told.below_home(told.signing_key)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     return keys.load_or_make(path)
+
+
+async def identity(told: Settings) -> Signs:
+    """Whoever the configured token says we are. Raises Invalid, Unavailable, Refused."""
+    from pipeline import keyless
+
+    if not (told.keyless_identity and told.keyless_issuer):
+        raise Invalid("keyless: needs ENCLII_KEYLESS_IDENTITY and ENCLII_KEYLESS_ISSUER too", reason="bad_identity")
+    root = keyless.open_root(told.below_home(told.sigstore_root))
+    certified = root.identity(told.keyless_identity, told.keyless_issuer)
+    token = keyless.token_from(told.identity_token, told.home)
+    return await keyless.open_keyless(certified, root, fulcio=told.fulcio_url, rekor=told.rekor_url, token=token)
 
 
 PROCESSES = {"planner": planner, "builder": builder, "signer": signer}

@@ -16,6 +16,7 @@ from pipeline import attest, images
 from pipeline.errors import Invalid, Refused
 from pipeline.images import Descriptor
 from pipeline.keys import PublicKey
+from pipeline.trust import Certified, RetiredKey, Trusted
 
 SUBJECTS = 1024
 DEFAULT = frozenset({attest.SIGNATURE, attest.PROVENANCE, attest.SBOM})
@@ -44,7 +45,7 @@ class Demand:
 class Statement:
     """A statement that a trusted key signed about this image, and the referrer manifest that brought it.
 
-    ``signer`` is the key's hint.
+    ``signer`` is the key's hint, or the identity's name.
     """
 
     manifest: str
@@ -113,19 +114,49 @@ def bundle_layer(body: bytes) -> tuple[Descriptor, str] | None:
         raise _malformed(error.message) from None
 
 
-def open_bundle(data: bytes, *, image_digest: str, keys: Sequence[PublicKey], manifest: str) -> Statement:
+def open_bundle(data: bytes, *, image_digest: str, keys: Sequence[Trusted], manifest: str) -> Statement:
     """The statement in a sigstore bundle, if one of ``keys`` signed it about this image. Raises Refused."""
-    payload, signature = _envelope(data)
-    signed = attest.pae(payload)
-    signer = next((key for key in keys if key.verifies(signature, signed)), None)
-    if signer is None:
-        raise Refused("no trusted key made this signature", reason="wrong_key")
+    payload, signer = _opened(data, keys)
     document = _statement(payload)
     if image_digest.removeprefix("sha256:") not in _subject_digests(document["subject"]):
         raise Refused("the signed statement is about another image", reason="wrong_subject")
-    statement = Statement(manifest, document["predicateType"], document["predicate"], payload, signer.hint)
+    statement = Statement(manifest, document["predicateType"], document["predicate"], payload, signer)
     _checked_predicate(statement)
     return statement
+
+
+def _opened(data: bytes, keys: Sequence[Trusted]) -> tuple[bytes, str]:
+    """(payload, who signed it). A bundle holds a key or a certificate, and each is judged by its own kind alone."""
+    bundle = _bundle(data)
+    payload, signature = _envelope(bundle["dsseEnvelope"])
+    if _certificate(bundle["verificationMaterial"]):
+        return payload, _identity(data, payload, [one for one in keys if not isinstance(one, PublicKey | RetiredKey)])
+    _check_material(bundle["verificationMaterial"])
+    return payload, _signer(attest.pae(payload), signature, keys)
+
+
+def _identity(data: bytes, payload: bytes, trusted: Sequence[Certified]) -> str:
+    if not trusted:
+        raise Refused("an identity's certificate signed this, and none is accepted here", reason="wrong_key")
+    refusals = []
+    for one in trusted:
+        try:
+            if one.opened(data) == payload:
+                return one.name
+        except Refused as error:
+            refusals.append(error)
+    raise refusals[0] if refusals else _malformed("the envelope is read in two ways")
+
+
+def _signer(signed: bytes, signature: bytes, keys: Sequence[Trusted]) -> str:
+    for key in keys:
+        if isinstance(key, PublicKey) and key.verifies(signature, signed):
+            return key.hint
+    for key in keys:
+        if isinstance(key, RetiredKey) and key.key.verifies(signature, signed):
+            text = f"the key {key.key.hint}, which is retired, made this signature; build again: enclii rebuild"
+            raise Refused(text, reason="retired_key")
+    raise Refused("no trusted key made this signature", reason="wrong_key")
 
 
 def _malformed(message: str) -> Refused:
@@ -138,25 +169,39 @@ def _object(value: Any, what: str, *, required: frozenset[str], optional: frozen
     return value
 
 
-def _envelope(data: bytes) -> tuple[bytes, bytes]:
-    """(payload, signature) of a bundle's only envelope; the payload is not looked at."""
+def _bundle(data: bytes) -> dict[str, Any]:
     try:
         document = attest.strict_json(data)
     except ValueError as error:
         raise _malformed(f"the bundle is not JSON: {error}") from None
-    bundle = _object(document, "the bundle", required=frozenset({"mediaType", "verificationMaterial", "dsseEnvelope"}))
+    required = frozenset({"mediaType", "verificationMaterial", "dsseEnvelope"})
+    bundle: dict[str, Any] = _object(document, "the bundle", required=required)
     if bundle["mediaType"] != attest.BUNDLE:
         raise _malformed("the bundle is of another version")
-    _check_material(bundle["verificationMaterial"])
-    keys = frozenset({"payload", "payloadType", "signatures"})
-    envelope = _object(bundle["dsseEnvelope"], "the envelope", required=keys)
+    return bundle
+
+
+def _envelope(value: Any) -> tuple[bytes, bytes]:
+    """(payload, signature) of a bundle's only envelope; the payload is not looked at."""
+    envelope = _object(value, "the envelope", required=frozenset({"payload", "payloadType", "signatures"}))
     if envelope["payloadType"] != attest.PAYLOAD_TYPE:
         raise _malformed("the envelope holds no in-toto statement")
     return _base64(envelope["payload"], "payload"), _only_signature(envelope["signatures"])
 
 
+def _certificate(value: Any) -> bool:
+    """Whether the material is a certificate, which then must come with its entry in a log."""
+    if not isinstance(value, dict) or "certificate" not in value:
+        return False
+    known = frozenset({"timestampVerificationData"})
+    material = _object(value, "the material", required=frozenset({"certificate"}), optional=known | {"tlogEntries"})
+    if not isinstance(material.get("tlogEntries"), list) or not material["tlogEntries"]:
+        raise Refused("the certificate's signature is in no transparency log", reason="missing_log_entry")
+    return True
+
+
 def _check_material(value: Any) -> None:
-    """Only a bare key: a certificate, timestamp or log entry in here would look checked and not be."""
+    """Only a bare key: a timestamp or log entry in here would look checked and not be."""
     known = frozenset({"tlogEntries", "timestampVerificationData"})
     material = _object(value, "the verification material", required=frozenset({"publicKey"}), optional=known)
     if any(material.get(name) for name in known):

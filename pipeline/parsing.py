@@ -103,6 +103,11 @@ def mirrors(given: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
     return tuple(found.items())
 
 
+def paths(given: str) -> tuple[Path, ...]:
+    """Paths."""
+    return tuple(path(part.strip()) for part in given.split(",") if part.strip())
+
+
 def optional_path(given: str) -> Path:
     """Path, or empty."""
     return path(given) if given else Path()

@@ -21,6 +21,7 @@ from pipeline.parsing import Secret
 from pipeline.preview_settings import PreviewSettings
 from pipeline.schedule import schedule
 from pipeline.setting import ALIASES, CONFIG, FILE, MAY_LOSE, PREFIX, PROCESSES, env_of, given_to, setting, value_of
+from pipeline.signing_settings import SigningSettings
 
 __all__ = [
     "ALIASES", "CONFIG", "FILE", "MAY_LOSE", "PREFIX", "PROCESSES", "Row", "Secret", "Settings", "granted", "table",
@@ -28,7 +29,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(LoginSettings, PreviewSettings):
+class Settings(LoginSettings, PreviewSettings, SigningSettings):
     """What one process was told; a field that it is not granted keeps its default."""
 
     # Where it lives
@@ -266,40 +267,6 @@ class Settings(LoginSettings, PreviewSettings):
         parsing.duration, "720h", "how long a build cache in the registry is kept that nothing was built with",
         to="planner",
     )  # fmt: skip
-
-    # Signing
-    signing_key: Path = setting(
-        parsing.path, "keys/signing.key", "ECDSA P-256 private key; made at first start when absent", to="signer"
-    )
-    signing_uri: str = setting(
-        parsing.text, "", "address of a key in an HSM or a KMS instead: hsm:, awskms:, gcpkms:, azurekms:",
-        to="signer",
-    )  # fmt: skip
-    signing_environment: Path = setting(
-        parsing.path, "keys/signing.env", "what that key's library wants in its environment, and the HSM's PIN",
-        to="signer",
-    )  # fmt: skip
-    verify_key: Path = setting(
-        parsing.path,
-        "keys/signing.pub",
-        "public key that releases are checked with",
-        to="signer committer syncer console",
-    )
-    verifier_key: Path = setting(
-        parsing.path, "keys/verifier.key", "key that signs verification summaries; made when absent", to="committer"
-    )
-    verifier_id: str = setting(
-        parsing.url("http", "https"),
-        "https://enclii.dev/verifiers/one-machine",
-        "what verification summaries name as the verifier",
-        to="committer",
-    )
-    builder_id: str = setting(
-        parsing.url("http", "https"),
-        "https://enclii.dev/builders/one-machine",
-        "what provenance names as the builder",
-        to="builder signer committer syncer console",
-    )
 
     # Cluster
     cluster: str = setting(

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline import attest
 from pipeline.errors import Invalid
 from pipeline.images import OCI_MANIFEST, ImageRef, Manifest, fallback_tag, sha256
 from pipeline.keys import PublicKey
+from pipeline.trust import Certified
 
 PAYLOAD = "application/vnd.dev.cosign.simplesigning.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
@@ -37,10 +38,14 @@ def payload(image: ImageRef) -> bytes:
     return attest.compact({"critical": critical, "optional": None})
 
 
-def layer(signed: bytes, signature: bytes) -> dict[str, Any]:
-    """The entry of one signature in the manifest."""
-    annotations = {ANNOTATION: base64.b64encode(signature).decode()}
-    return {"mediaType": PAYLOAD, "size": len(signed), "digest": sha256(signed), "annotations": annotations}
+def noted(signature: bytes) -> dict[str, str]:
+    """How a bare key's signature stands in its layer."""
+    return {ANNOTATION: base64.b64encode(signature).decode()}
+
+
+def layer(signed: bytes, annotations: Mapping[str, str]) -> dict[str, Any]:
+    """The entry of one signature in the manifest; as ``noted`` writes it, or with a certificate."""
+    return {"mediaType": PAYLOAD, "size": len(signed), "digest": sha256(signed), "annotations": dict(annotations)}
 
 
 def config(layers: Sequence[dict[str, Any]]) -> bytes:
@@ -85,9 +90,12 @@ def layers_of(body: bytes) -> list[dict[str, Any]]:
     return found
 
 
-def signed_by(layers: Sequence[dict[str, Any]], signed: bytes, key: PublicKey) -> bool:
-    """True when ``key`` signed exactly ``signed`` in one of the layers."""
-    return any(_verifies(one, signed, key) for one in layers if one.get("digest") == sha256(signed))
+def signed_by(layers: Sequence[dict[str, Any]], signed: bytes, by: PublicKey | Certified) -> bool:
+    """True when ``by`` signed exactly ``signed`` in one of the layers."""
+    ours = [one for one in layers if one.get("digest") == sha256(signed)]
+    if isinstance(by, PublicKey):
+        return any(_verifies(one, signed, by) for one in ours)
+    return any(by.signed_simply(one, signed) for one in ours)
 
 
 def _verifies(one: dict[str, Any], signed: bytes, key: PublicKey) -> bool:

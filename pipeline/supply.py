@@ -15,9 +15,9 @@ from pipeline.attest import Link, Provenance, Reproduction
 from pipeline.errors import Conflict, NotFound, Refused
 from pipeline.evidence import DEFAULT, Evidence
 from pipeline.images import Descriptor, ImageRef, Manifest, sha256
-from pipeline.keys import Key
 from pipeline.registry import Registry
 from pipeline.registry_http import both, together
+from pipeline.trust import Identity, Signs, Trusted, checked_with
 from pipeline.verify import Demand, gather_evidence, judge
 
 __all__ = ["Link", "Provenance", "Signed", "sign_link", "sign_release", "sign_reproduction", "sign_summary"]
@@ -58,7 +58,7 @@ async def sign_release(
     registry: Registry,
     image: ImageRef,
     *,
-    key: Key,
+    key: Signs,
     provenance: Provenance,
     sbom: bytes,
     cyclonedx: bytes | None = None,
@@ -80,24 +80,26 @@ async def sign_release(
     return signed
 
 
-async def sign_link(registry: Registry, image: ImageRef, *, key: Key, link: Link) -> Signed:
-    """Attach the link attestation that gives ``link.sha`` this image.
+async def sign_link(
+    registry: Registry, image: ImageRef, *, key: Signs, link: Link, accepted: Sequence[Trusted] = ()
+) -> Signed:
+    """Attach the link attestation that gives ``link.sha`` this image; ``accepted`` may have signed the original.
 
     Raises Refused ``broken_link`` when the provenance that it names does not hold for this image and source.
     """
     payloads = {attest.LINK: attest.link_statement(image, link)}
-    before = await gather_evidence(registry, image, keys=[key.public])
-    _check_original(before, link)
-    return await _attach(registry, image, payloads, key, check=lambda found: _check_original(found, link))
+    keys = (checked_with(key), *accepted)
+    _check_original(await gather_evidence(registry, image, keys=keys), link)
+    return await _attach(registry, image, payloads, key, keys, check=lambda found: _check_original(found, link))
 
 
-async def sign_reproduction(registry: Registry, image: ImageRef, *, key: Key, reproduction: Reproduction) -> Signed:
+async def sign_reproduction(registry: Registry, image: ImageRef, *, key: Signs, reproduction: Reproduction) -> Signed:
     """Attach what came of building ``image`` a second time. Raises NotFound, Unavailable, Conflict."""
     payloads = {attest.REPRODUCTION: attest.reproduction_statement(image, reproduction)}
     return await _attach(registry, image, payloads, key, check=lambda found: found)
 
 
-async def sign_summary(registry: Registry, image: ImageRef, *, key: Key, payload: bytes) -> str:
+async def sign_summary(registry: Registry, image: ImageRef, *, key: Signs, payload: bytes) -> str:
     """Attach a verification summary; the digest of its referrer manifest. Raises NotFound, Unavailable, Conflict.
 
     That it is listed is seen before this returns; nothing rests on it, so the rest is not read back.
@@ -119,12 +121,13 @@ async def _attach(
     registry: Registry,
     image: ImageRef,
     payloads: Mapping[str, bytes],
-    key: Key,
+    key: Signs,
+    keys: Sequence[Trusted] = (),
     *,
     check: Callable[[Evidence], object],
 ) -> Signed:
     """Store, list and read it all back; what got lost on the way, once more."""
-    subject = await _subject(registry, image)
+    subject, keys = await _subject(registry, image), keys or (checked_with(key),)
     known = {} if key.repeatable else await _known(registry, image, payloads, key)
     making = {kind: payload for kind, payload in payloads.items() if kind not in known}
     wanted = await together(_attachment(subject, kind, payload, key) for kind, payload in making.items())
@@ -132,20 +135,20 @@ async def _attach(
     storing = partial(_store, registry, image, wanted)
     before = await registry.list_referrers(image.repository, image.digest, listed, store=storing)
     try:
-        await _read_back(registry, image, wanted, key, check)
+        await _read_back(registry, image, wanted, keys, check)
     except Conflict:
         await _store(registry, image, wanted)
         await registry.add_referrers(image.repository, image.digest, listed)
-        await _read_back(registry, image, wanted, key, check)
+        await _read_back(registry, image, wanted, keys, check)
     manifests = known | {one.predicate_type: one.manifest.digest for one in wanted}
     return Signed(
         image, subject, manifests, tuple(one.manifest.digest for one in wanted if one.manifest.digest not in before)
     )
 
 
-async def _known(registry: Registry, image: ImageRef, payloads: Mapping[str, bytes], key: Key) -> dict[str, str]:
+async def _known(registry: Registry, image: ImageRef, payloads: Mapping[str, bytes], key: Signs) -> dict[str, str]:
     """Which of the statements the key has signed already, by their referrers: signing again would add another each."""
-    there = await gather_evidence(registry, image, keys=[key.public])
+    there = await gather_evidence(registry, image, keys=[checked_with(key)])
     signed = {one.payload: one.manifest for one in there.statements}
     return {kind: signed[payload] for kind, payload in payloads.items() if payload in signed}
 
@@ -158,10 +161,15 @@ async def _subject(registry: Registry, image: ImageRef) -> Manifest:
     return manifest
 
 
-async def _attachment(subject: Manifest, predicate_type: str, payload: bytes, key: Key) -> _Attachment:
-    signature = await key.signature(attest.pae(payload))
-    bundle = attest.bundle(payload, signature, key.public.hint)
+async def _attachment(subject: Manifest, predicate_type: str, payload: bytes, key: Signs) -> _Attachment:
+    bundle = await _bundle(key, payload)
     return _Attachment(predicate_type, bundle, attest.referrer(subject.descriptor(), bundle, predicate_type))
+
+
+async def _bundle(key: Signs, payload: bytes) -> bytes:
+    if isinstance(key, Identity):
+        return await key.bundle(payload)
+    return attest.bundle(payload, await key.signature(attest.pae(payload)), key.public.hint)
 
 
 async def _store(registry: Registry, image: ImageRef, attachments: Sequence[_Attachment]) -> None:
@@ -171,20 +179,26 @@ async def _store(registry: Registry, image: ImageRef, attachments: Sequence[_Att
     await together(registry.put_manifest(image.repository, one.digest, one.media_type, one.body) for one in manifests)
 
 
-async def _sign_simply(registry: Registry, image: ImageRef, key: Key) -> None:
+async def _sign_simply(registry: Registry, image: ImageRef, key: Signs) -> None:
     """The signature in its older form too, read back. Others' signatures under the same tag stay."""
     signed, tag = simplesigning.payload(image), simplesigning.tag(image.digest)
     for _ in range(TRIES):
         there = await registry.manifest(image.repository, tag)
         layers = simplesigning.layers_of(there.body) if there else []
-        if simplesigning.signed_by(layers, signed, key.public):
+        if simplesigning.signed_by(layers, signed, checked_with(key)):
             await registry.blob(image.repository, sha256(signed), limit=len(signed))
             return
-        layers = [*layers, simplesigning.layer(signed, await key.signature(signed))]
+        layers = [*layers, simplesigning.layer(signed, await _simply(key, signed))]
         await together(registry.put_blob(image.repository, blob) for blob in (signed, simplesigning.config(layers)))
         manifest = simplesigning.manifest(layers)
         await registry.put_manifest(image.repository, tag, manifest.media_type, manifest.body)
     raise Conflict(f"other writers keep changing the signatures of {image.digest}", reason="signature_contended")
+
+
+async def _simply(key: Signs, signed: bytes) -> Mapping[str, str]:
+    if isinstance(key, Identity):
+        return await key.annotations(signed)
+    return simplesigning.noted(await key.signature(signed))
 
 
 async def _empty(registry: Registry, image: ImageRef) -> str:
@@ -199,11 +213,11 @@ async def _read_back(
     registry: Registry,
     image: ImageRef,
     wanted: Sequence[_Attachment],
-    key: Key,
+    keys: Sequence[Trusted],
     check: Callable[[Evidence], object],
 ) -> None:
     """Verify as a stranger would: nothing that was known before is used. Raises Conflict, and what ``check`` raises."""
-    found = await gather_evidence(registry, image, keys=[key.public])
+    found = await gather_evidence(registry, image, keys=keys)
     seen = {one.manifest for one in found.statements}
     for one in wanted:
         if one.manifest.digest not in seen:

@@ -15,9 +15,9 @@ from pipeline import attest, evidence, images
 from pipeline.errors import Invalid, NotFound, Permanent, Refused
 from pipeline.evidence import DEFAULT, Demand, Evidence, Rejected, Statement
 from pipeline.images import Descriptor, ImageRef
-from pipeline.keys import PublicKey
 from pipeline.registry import Registry
 from pipeline.registry_http import together
+from pipeline.trust import Trusted
 
 __all__ = ["Demand", "Verdict", "gather_evidence", "verify_image"]
 
@@ -40,7 +40,7 @@ class Verdict:
 
 
 async def verify_image(
-    registry: Registry, image: ImageRef, *, keys: Sequence[PublicKey], demand: Demand | None
+    registry: Registry, image: ImageRef, *, keys: Sequence[Trusted], demand: Demand | None
 ) -> Verdict:
     """Verify signature, provenance and SBOM of ``image``, and with ``demand`` source, commit and builder too."""
     found = await gather_evidence(registry, image, keys=keys)
@@ -63,7 +63,7 @@ def judge(found: Evidence, image: ImageRef, demand: Demand | None) -> Verdict:
     )
 
 
-async def gather_evidence(registry: Registry, image: ImageRef, *, keys: Sequence[PublicKey]) -> Evidence:
+async def gather_evidence(registry: Registry, image: ImageRef, *, keys: Sequence[Trusted]) -> Evidence:
     """All that is attached to ``image``, read anew, in three rounds. Raises Refused, Unavailable."""
     if image.registry != registry.host:
         raise Invalid(f"{image} is not in registry {registry.host}", reason="wrong_registry")
@@ -108,7 +108,7 @@ def _check_total(candidates: Sequence[_Candidate | Rejected | None]) -> None:
 
 
 async def _judged(
-    registry: Registry, image: ImageRef, candidate: _Candidate | Rejected, keys: Sequence[PublicKey]
+    registry: Registry, image: ImageRef, candidate: _Candidate | Rejected, keys: Sequence[Trusted]
 ) -> Statement | Rejected:
     if isinstance(candidate, Rejected):
         return candidate

@@ -15,9 +15,9 @@ from pipeline import attest, evidence, names
 from pipeline.errors import Refused
 from pipeline.evidence import Demand, Evidence
 from pipeline.images import ImageRef
-from pipeline.keys import PublicKey
 from pipeline.records import Release
 from pipeline.registry import Registry
+from pipeline.trust import Trusted
 from pipeline.verify import gather_evidence, judge
 
 
@@ -27,7 +27,7 @@ class Inspector:
 
     registry: Registry
     repo: ConfigRepo
-    keys: tuple[PublicKey, ...]
+    keys: tuple[Trusted, ...]
     builder_ids: frozenset[str]
     sources: Sources
 

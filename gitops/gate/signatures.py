@@ -17,10 +17,10 @@ from pipeline import attest
 from pipeline.errors import Refused
 from pipeline.evidence import Demand, Evidence
 from pipeline.images import ImageRef
-from pipeline.keys import PublicKey
 from pipeline.records import Release, Shed, Verdict
 from pipeline.registry import Registry
 from pipeline.store import Change, Step, Store, Stored
+from pipeline.trust import Trusted
 from pipeline.verify import gather_evidence, judge
 
 KEPT = 64
@@ -36,9 +36,9 @@ class Gate:
 
     store: Store
     registry: Registry
-    keys: Sequence[PublicKey]
+    keys: Sequence[Trusted]
     builder_ids: frozenset[str]
-    preview_keys: Sequence[PublicKey] = ()
+    preview_keys: Sequence[Trusted] = ()
     """Of what previews run. It opens no other environment."""
     _facts: OrderedDict[str, Facts] = field(default_factory=OrderedDict, init=False, repr=False)
 
@@ -95,7 +95,7 @@ class Gate:
             await self.store.commit(Step((Change(verdict, known.seq if known else 0),)))
         return verdict
 
-    async def _evidence(self, image: str, keys: Sequence[PublicKey]) -> Evidence:
+    async def _evidence(self, image: str, keys: Sequence[Trusted]) -> Evidence:
         return await gather_evidence(self.registry, ImageRef.parse(image), keys=keys)
 
     def _keep(self, image: str, evidence: Evidence) -> None:

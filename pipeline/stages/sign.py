@@ -6,6 +6,7 @@ given in the same atomic step, so a crash at any point gives one release and one
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -17,13 +18,13 @@ from pipeline.events import Event, ImageBuilt, ReleaseReady
 from pipeline.image_user import image_user
 from pipeline.images import ImageRef
 from pipeline.isolation import builder_id
-from pipeline.keys import Key
 from pipeline.names import release_id
 from pipeline.records import Image, Job, Release, Repository, Run, ServiceRecord
 from pipeline.registry import Registry
 from pipeline.servicefile import ServiceSpec
 from pipeline.store import Change, Step, Store, Stored, now
 from pipeline.supply import sign_link, sign_release
+from pipeline.trust import Signs, Trusted
 
 AT_ONCE = 8
 """Releases in hand at once: while one waits for the registry's disk, another is signed."""
@@ -36,10 +37,12 @@ class Signer:
 
     store: Store
     registry: Registry
-    key: Key
+    key: Signs
     builder_id: str
-    preview_key: Key
+    preview_key: Signs
     """Signs what previews run, which no other environment takes."""
+    accepted: Sequence[Trusted] = ()
+    """What may have signed an image that is used again, beside ``key``: a key that was rotated."""
 
     async def handle(self, event: Event) -> Step:
         """Sign one image and number its release; an empty step when that is done already."""
@@ -77,7 +80,7 @@ class Signer:
             provenance=known.record.provenance, run=run.id,
         )  # fmt: skip
         if (run.sha, repository.url) != (known.record.sha, known.record.source_url):
-            await sign_link(self.registry, image, key=self._key(run), link=link)
+            await sign_link(self.registry, image, key=self._key(run), link=link, accepted=self.accepted)
         return known.record
 
     async def _signed(self, event: ImageBuilt, run: Run, repository: Repository, job: Job, image: ImageRef) -> Image:
@@ -99,7 +102,7 @@ class Signer:
             bases=event.bases, user=await image_user(self.registry, image.repository, signed.subject),
         )  # fmt: skip
 
-    def _key(self, run: Run) -> Key:
+    def _key(self, run: Run) -> Signs:
         return self.key if run.preview is None else self.preview_key
 
     async def _release(

@@ -12,11 +12,11 @@ from pipeline.attest import Reproduction
 from pipeline.errors import NotFound, Refused
 from pipeline.events import Event, ImageRebuilt
 from pipeline.images import ImageRef
-from pipeline.keys import Key
 from pipeline.records import Image
 from pipeline.registry import Registry
 from pipeline.store import Step, Store
 from pipeline.supply import sign_reproduction
+from pipeline.trust import Signs
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Witness:
 
     store: Store
     registry: Registry
-    key: Key
+    key: Signs
     builder_id: str
 
     async def handle(self, event: Event) -> Step:

@@ -24,7 +24,7 @@ IMAGE = ImageRef("registry.example", "shop/web", "sha256:" + "a" * 64)
 BUNDLE = sealed(KEY, attest.provenance_statement(IMAGE, facts()))
 REFERRER = attest.referrer(Descriptor(OCI_MANIFEST, IMAGE.digest, 1), BUNDLE, attest.PROVENANCE)
 INDEX = attest.merged_index(None, [REFERRER.descriptor()]) or b""
-SIMPLE = simplesigning.manifest([simplesigning.layer(b"payload", b"signature")]).body
+SIMPLE = simplesigning.manifest([simplesigning.layer(b"payload", simplesigning.noted(b"signature"))]).body
 PIECES = (
     b"",
     b"\x00",

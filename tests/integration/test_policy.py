@@ -3,85 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-from msgspec.structs import replace
-
-from gitops.committing.committer import Committer
-from gitops.committing.ports import Ports
 from gitops.committing.sources import Sources
 from gitops.gate.inspection import Inspector
-from gitops.gate.permit import Permit
-from gitops.gate.signatures import Gate
 from gitops.git.configrepo import ConfigRepo
 from pipeline import attest
-from pipeline.events import ReleaseReady
 from pipeline.images import ImageRef
-from pipeline.keys import SigningKey
 from pipeline.mirrors import Mirrors
-from pipeline.records import Decision, Release, Verdict
+from pipeline.records import Release, Verdict
 from pipeline.registry import Registry
 from pipeline.settings import Settings
-from pipeline.store import Change, Step
-from pipeline.supply import sign_release
 from pipeline.verify import gather_evidence
 from tests.support.committer_world import World, rollback, told
-from tests.support.forgeries import BUILDER, SHA, SOURCE, SPDX, facts
+from tests.support.forgeries import BUILDER
 from tests.support.judge import cosign
+from tests.support.policy_world import SIGNER, VERIFIER, Shop, deciding, judge
 from tests.support.registry import push_image, running_registry
-
-SIGNER, VERIFIER = SigningKey.generate(), SigningKey.generate()
-Story = Callable[["Shop"], Awaitable[None]]
-
-
-@dataclass
-class Shop:
-    """A committer whose gate and policy are real, and the registry that they ask."""
-
-    world: World
-    registry: Registry
-
-    async def release(self, number: int) -> ReleaseReady:
-        """A signed image in the registry, and the release that names it."""
-        image = await push_image(self.registry, "shop/web", content=b"%d" % number)
-        await sign_release(self.registry, image, key=SIGNER, provenance=facts(), sbom=SPDX)
-        event = await self.world.release(number)
-        stored = await self.world.store.get(Release, event.release)
-        assert stored is not None
-        real = replace(stored.record, image=str(image), source_url=SOURCE, sha=SHA)
-        await self.world.store.commit(Step((Change(real, stored.seq),)))
-        return event
-
-    def policy(self, text: str, path: str = "policy.yaml") -> None:
-        person = self.world.person()
-        person.write(path, text)
-        person.push("A policy")
-
-    async def decision(self, number: int) -> Decision:
-        return await self.world.decision(f"shop.web.v{number}/production")
-
-
-def _told(tmp_path: Path, story: Story) -> None:
-    async def with_registry(world: World) -> None:
-        with running_registry(tmp_path / "registry") as host:
-            async with Registry(host, plain_http=True) as registry:
-                world.committer = _committer(world, registry)
-                await story(Shop(world, registry))
-
-    told(tmp_path, with_registry)
-
-
-def _committer(world: World, registry: Registry) -> Committer:
-    gate = Gate(world.store, registry, [SIGNER.public], frozenset({BUILDER}))
-
-    async def on_branch(repository: str, sha: str, branch: str) -> bool | None:
-        return branch == "main"
-
-    permit = Permit(world.store, registry, gate, VERIFIER, "https://verifier.example", on_branch)
-    ports = Ports(gate=gate.release, permit=permit, is_descendant=world.is_descendant, resumes=world.resumes)
-    return Committer(ConfigRepo(world.tmp / "judging", world.url), world.store, ports=ports)
 
 
 def test_a_deployment_names_a_summary_that_cosign_verifies(tmp_path: Path) -> None:
@@ -102,7 +40,7 @@ def test_a_deployment_names_a_summary_that_cosign_verifies(tmp_path: Path) -> No
         assert judged.returncode == 0, judged.stderr
         assert json.loads(judged.stdout.splitlines()[0])
 
-    _told(tmp_path, story)
+    deciding(tmp_path, story)
 
 
 def test_what_the_policy_forbids_is_not_deployed_and_the_decision_names_each_rule(tmp_path: Path) -> None:
@@ -115,7 +53,7 @@ def test_what_the_policy_forbids_is_not_deployed_and_the_decision_names_each_rul
         assert f"built by {BUILDER}, not allowed" in decision.message
         assert not [line for line in shop.world.log() if line.startswith("Deploy")]
 
-    _told(tmp_path, story)
+    deciding(tmp_path, story)
 
 
 def test_a_projects_own_policy_counts_too(tmp_path: Path) -> None:
@@ -124,7 +62,7 @@ def test_a_projects_own_policy_counts_too(tmp_path: Path) -> None:
         await shop.world.do(await shop.release(1))
         assert (await shop.decision(1)).reason == "policy_refused"
 
-    _told(tmp_path, story)
+    deciding(tmp_path, story)
 
 
 def test_an_inspection_tells_what_the_gate_would_say(tmp_path: Path) -> None:
@@ -142,7 +80,7 @@ def test_an_inspection_tells_what_the_gate_would_say(tmp_path: Path) -> None:
         unsigned = await push_image(shop.registry, "shop/web", content=b"nobody signed this")
         assert "signature" in [one.rule for one in (await inspector.image(str(unsigned), "")).checks if not one.passed]
 
-    _told(tmp_path, story)
+    deciding(tmp_path, story)
 
 
 def test_an_override_lets_one_image_pass_and_is_asked_again_the_next_time(tmp_path: Path) -> None:
@@ -158,7 +96,7 @@ def test_an_override_lets_one_image_pass_and_is_asked_again_the_next_time(tmp_pa
         assert verdict is not None
         assert verdict.record.summaries == {}
 
-    _told(tmp_path, story)
+    deciding(tmp_path, story)
 
 
 def test_a_policy_that_nobody_can_read_lets_nothing_pass(tmp_path: Path) -> None:
@@ -169,20 +107,20 @@ def test_a_policy_that_nobody_can_read_lets_nothing_pass(tmp_path: Path) -> None
         assert (decision.outcome, decision.reason) == ("refused", "bad_policy")
         assert "licences" in decision.message
 
-    _told(tmp_path, story)
+    deciding(tmp_path, story)
 
 
 def test_a_rollback_needs_no_registry_when_the_policy_is_the_same(tmp_path: Path) -> None:
     async def story(world: World) -> None:
         with running_registry(tmp_path / "registry") as host:
             async with Registry(host, plain_http=True, timeout=1.0) as registry:
-                world.committer = _committer(world, registry)
+                world.committer = judge(world, registry)
                 shop = Shop(world, registry)
                 for number in (1, 2):
                     await world.do(await shop.release(number))
                     await world.seen_running()
         async with Registry(host, plain_http=True, timeout=1.0) as gone:
-            world.committer = _committer(world, gone)
+            world.committer = judge(world, gone)
             await world.do(rollback())
             assert (await world.target()).release == "shop.web.v1"
 

@@ -254,7 +254,7 @@ FORGED = [
     Case(
         "a certificate for a key",
         _bundle(_set("verificationMaterial", to={"certificate": {"rawBytes": ""}})),
-        _MALFORMED,
+        "missing_log_entry",
     ),
     Case("a truncated bundle", _bundle(lambda document: attest.compact(document)[:-20]), _MALFORMED),
     Case("an empty bundle", _bundle(lambda document: b""), _MALFORMED),

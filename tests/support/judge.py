@@ -17,3 +17,14 @@ def cosign(
     verb += ["--new-bundle-format=false"] if older else []
     argv = [needs("cosign"), *verb, "--key", str(public_key), "--insecure-ignore-tlog", str(image)]
     return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+
+
+def cosign_identity(
+    root: Path, image: ImageRef, *, subject: str, issuer: str, kind: str = "", older: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """As ``cosign``, for what an identity signed, by the TrustedRoot in a file alone."""
+    verb = ["verify-attestation", "--type", kind] if kind else ["verify"]
+    verb += ["--new-bundle-format=false"] if older else []
+    who = ["--certificate-identity", subject, "--certificate-oidc-issuer", issuer, "--trusted-root", str(root)]
+    argv = [needs("cosign"), *verb, *who, str(image)]
+    return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)

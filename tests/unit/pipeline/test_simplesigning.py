@@ -25,14 +25,14 @@ def test_the_tag_is_the_digest_with_an_ending() -> None:
 
 
 def test_a_manifest_gives_back_its_layers_and_names_its_own_configuration() -> None:
-    layers = [simplesigning.layer(SIGNED, KEY.sign(SIGNED))]
+    layers = [simplesigning.layer(SIGNED, simplesigning.noted(KEY.sign(SIGNED)))]
     made = simplesigning.manifest(layers)
     assert simplesigning.layers_of(made.body) == layers
     assert json.loads(made.body)["config"]["digest"] == sha256(simplesigning.config(layers))
 
 
 def test_only_the_key_that_signed_is_found() -> None:
-    layers = [simplesigning.layer(SIGNED, KEY.sign(SIGNED))]
+    layers = [simplesigning.layer(SIGNED, simplesigning.noted(KEY.sign(SIGNED)))]
     assert simplesigning.signed_by(layers, SIGNED, KEY.public)
     assert not simplesigning.signed_by(layers, SIGNED, SigningKey.generate().public)
     assert not simplesigning.signed_by(layers, SIGNED + b" ", KEY.public)
@@ -40,7 +40,7 @@ def test_only_the_key_that_signed_is_found() -> None:
 
 @pytest.mark.parametrize("text", ["", "%%%", None, 7])
 def test_a_layer_without_a_readable_signature_proves_nothing(text: object) -> None:
-    one = {**simplesigning.layer(SIGNED, b""), "annotations": {simplesigning.ANNOTATION: text}}
+    one = simplesigning.layer(SIGNED, {simplesigning.ANNOTATION: text})
     assert not simplesigning.signed_by([one], SIGNED, KEY.public)
 
 
@@ -52,6 +52,9 @@ def test_what_is_no_manifest_of_signatures_is_refused(body: bytes) -> None:
 
 def test_the_same_facts_give_the_same_bytes() -> None:
     again = SigningKey.from_pem(KEY.pem)
-    one, two = (simplesigning.manifest([simplesigning.layer(SIGNED, key.sign(SIGNED))]) for key in (KEY, again))
+    one, two = (
+        simplesigning.manifest([simplesigning.layer(SIGNED, simplesigning.noted(key.sign(SIGNED)))])
+        for key in (KEY, again)
+    )
     assert one == two
     assert attest.compact(json.loads(one.body)) == one.body
