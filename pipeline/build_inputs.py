@@ -74,6 +74,8 @@ class BuildInputs:
             no_cache=event.no_cache,
             trusted=event.trust == MAIN,
             plain_http=registry in self.registries.plain_http,
+            source=event.source,
+            scope=scope_of(event.project, event.repository, event.trust),
         )
 
     def _folder(self, event: BuildRequested) -> Path:
@@ -122,6 +124,11 @@ def cache_of(repository: str, source: str, trust: str) -> Cache:
     place = f"{repository}/cache"
     main, own = f"{place}:{token(source)[:16]}-{MAIN}", f"{place}:{token(source)[:16]}-{trust}"
     return Cache((main,) if own == main else (own, main), own)
+
+
+def scope_of(project: str, source: str, trust: str) -> str:
+    """What one repository and trust class of a project is called where builds leave something for later ones."""
+    return token("build scope", project, source, trust)[:20]
 
 
 def _secrets(folder: Path, names: tuple[str, ...], *, trusted: bool) -> dict[str, Path]:

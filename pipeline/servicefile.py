@@ -311,6 +311,8 @@ def _arguments(node: Node) -> dict[str, str]:
     for name in found:
         if _SECRET.search(name):
             node.problem(f"{name} looks like a secret, and arguments stay in the image; use build.secrets")
+        if name.upper().startswith("BUILDKIT_"):
+            node.problem(f"{name} speaks to the builder and not to the build")
     return found
 
 

@@ -45,7 +45,9 @@ class Cache:
 class BuildJob:
     """What to build. ``pins`` fixes a base image's digest; one that is not named is taken as its tag says now.
 
-    ``secrets`` are files by the id under which a step may mount them; ``image`` is the Buildpacks builder.
+    ``secrets`` are files by the id under which a step may mount them; ``image`` is the Buildpacks builder. ``source``
+    is the digest of the sources, ``scope`` stands for their repository and trust class: what builds leave for later
+    ones is shared within a scope only. Without them nothing is shared.
     """
 
     context: Path
@@ -65,6 +67,8 @@ class BuildJob:
     plain_http: bool = False
     authfile: Path | None = None
     masker: Masker = field(default_factory=Masker)
+    source: str = ""
+    scope: str = ""
 
 
 @dataclass(frozen=True)

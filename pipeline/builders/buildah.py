@@ -22,7 +22,7 @@ from pipeline.builders import buildah_commands as commands
 from pipeline.builders import buildah_outcome as outcome
 from pipeline.builders.buildah_host import HostFacts
 from pipeline.builders.buildah_steps import Steps
-from pipeline.builders.dockerfiles import scanned
+from pipeline.builders.dockerfiles import mounts, scanned, scoped
 from pipeline.builders.stall import unless_stalled
 from pipeline.disk import DiskLimit, usage, watch
 from pipeline.errors import Refused, Unavailable
@@ -41,13 +41,13 @@ async def build(job: BuildJob, *, host: HostFacts, limits: Limits, log: LineSink
     started = _now()
     if len(job.platforms) > 1:
         raise Refused("buildah builds for one platform here: configure BuildKit", reason="platforms_not_available")
-    _, found = await asyncio.to_thread(scanned, job)
+    text, found = await asyncio.to_thread(scanned, job)
     output = BoundedLog(log, head=limits.log_head, tail=limits.log_tail, masker=job.masker)
     steps = Steps(output)
     try:
         async with _bounded(host, limits, output):
             bases = await _pull_all(found.images, job, host)
-            image_id = await _build_image(job, host, limits, output, steps)
+            image_id = await _build_image(job, _written(job, text, host), host, limits, output, steps)
             digest = await _push(job, image_id, host)
     except BuildFailed as error:
         error.report = steps.report(failed=True)
@@ -128,13 +128,31 @@ async def _pull(reference: str, job: BuildJob, host: HostFacts) -> str:
     return images.digest((await _ask(commands.digest_command(host.store, reference), host)).strip())
 
 
-async def _build_image(job: BuildJob, host: HostFacts, limits: Limits, output: BoundedLog, steps: Steps) -> str:
+def _written(job: BuildJob, text: str, host: HostFacts) -> Path:
+    """The Dockerfile to build from. Mounted caches end with their build, but a step that mounts one, or a secret, is
+    cached by its text alone: there the scope is made part of it.
+    """
+    own = job.context / job.dockerfile
+    if not job.scope or not mounts(text):
+        return own
+    file = host.scratch / "Dockerfile"
+    file.write_text(scoped(text, job.scope))
+    for ending in ("containerignore", "dockerignore"):
+        ignore = own.with_name(f"{own.name}.{ending}")
+        if ignore.is_file() and not ignore.is_symlink():
+            shutil.copyfile(ignore, file.with_name(f"Dockerfile.{ending}"))
+    return file
+
+
+async def _build_image(
+    job: BuildJob, dockerfile: Path, host: HostFacts, limits: Limits, output: BoundedLog, steps: Steps
+) -> str:
     iidfile = host.scratch / "iid"
     argv = commands.build_command(
         host.store,
         host.sandbox,
         context=job.context,
-        dockerfile=job.context / job.dockerfile,
+        dockerfile=dockerfile,
         target=job.target,
         arguments=job.arguments,
         timestamp=job.timestamp,

@@ -33,7 +33,8 @@ from pipeline.builders.buildkit_daemon import DaemonFacts
 from pipeline.builders.buildkit_disk import StepDisk
 from pipeline.builders.buildkit_outcome import KILLED, of_build
 from pipeline.builders.buildkit_progress import Progress
-from pipeline.builders.dockerfiles import scanned
+from pipeline.builders.buildkit_sources import fraction, mark, own_key
+from pipeline.builders.dockerfiles import mounts, scanned
 from pipeline.builders.stall import unless_stalled
 from pipeline.cgroup import Cage
 from pipeline.errors import EncliiError, Refused, Unavailable
@@ -168,6 +169,8 @@ class Buildkit:
         room = Room(Path(tempfile.mkdtemp(prefix="build-", dir=self._state)))
         try:
             await asyncio.to_thread(_furnish, room, job, text, self._daemon.login)
+            nanoseconds = fraction(await asyncio.to_thread(own_key, self._state.with_name("sources.key")), job.source)
+            await asyncio.to_thread(mark, job.context, seconds=job.timestamp, nanoseconds=nanoseconds)
             yield Request(job, room, {**_environment(room, job), **self._daemon.environment(job, room)})
         finally:
             await asyncio.to_thread(shutil.rmtree, room.path, ignore_errors=True)
@@ -212,6 +215,8 @@ def _furnish(room: Room, job: BuildJob, text: str, beside: Mapping[str, object])
     """The Dockerfile without its frontend line, its own ignore file, the pins, the registries' accounts."""
     room.dockerfile.mkdir()
     (room.dockerfile / "Dockerfile").write_text(text)
+    if mounts(text):
+        (room.path / "mounts").touch()
     ignore = job.context / f"{job.dockerfile}.dockerignore"
     if ignore.is_file() and not ignore.is_symlink():
         shutil.copyfile(ignore, room.dockerfile / "Dockerfile.dockerignore")

@@ -98,6 +98,11 @@ class Room:
     def policy(self) -> Path:
         return self.path / "policy.json"
 
+    @property
+    def mounts(self) -> bool:
+        """Whether the Dockerfile mounts anything into a step, so that its result may hang on more than its text."""
+        return (self.path / "mounts").exists()
+
 
 def checked_address(address: str, tls: Path | None) -> str:
     """The address itself. Raises Refused for one that anybody on the network could use or imitate."""
@@ -158,7 +163,7 @@ def _solve(job: BuildJob, room: Room, limits: Limits, *, network: str, cgroup: s
         "memory": str(limits.memory),
         "cpuperiod": "100000",
         "cpuquota": str(int(limits.cpus * 100_000)),
-        **{f"build-arg:{name}": value for name, value in sorted(job.arguments.items())},
+        **{f"build-arg:{name}": value for name, value in sorted({**job.arguments, **apart(job, room)}.items())},
     }
     return (
         *("build", "--progress=rawjson", "--frontend", "dockerfile.v0"),
@@ -167,6 +172,17 @@ def _solve(job: BuildJob, room: Room, limits: Limits, *, network: str, cgroup: s
         *(word for name, file in sorted(job.secrets.items()) for word in ("--secret", f"id={name},src={file}")),
         *(("--source-policy-file", str(room.policy)) if job.pins else ()),
     )
+
+
+def apart(job: BuildJob, room: Room) -> dict[str, str]:
+    """Arguments to the frontend that keep one scope's builds from what another's left in a shared daemon.
+
+    Mounted caches get a name of their own. A step that mounts one, or a secret, is cached by its text alone, though its
+    result hangs on what was mounted: the name of its machine, which is part of that key, is made the scope's.
+    """
+    if not job.scope:
+        return {}
+    return {"BUILDKIT_CACHE_MOUNT_NS": job.scope, **({"BUILDKIT_SANDBOX_HOSTNAME": job.scope} if room.mounts else {})}
 
 
 def source_policy(pins: Mapping[str, str]) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.builders import BuildJob, Limits
-from pipeline.builders.buildkit_commands import Room, cache_reference, image_output
+from pipeline.builders.buildkit_commands import Room, apart, cache_reference, image_output
 
 
 @dataclass(frozen=True)
@@ -72,13 +72,14 @@ class Buildx:
         return (self.program, "buildx", "inspect", "--bootstrap")
 
     def _solve(self, job: BuildJob, room: Room, *, network: str) -> tuple[str, ...]:
+        arguments = sorted({**job.arguments, **apart(job, room)}.items())
         return (
             *(self.program, "buildx", "build", "--progress=rawjson", "--provenance=false", "--sbom=false"),
             *("--file", str(room.dockerfile / "Dockerfile")),
             *(("--target", job.target) if job.target else ()),
             *(("--platform", ",".join(job.platforms)) if job.platforms else ()),
             *(("--network", "none") if network == "none" else ()),
-            *(word for name, value in sorted(job.arguments.items()) for word in ("--build-arg", f"{name}={value}")),
+            *(word for name, value in arguments for word in ("--build-arg", f"{name}={value}")),
             *(word for name, file in sorted(job.secrets.items()) for word in ("--secret", f"id={name},src={file}")),
         )
 

@@ -167,6 +167,24 @@ async def contents(registry: str, digest: str) -> bytes:
     return b"".join(gzip.decompress(blob) if blob[:2] == b"\x1f\x8b" else blob for blob in blobs)
 
 
+def test_a_step_that_ran_with_a_forks_mounted_cache_is_no_cached_step_of_the_branch(
+    source: Path, host: HostFacts, registry: str
+) -> None:
+    lines: list[bytes] = []
+    mount = "RUN --mount=type=cache,id=shared,target=/n"
+
+    async def keep(line: LogLine) -> None:
+        lines.append(line.text)
+
+    text = BASE + f"{mount} /bin/busybox ls /n; echo ran for nothing known\n"
+    built(source, text, host, registry, scope="fork")
+    for _ in range(2):
+        built(source, text + "RUN echo that is all\n", host, registry, scope="main", log=keep)
+
+    assert lines.count(b"ran for nothing known") == 1, "once for the branch, though the fork had run it"
+    assert leftovers(host) == []
+
+
 def test_endless_output_is_cut_and_counted(source: Path, host: HostFacts, registry: str) -> None:
     step = "RUN i=0; while [ $i -lt 3000 ]; do echo line $i of many; i=$((i+1)); done\n"
 

@@ -132,6 +132,39 @@ def test_the_cache_is_written_behind_the_build_and_read_by_another_class(world: 
     assert all(step.cached for step in report.own())
 
 
+def test_what_a_fork_or_another_repository_left_in_a_mounted_cache_is_not_seen(world: World) -> None:
+    mount = "RUN --mount=type=cache,target=/c --mount=type=cache,id=named,target=/n /bin/busybox"
+    reading = f"{mount} cat /c/lib /n/lib || echo nothing here\n"
+    world.build(BASE + f"{mount} tee /c/lib /n/lib < /bin/sh > /dev/null; echo fork\n", scope="fork")
+
+    report = world.build(BASE + reading, scope="main").report
+
+    assert b"nothing here" in [line.text for line in world.lines]
+    assert not report.own()[-1].cached
+    assert world.build(BASE + reading, scope="main").report.own()[-1].cached, "within one scope all is as ever"
+
+
+def test_a_step_that_ran_with_a_forks_mounted_cache_is_no_cached_step_of_the_branch(world: World) -> None:
+    reading = "RUN --mount=type=cache,id=shared,target=/n /bin/busybox cat /n/lib > /lib; true\n"
+    evil = "FROM scratch AS evil\nCOPY busybox /bin/sh\nRUN --mount=type=cache,id=shared,target=/n echo evil > /n/lib\n"
+    world.build(evil, scope="fork")
+    world.build(BASE + reading, scope="fork")
+
+    report = world.build(BASE + reading, scope="main").report
+
+    assert [step.cached for step in report.own()] == [True, True, False]
+
+
+def test_sources_of_the_same_size_and_time_are_not_taken_for_others(world: World) -> None:
+    text = BASE + "COPY page /page\nRUN /bin/busybox cat /page\n"
+    for content in ("fork", "main"):
+        (world.source / "page").write_text(content)
+        os.utime(world.source / "page", (EPOCH, EPOCH))
+        world.build(text, source=f"sha256:{content}")
+
+    assert b"main" in [line.text for line in world.lines]
+
+
 def test_a_failing_step_says_its_code_and_last_lines(world: World) -> None:
     error = world.failure(BASE + "RUN echo no such table >&2; exit 7\n")
 
@@ -155,8 +188,9 @@ def test_a_step_that_prints_our_evidence_is_not_believed(world: World) -> None:
         ("FROM scratch\nCOPYY a b\n", "dockerfile_syntax"),
         ("FROM 127.0.0.1:1/no/such:1\n", "registry_unavailable"),
         ("# syntax=evil/frontend:1\n" + BASE, "dockerfile_frontend"),
+        ("// syntax=evil/frontend:1\n" + BASE, "dockerfile_frontend"),
     ],
-    ids=["missing source", "unknown instruction", "registry away", "unknown frontend"],
+    ids=["missing source", "unknown instruction", "registry away", "unknown frontend", "unknown frontend otherwise"],
 )
 def test_each_failure_has_its_reason(world: World, text: str, reason: str) -> None:
     assert world.failure(text).reason == reason

@@ -18,7 +18,8 @@ from pipeline.builders.buildkit_commands import (
 )
 from pipeline.builders.buildkit_daemon import checked_version
 from pipeline.builders.buildkit_outcome import of_build
-from pipeline.builders.dockerfiles import without_frontend
+from pipeline.builders.buildkit_sources import fraction, own_key
+from pipeline.builders.dockerfiles import mounts, scanned, scoped, without_frontend
 from pipeline.errors import Permanent, Refused, Retryable, Unavailable
 
 DAEMON = Daemon("buildctl", "unix:///run/buildkit/buildkitd.sock")
@@ -145,5 +146,54 @@ def test_nothing_said_at_all_is_the_daemons_fault() -> None:
 def test_the_frontend_line_becomes_a_comment_and_no_line_moves() -> None:
     text = "# escape=\\\n# Syntax = evil/x:1\nFROM scratch\n"
 
-    assert without_frontend(text).splitlines()[1].startswith("# syntax not followed")
-    assert len(without_frontend(text).splitlines()) == 3
+    assert without_frontend(text).splitlines() == ["# not followed: escape=\\", *text.splitlines()[1:]]
+
+
+@pytest.mark.parametrize(
+    "head",
+    ["# syntax=evil/x:1", "#!/bin/x\n# syntax=evil/x", "// syntax=evil/x", "\u00a0# syntax=evil/x y",
+     "# Check=a\n#SYNTAX = e/x", '{"syntax": "evil/x"}\n#'],
+)  # fmt: skip
+def test_no_form_of_the_frontend_line_names_another_frontend(tmp_path: Path, head: str) -> None:
+    (tmp_path / "Dockerfile").write_text(f"{head}\nFROM scratch\n")
+
+    with pytest.raises(Refused) as caught:
+        scanned(replace(JOB, context=tmp_path))
+
+    assert caught.value.reason == "dockerfile_frontend"
+
+
+def test_an_argument_names_no_frontend_and_no_mounted_cache(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+
+    with pytest.raises(Refused):
+        scanned(replace(JOB, context=tmp_path, arguments={"BUILDKIT_SYNTAX": "evil/x"}))
+
+
+def test_what_steps_mount_is_apart_for_each_scope() -> None:
+    room = Room(Path("/room"))
+    argv = build_command(DAEMON, replace(JOB, scope="one"), room, Limits(), network="private", cgroup="")
+
+    assert "build-arg:BUILDKIT_CACHE_MOUNT_NS=one" in argv
+
+
+def test_the_time_of_files_stands_for_the_sources_by_a_key_that_is_kept(tmp_path: Path) -> None:
+    key, again = own_key(tmp_path / "key"), own_key(tmp_path / "key")
+
+    assert fraction(key, "sha256:a") == fraction(again, "sha256:a")
+    assert fraction(key, "sha256:a") != fraction(key, "sha256:b")
+    assert fraction(key, "sha256:a") != fraction(b"another", "sha256:a")
+
+
+def test_a_mount_is_found_however_its_line_is_broken() -> None:
+    assert mounts("RUN --mo\\\n# why\n\nunt=type=cache,target=/c x")
+    assert not mounts("RUN echo mount")
+
+
+def test_each_stage_has_its_scope_behind_its_first_line() -> None:
+    text = "ARG V=1\nFROM a:$V \\\n  AS one\nRUN x \\\nFROM no\nfrom b\n"
+
+    assert scoped(text, "s").splitlines() == [
+        "ARG V=1", "FROM a:$V \\", "  AS one", "ARG ENCLII_BUILD_SCOPE=s", "RUN x \\", "FROM no", "from b",
+        "ARG ENCLII_BUILD_SCOPE=s",
+    ]  # fmt: skip
