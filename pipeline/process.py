@@ -82,11 +82,13 @@ async def run(
     stdin: bytes | None = None,
     small: bytes | None = None,
     grace: float = 5.0,
+    patience: float = 0.0,
     check: bool = True,
 ) -> Completed:
     """Run one program to its end and return what it printed.
 
     ``small``: input of at most 64 KiB through a pipe, for a program that takes no other (``stdin`` is a socket's end).
+    ``patience``: seconds for which a cancelled caller still waits, for a program that leaves things half done.
     Raises CommandFailed for a code other than 0 when ``check``, CommandTimeout at the deadline.
     """
     # Files, not pipes: a daemon that the program leaves behind inherits them, and a pipe would never end.
@@ -98,6 +100,9 @@ async def run(
                     await child.communicate(stdin)
             except TimeoutError:
                 raise CommandTimeout(argv, timeout) from None
+            except asyncio.CancelledError:
+                await _finished(child, patience)
+                raise
         done = Completed(tuple(argv), child.returncode or 0, _written(stdout), _written(stderr))
     if check and done.returncode != 0:
         raise CommandFailed(done.argv, done.returncode, done.stderr or done.stdout)
@@ -194,6 +199,15 @@ async def started(
         yield child
     finally:
         await asyncio.shield(_end(child, grace))
+
+
+async def _finished(child: asyncio.subprocess.Process, patience: float) -> None:
+    """Let it end by itself; what was still to be said to it is not."""
+    if child.stdin is not None:
+        child.stdin.close()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(patience):
+            await child.wait()
 
 
 async def _end(child: asyncio.subprocess.Process, grace: float) -> None:

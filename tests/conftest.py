@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
+
+from tests.support.forgotten_ports import kept_from_tests
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_port_that_leads_elsewhere() -> Iterator[None]:
+    with kept_from_tests():
+        yield
 
 
 @pytest.fixture(autouse=True)

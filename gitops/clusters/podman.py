@@ -40,7 +40,7 @@ from gitops.clusters import (
 from gitops.clusters import Workload as Shape
 from gitops.clusters import podman_commands as commands
 from gitops.clusters import podman_observe as seen
-from gitops.clusters.podman_calls import PLAY, QUICK, Calls, all_or_first_error, parsed
+from gitops.clusters.podman_calls import PATIENCE, PLAY, QUICK, Calls, all_or_first_error, parsed
 from gitops.clusters.podman_images import shed
 from gitops.clusters.podman_logs import Follower, Reader
 from gitops.clusters.podman_pull import pull
@@ -174,7 +174,7 @@ class Podman:
             if pod["Labels"].get(commands.PREFIX + "deployment") not in keep
         ]
         if pods:
-            await self._calls.run(commands.pod_remove(pods), "remove pods", timeout=PLAY)
+            await self._calls.change(commands.pod_remove(pods), "remove pods")
         await self._remove_volumes([f"{pod}-" for pod in pods])
         return list(logs)
 
@@ -184,7 +184,7 @@ class Podman:
         names = await self._calls.names(commands.leftovers(), "list leftovers")
         left = [name for name in names if name.startswith(prefix)]
         if left:
-            await self._calls.run(commands.remove(left), "remove leftovers", timeout=PLAY)
+            await self._calls.change(commands.remove(left), "remove leftovers")
         await self._remove_volumes((prefix,))
         await self._remove_network(ref)
         if is_preview(ref.environment):
@@ -280,12 +280,12 @@ class Podman:
         )
         argv = commands.play(commands.network_name(self._instance, wanted.ref), wanted.ref.service)
         text = "\n---\n".join(json.dumps(document) for document in documents)
-        await process.run(argv, stdin=text.encode(), timeout=PLAY, env=self._env)
+        await process.run(argv, stdin=text.encode(), timeout=PLAY, env=self._env, patience=PATIENCE)
 
     async def _clear(self, name: str, container: str) -> None:
         """A play that was killed leaves a pod that never ran, or a container that only the storage knows."""
-        await self._calls.run(commands.pod_remove([name]), "clear a pod", timeout=PLAY)
-        await self._calls.run(commands.remove([f"{name}-{container}"]), "clear a container", timeout=PLAY)
+        await self._calls.change(commands.pod_remove([name]), "clear a pod")
+        await self._calls.change(commands.remove([f"{name}-{container}"]), "clear a container")
 
     async def _limits_work(self) -> bool:
         if self._limits is None:
@@ -364,7 +364,7 @@ class Podman:
 
     async def _end(self, ids: Sequence[str], grace: float) -> None:
         if ids:
-            await self._calls.run(commands.stop(ids, grace), "stop containers", timeout=grace + QUICK)
+            await self._calls.change(commands.stop(ids, grace), "stop containers", timeout=grace + QUICK)
 
     async def _drain(self, item: _Container) -> DeadLog:
         name, release = self._label(item, "pod"), self._label(item, "release")

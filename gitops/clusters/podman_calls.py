@@ -16,6 +16,8 @@ from pipeline.process import CommandFailed, CommandTimeout, Completed
 
 QUICK = 30.0
 PLAY = 120.0
+PATIENCE = 10.0
+"""Seconds for which a change is still waited for when nobody wants it any more."""
 
 
 @dataclass(frozen=True)
@@ -25,13 +27,23 @@ class Calls:
     env: Mapping[str, str]
 
     async def run(
-        self, argv: commands.Argv, doing: str, *, timeout: float = QUICK, stdin: bytes | None = None  # noqa: ASYNC109
+        self, argv: commands.Argv, doing: str, *, timeout: float = QUICK, stdin: bytes | None = None,  # noqa: ASYNC109
+        patience: float = 0.0,
     ) -> Completed:  # fmt: skip
         """Raises what commands.fault says."""
         try:
-            return await process.run(argv, stdin=stdin, timeout=timeout, env=self.env)
+            return await process.run(argv, stdin=stdin, timeout=timeout, env=self.env, patience=patience)
         except (CommandFailed, CommandTimeout) as error:
             raise commands.fault(error, doing) from error
+
+    async def change(
+        self, argv: commands.Argv, doing: str, *, timeout: float = PLAY, stdin: bytes | None = None  # noqa: ASYNC109
+    ) -> Completed:  # fmt: skip
+        """As ``run``, for what puts containers on a network or takes them off: it is not broken off.
+
+        Podman, ended in the middle of it, leaves rules in the firewall that lead a port into nowhere for good.
+        """
+        return await self.run(argv, doing, timeout=timeout, stdin=stdin, patience=PATIENCE)
 
     async def read(self, argv: commands.Argv, doing: str) -> Any:
         """The JSON that it prints."""
@@ -40,7 +52,8 @@ class Calls:
     async def holds(self, argv: commands.Argv) -> bool:
         """Whether it ends with 0."""
         try:
-            return (await process.run(argv, timeout=PLAY, env=self.env, check=False)).returncode == 0
+            done = await process.run(argv, timeout=PLAY, env=self.env, check=False, patience=PATIENCE)
+            return done.returncode == 0
         except CommandTimeout as error:
             raise commands.fault(error, "ask podman") from error
 

@@ -14,9 +14,16 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from random import SystemRandom
 
 from gitops.clusters import Finding
+from pipeline.errors import Unavailable
 
+LOOPBACK = "127.0.0.1"
+PORTS = range(20_000, 30_000)
+"""Where services are published: below what Linux gives to programs that take any port, and Kubernetes to its nodes."""
+REACH_LIMIT = 0.5
+"""Seconds; the kernel answers for a listener by itself, however busy the machine is."""
 SYS_RESOURCE = 24
 USUAL_FILES = 1_048_576
 USUAL_PROCESSES = 32_768
@@ -146,10 +153,32 @@ def _may_raise(root: Path) -> bool:
     return False
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now; held together so that they differ, and given back just before podman asks."""
+def free_ports(count: int, among: range = PORTS) -> list[int]:
+    """Ports that nobody listens on and that lead to who does; held together so that they differ, given back just before
+    podman asks. Raises Unavailable.
+
+    None of those that the system hands out itself. Podman leads a published port to its container by a rule of the
+    firewall, and one that was ended in the middle leaves the rule behind: whichever program was given that port by the
+    system later would listen there and never be reached.
+    """
     with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]
+        found: list[int] = []
+        for port in SystemRandom().sample(among, len(among)):
+            if len(found) == count:
+                break
+            one = held.enter_context(socket.socket())
+            with contextlib.suppress(OSError):
+                one.bind((LOOPBACK, port))
+                one.listen(1)
+                if reached(one):
+                    found.append(port)
+    if len(found) < count:
+        raise Unavailable(f"no port from {among[0]} to {among[-1]} is free", reason="no_free_port", delay=5.0)
+    return found
+
+
+def reached(listener: socket.socket) -> bool:
+    """Whether a connection to a loopback port arrives at who listens there: it may be led elsewhere."""
+    with socket.socket() as probe:
+        probe.settimeout(REACH_LIMIT)
+        return probe.connect_ex(listener.getsockname()) == 0

@@ -10,7 +10,7 @@ from typing import Any
 
 from gitops.clusters import Wanted
 from gitops.clusters import podman_commands as commands
-from gitops.clusters.podman_calls import PLAY, QUICK, Calls
+from gitops.clusters.podman_calls import QUICK, Calls
 from gitops.clusters.podman_logs import Reader
 from gitops.clusters.subset import Job, manifests
 from pipeline.errors import Permanent
@@ -43,8 +43,8 @@ async def _found(calls: Calls, instance: str, wanted: Wanted) -> dict[str, Any] 
 
 
 async def _begin(calls: Calls, instance: str, wanted: Wanted, job: Job, name: str, *, limits: bool) -> None:
-    await calls.run(commands.pod_remove([name]), "clear a pod", timeout=PLAY)
-    await calls.run(commands.remove([f"{name}-{job.pod.container}"]), "clear a container", timeout=PLAY)
+    await calls.change(commands.pod_remove([name]), "clear a pod")
+    await calls.change(commands.remove([f"{name}-{job.pod.container}"]), "clear a container")
     documents = manifests(
         job.pod,
         name=name,
@@ -58,7 +58,7 @@ async def _begin(calls: Calls, instance: str, wanted: Wanted, job: Job, name: st
     # An alias of its own: under the service's name it would be sent the service's requests.
     argv = commands.play(network, f"{wanted.ref.service}-release")
     text = "\n---\n".join(json.dumps(document) for document in documents)
-    await calls.run(argv, f"start the release job of {wanted.ref}", timeout=PLAY, stdin=text.encode())
+    await calls.change(argv, f"start the release job of {wanted.ref}", stdin=text.encode())
 
 
 async def _ended(calls: Calls, wanted: Wanted, job: Job, container: str) -> int:
@@ -67,7 +67,7 @@ async def _ended(calls: Calls, wanted: Wanted, job: Job, container: str) -> int:
     except Exception as error:
         if not isinstance(error.__cause__, CommandTimeout):
             raise
-        await calls.run(commands.stop([container], 1.0), "stop the release job", timeout=QUICK)
+        await calls.change(commands.stop([container], 1.0), "stop the release job", timeout=QUICK)
         raise Permanent(
             f"the release job of {wanted.ref} {wanted.release} took more than {job.timeout} s; nothing was replaced",
             reason="release_timeout",
