@@ -10,6 +10,7 @@ from pipeline.records import Deployment, Job, Live, Release, ReplicaView, Target
 
 def status(db: Projection, project: str, environment: str, service: str) -> Value:
     """One entry per service and environment. Raises NotFound."""
+    seq = db.position()  # first: whoever waits for what comes behind it must not miss what came while this was read
     check_scope(db, project, environment, service)
     targets = {t.key: t for t in db.find(Target, project=project, environment=environment, service=service)}
     lives = {v.key: v for v in db.find(Live, project=project, environment=environment, service=service)}
@@ -17,7 +18,7 @@ def status(db: Projection, project: str, environment: str, service: str) -> Valu
     found = [_entry(db, key, targets.get(key), lives.get(key)) for key in keys]
     recent = next(iter(runs(db, project, 1)["runs"]), None)
     failed = [plain(job) for job in db.find(Job, run=recent["id"]) if job.status == "failed"] if recent else []
-    return {"seq": db.position(), "services": found, "last_run": recent, "failed_jobs": failed}
+    return {"seq": seq, "services": found, "last_run": recent, "failed_jobs": failed}
 
 
 def page(db: Projection, wanted: str, offset: int, limit: int) -> tuple[list[Value], int]:
