@@ -28,6 +28,8 @@ CONNECT_LIMIT: Final = 3.0
 ANSWER_LIMIT: Final = 40.0
 RECONNECTIONS: Final = 8
 LONGEST_PAUSE: Final = 3.0
+BROKEN: Final = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
+"""How a connection ends that somebody had accepted; a peer that closes it without an answer is the first of them."""
 Query = Mapping[str, Any]  # strings, whole numbers, booleans; what is empty is not sent
 
 
@@ -135,6 +137,18 @@ class Client:
         self, method: str, address: str, body: bytes | None = None, headers: Mapping[str, str] | None = None, *,
         patience: float = 0.0,
     ) -> _Answer:  # fmt: skip
+        """A connection that breaks before an answer is made anew once, for a request that may be made twice."""
+        try:
+            return self._asked(method, address, body, headers, patience)
+        except Failure as failure:
+            broken = isinstance(failure.__cause__, BROKEN)
+            if not broken or not (method == "GET" or "Idempotency-Key" in (headers or {})):
+                raise
+        return self._asked(method, address, body, headers, patience)
+
+    def _asked(
+        self, method: str, address: str, body: bytes | None, headers: Mapping[str, str] | None, patience: float
+    ) -> _Answer:
         import http.client
 
         kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection

@@ -13,20 +13,24 @@ from console.session import Scope, Session
 from console.texts import printable
 
 ONE_WAIT: Final = 20
+PAUSES: Final = (0.1, 1.0, 3.0)
+"""Seconds before a command that nobody answered is said again: a disk that is busy holds the event store up."""
 ENDED: Final = {"refused": REFUSED, "failed": FAILED}
 
 
 def ask(session: Session, address: str, body: dict[str, Any]) -> str:
     """Publish a command and return its id; a request that got no answer is made again under the same key."""
     key = f"c-{uuid.uuid4()}"
-    try:
-        return str(session.api.post(address, body, key=key)["command"])
-    except Failure as failure:
-        if failure.exit_code == REFUSED and not failure.live:
-            failure.live = _live(session, body)
-        if failure.reason not in {"api_away", "bad_answer", "nats_away"}:
-            raise
-        return str(session.api.post(address, body, key=key)["command"])
+    for pause in PAUSES:
+        try:
+            return str(session.api.post(address, body, key=key)["command"])
+        except Failure as failure:
+            if failure.exit_code == REFUSED and not failure.live:
+                failure.live = _live(session, body)
+            if failure.reason not in {"api_away", "bad_answer", "nats_away"}:
+                raise
+        time.sleep(pause)
+    return str(session.api.post(address, body, key=key)["command"])
 
 
 def decided(session: Session, command: str, limit: float) -> list[dict[str, Any]]:

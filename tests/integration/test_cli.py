@@ -42,10 +42,16 @@ async def enclii(console: Console, cwd: Path, *arguments: str) -> Ended:
     return Ended(code, out.getvalue(), err.getvalue())
 
 
-async def next_event(console: Console, kind: str) -> bytes:
-    """The first event of that type."""
+async def next_event(console: Console, kind: str, running: asyncio.Task[Ended]) -> bytes:
+    """The first event of that type; a program that ends without one has failed, and said why."""
     async with console.store.bus.watch(f"ev.{kind}.*") as messages:
-        return (await anext(messages)).data
+        coming = asyncio.ensure_future(anext(messages))
+        await asyncio.wait({coming, running}, return_when=asyncio.FIRST_COMPLETED)
+        if not coming.done():
+            coming.cancel()
+            await asyncio.gather(coming, return_exceptions=True)
+            raise AssertionError(f"it ended before any {kind}: {running.result()}")
+        return coming.result().data
 
 
 async def decide(console: Console, wanted: str, outcome: Outcome, reason: str, **place: str) -> None:
@@ -101,7 +107,7 @@ def test_a_rollback_waits_until_the_old_image_is_live_and_says_how_to_undo_it(tm
     async def story(console: Console) -> None:
         await console.put(*data.shop())
         running = asyncio.create_task(enclii(console, tmp_path, "rollback", "--reason", "errors", *PLACE))
-        event = decode("rollback.requested", await next_event(console, "rollback.requested"))
+        event = decode("rollback.requested", await next_event(console, "rollback.requested", running))
         assert isinstance(event, RollbackRequested)
         await decide(console, event.id, "accepted", "rolled_back")
         again = data.deployment(1, data.IMAGE1, data.SHA1, data.AT1, "progressing")
@@ -123,7 +129,7 @@ def test_a_refused_command_is_exit_six_with_its_reason(tmp_path: Path) -> None:
     async def story(console: Console) -> None:
         await console.put(*data.shop())
         running = asyncio.create_task(enclii(console, tmp_path, "hold", *PLACE))
-        event = decode("hold.requested", await next_event(console, "hold.requested"))
+        event = decode("hold.requested", await next_event(console, "hold.requested", running))
         assert isinstance(event, HoldRequested)
         here = {"project": "shop", "environment": "production", "service": "web"}
         await decide(console, event.id, "refused", "already_held", **here)
@@ -140,7 +146,7 @@ def test_a_failed_rollback_with_the_old_release_still_live_is_exit_seven(tmp_pat
     async def story(console: Console) -> None:
         await console.put(*data.shop())
         running = asyncio.create_task(enclii(console, tmp_path, "rollback", *PLACE))
-        event = decode("rollback.requested", await next_event(console, "rollback.requested"))
+        event = decode("rollback.requested", await next_event(console, "rollback.requested", running))
         await decide(console, event.id, "accepted", "rolled_back")
         failed = data.deployment(1, data.IMAGE1, data.SHA1, data.AT1, "failed")
         await console.put(failed, data.target(1, data.IMAGE1, data.SHA1))
@@ -158,7 +164,7 @@ def test_what_failed_before_a_rollback_does_not_fail_it(tmp_path: Path) -> None:
         await console.put(*data.shop(), data.deployment(2, data.IMAGE2, data.SHA2, data.AT2, "failed"))
         await console.put(data.live(1, data.IMAGE1, data.AT1))
         running = asyncio.create_task(enclii(console, tmp_path, "rollback", *PLACE))
-        event = decode("rollback.requested", await next_event(console, "rollback.requested"))
+        event = decode("rollback.requested", await next_event(console, "rollback.requested", running))
         await decide(console, event.id, "accepted", "rolled_back")
         await console.put(data.deployment(1, data.IMAGE1, data.SHA1, data.AT1, "running"))
         await console.put(data.target(1, data.IMAGE1, data.SHA1))
@@ -174,7 +180,7 @@ def test_a_hold_without_a_service_is_decided_for_each(tmp_path: Path) -> None:
     async def story(console: Console) -> None:
         await console.put(*data.shop())
         running = asyncio.create_task(enclii(console, tmp_path, "hold", "-e", "production"))
-        event = decode("hold.requested", await next_event(console, "hold.requested"))
+        event = decode("hold.requested", await next_event(console, "hold.requested", running))
         await decide(console, f"{event.id}/web", "accepted", "held")
 
         ended = await running
@@ -187,7 +193,7 @@ def test_a_hold_without_a_service_is_decided_for_each(tmp_path: Path) -> None:
 def test_linking_says_what_to_paste_into_github(tmp_path: Path) -> None:
     async def story(console: Console) -> None:
         running = asyncio.create_task(enclii(console, tmp_path, "link", "https://github.com/Owner/Shop.git"))
-        event = decode("link.requested", await next_event(console, "link.requested"))
+        event = decode("link.requested", await next_event(console, "link.requested", running))
         assert isinstance(event, LinkRequested)
         url = "https://github.com/Owner/Shop.git"
         known = Repository(
@@ -272,7 +278,7 @@ def test_a_release_is_deployed_by_its_number(tmp_path: Path) -> None:
     async def story(console: Console) -> None:
         await console.put(*data.shop())
         running = asyncio.create_task(enclii(console, tmp_path, "deploy", "v1", *PLACE))
-        event = decode("deploy.requested", await next_event(console, "deploy.requested"))
+        event = decode("deploy.requested", await next_event(console, "deploy.requested", running))
         await decide(console, event.id, "accepted", "deployed")
 
         assert isinstance(event, DeployRequested)
@@ -286,7 +292,7 @@ def test_the_newest_release_is_deployed_where_none_is_named(tmp_path: Path) -> N
     async def story(console: Console) -> None:
         await console.put(*data.shop())
         running = asyncio.create_task(enclii(console, tmp_path, "deploy", *PLACE))
-        event = decode("deploy.requested", await next_event(console, "deploy.requested"))
+        event = decode("deploy.requested", await next_event(console, "deploy.requested", running))
         await decide(console, event.id, "accepted", "deployed")
 
         assert isinstance(event, DeployRequested)

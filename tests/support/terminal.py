@@ -18,7 +18,7 @@ from pathlib import Path
 
 ENCLII = (sys.executable, "-m", "console.cli")
 ROOT = Path(__file__).parents[2]
-LIMIT = 30.0
+LIMIT = 90.0
 
 
 @dataclass
@@ -39,8 +39,8 @@ def in_terminal(*arguments: str, env: Mapping[str, str], cwd: Path, steps: Seque
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 150, 0, 0))
     with subprocess.Popen(
-        [*ENCLII, *arguments], stdin=slave, stdout=slave, stderr=slave, cwd=cwd, env=_env(env), start_new_session=True,
-        preexec_fn=_own_terminal,
+        # A session of its own that the terminal controls, so that typing Ctrl-C is an interrupt.
+        ("setsid", "--ctty", *ENCLII, *arguments), stdin=slave, stdout=slave, stderr=slave, cwd=cwd, env=_env(env),
     ) as running:  # fmt: skip
         os.close(slave)
         try:
@@ -57,11 +57,6 @@ def in_pipe(*arguments: str, env: Mapping[str, str], cwd: Path, typed: bytes = b
         [*ENCLII, *arguments], cwd=cwd, env=_env(env), input=typed, capture_output=True, timeout=LIMIT, check=False
     )
     return Shown(done.returncode, done.stdout.decode(), done.stderr.decode())
-
-
-def _own_terminal() -> None:
-    """Makes the terminal the controlling one, so that typing Ctrl-C is an interrupt."""
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 def _read(master: int, steps: list[Step]) -> str:
