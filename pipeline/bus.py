@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from typing import Any
 
 from pipeline.absent import absent
+from pipeline.cancelling import not_lost
 from pipeline.entries import NANO, STREAMS, entry_of, stream_of
 from pipeline.entries import Entry as Entry
 from pipeline.entries import Write as Write
@@ -59,7 +60,7 @@ class Message:
     async def ack(self) -> None:
         """Say that it is done, and wait until the server has heard it."""
         with contextlib.suppress(nats.errors.Error, TimeoutError):  # unheard: it comes again and its state says done
-            await self._client.request(self._reply, b"+ACK", timeout=REQUEST_LIMIT)
+            await not_lost(self._client.request(self._reply, b"+ACK", timeout=REQUEST_LIMIT))
 
     async def retry(self, delay: float) -> None:
         """Ask for it again after ``delay`` seconds."""
@@ -137,7 +138,7 @@ class Bus:
     async def ask(self, subject: str, data: bytes, *, timeout: float = REQUEST_LIMIT) -> bytes:  # noqa: ASYNC109
         """What whoever answers ``subject`` says; nothing is stored on the way. Raises Unavailable."""
         try:
-            return bytes((await self._client.request(subject, data, timeout=timeout)).data)
+            return bytes((await not_lost(self._client.request(subject, data, timeout=timeout))).data)
         except (nats.errors.Error, TimeoutError, OSError) as error:
             raise Unavailable(f"nobody answers {subject}: {type(error).__name__}", reason="no_answer") from error
 
@@ -172,7 +173,8 @@ class Bus:
         if not self._client.is_connected:
             raise Unavailable("the event store (NATS) does not answer", reason="nats_away", delay=1.0)
         try:
-            answer = await self._client.request(subject, data, timeout=REQUEST_LIMIT, headers=headers or None)
+            asked = self._client.request(subject, data, timeout=REQUEST_LIMIT, headers=headers or None)
+            answer = await not_lost(asked)
         except (nats.errors.Error, TimeoutError, OSError) as error:
             raise Unavailable(
                 f"the event store (NATS) did not answer: {type(error).__name__}", reason="nats_away", delay=1.0
@@ -305,7 +307,7 @@ class _Puller:
         silent = 0
         while True:
             try:
-                raw = await subscription.next_msg(timeout=2 * HEARTBEAT + 0.25)
+                raw = await not_lost(subscription.next_msg(timeout=2 * HEARTBEAT + 0.25))
             except (nats.errors.TimeoutError, TimeoutError):
                 silent += 1
                 if not durable and silent > 2:
@@ -377,9 +379,7 @@ async def _quiet(_: Exception) -> None:
 
 
 def _checked(answer: bytes) -> dict[str, Any]:
-    if not answer:
-        return {}
-    parsed: dict[str, Any] = json.loads(answer)
+    parsed: dict[str, Any] = json.loads(answer or b"{}")
     if "error" in parsed:
         raise _refusal(parsed["error"])
     return parsed

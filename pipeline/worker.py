@@ -120,6 +120,10 @@ async def take(stage: Stage, store: Store, message: Message) -> None:
         async with beating([message]):
             try:
                 await settle(stage.handle, event, store)
+            except asyncio.CancelledError:
+                with contextlib.suppress(Exception):  # unheard, it comes again after ACK_WAIT
+                    await message.retry(0.0)
+                raise
             except Exception as error:
                 ended(await give_back(stage, store, message, event, error))
                 return
