@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 
+from pipeline import cgroup
 from pipeline.build_log import LineSink, LogLine
 from pipeline.builders import BuildFailed, BuildJob, Built, Limits
 from pipeline.builders.buildah import build, collect, sweep
@@ -245,6 +246,25 @@ def test_a_memory_eating_step_is_ended(source: Path, host: HostFacts, registry: 
     error = failure(source, BASE + "RUN x=abcdefghijklmnop; while :; do x=$x$x; done\n", host, registry)
 
     assert error.reason == "build_memory"
+
+
+def test_a_busy_step_gets_its_share_of_a_processor_and_no_more(source: Path, host: HostFacts, registry: str) -> None:
+    seen: list[tuple[list[str], bool]] = []
+
+    async def look(line: LogLine) -> None:
+        seen.extend([processor(host)] if line.text.strip() == b"spun" else [])
+
+    step = "RUN i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; echo spun\n"
+    built(source, BASE + step, host, registry, limits=replace(TIGHT, cpus=0.25, seconds=120), log=look)
+
+    assert seen == [(["25000", "100000"], True)]
+
+
+def processor(host: HostFacts) -> tuple[list[str], bool]:
+    """Of a running build: microseconds of processor that it gets, in how many, and whether it had to wait for more."""
+    cage = cgroup.ROOT / ("" if host.cgroups == "v2" else "cpu") / host.cage.name
+    share = "".join(file.read_text() for file in (*cage.glob("cpu.max"), *sorted(cage.glob("cpu.cfs_*"))))
+    return sorted(share.split(), key=int), "nr_throttled 0\n" not in (cage / "cpu.stat").read_text()
 
 
 def test_a_step_reaches_no_service_of_this_machines_loopback(source: Path, host: HostFacts, registry: str) -> None:

@@ -7,6 +7,8 @@ import contextlib
 import hashlib
 import hmac
 import json
+import signal
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,18 +16,21 @@ from typing import Any
 
 import httpx2
 import msgspec
+import pytest
 
 from ingest.hooks import Secret
 from ingest.receiver import BODY_LIMIT, create_receiver
 from pipeline.bus import connect
 from pipeline.events import Delivery
 from pipeline.names import run_id
+from pipeline.process import orphan_proof
 from pipeline.records import Decision, Outcome, Run
 from pipeline.store import Change, Step, Store
 from tests.support.nats import running_nats, running_server
 from tests.support.serving import serving
 
-DATA = Path(__file__).parents[1] / "data/github"
+ROOT = Path(__file__).parents[2]
+DATA = ROOT / "tests/data/github"
 PUSH = (DATA / "push.json").read_bytes()
 GUID = "72d3162e-cc78-11e3-81ab-4c9367dc0958"
 ID = f"github:shop:{GUID}"
@@ -247,6 +252,37 @@ def test_of_the_same_delivery_sent_many_times_at_once_one_is_taken(tmp_path: Pat
         assert sorted(answer.status_code for answer in answers) == [200] * 19 + [202]
 
     in_room(tmp_path, scenario)
+
+
+def test_a_receiver_that_dies_before_its_answer_has_taken_the_delivery_once(tmp_path: Path) -> None:
+    async def scenario(nats: str) -> None:
+        async with opened(nats) as room:
+            alive, room.url = room.url, ""
+            async with _dying_receiver(nats) as (room.url, dying):
+                with pytest.raises(httpx2.TransportError):
+                    await room.post()
+                assert await asyncio.wait_for(dying.wait(), LIMIT) == -signal.SIGKILL
+            room.url = alive
+            for _ in range(2):
+                answer = await room.post()
+                assert (answer.status_code, answer.json()) == (200, {"status": "duplicate", "delivery": ID})
+            assert [delivery.attempt for delivery in await room.deliveries()] == [0]
+
+    with running_nats(tmp_path) as url:
+        asyncio.run(scenario(url))
+
+
+@contextlib.asynccontextmanager
+async def _dying_receiver(nats: str) -> AsyncIterator[tuple[str, asyncio.subprocess.Process]]:
+    argv = orphan_proof((sys.executable, "-m", "tests.support.dying_receiver", nats))
+    process = await asyncio.create_subprocess_exec(*argv, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        yield (await asyncio.wait_for(process.stdout.readline(), LIMIT)).decode().strip(), process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
 
 
 def test_without_the_event_store_the_forge_is_told_to_come_again(tmp_path: Path) -> None:
