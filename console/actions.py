@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import uuid
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
@@ -70,7 +69,6 @@ OTHERS: Final[dict[str, type[Event]]] = {
 }
 TYPES: Final[tuple[type[Event], ...]] = (*COMMANDS.values(), SecretChanged, PreviewRequested, *OTHERS.values())
 _ONE_SERVICE: Final = (RollbackRequested, ScaleRequested, DestroyRequested, AdoptRequested)
-_KEY_LIMIT: Final = 128
 OWN: Final = frozenset({"id", "at", "trace", "actor", "hook", "manifest"})  # never taken from a body
 _SOURCE: Final = frozenset({"repository", "ref"})  # where a commit to deploy is planned from: its project says
 _RESENT_HEADERS: Final = ("ce-", "traceparent", "enclii-")
@@ -129,24 +127,11 @@ def _whole_sha(db: Projection, event: DeployRequested) -> str:
     return known.pop() if len(known) == 1 else event.sha
 
 
-def command_id(key: str, *, actor: str, project: str) -> str:
-    """The command's id: the same for the same idempotency key of the same caller in a project, or a new one.
-
-    Decisions of everything else have ids in the same place, so a caller must not be able to choose one. Raises Invalid.
-    """
-    if not key:
-        return f"c-{uuid.uuid4()}"
-    if len(key) > _KEY_LIMIT or not key.isascii() or not key.isprintable() or " " in key:
-        raise Invalid("Idempotency-Key: at most 128 printable characters without spaces", reason="bad_key")
-    return "k-" + token(actor, project, key)
-
-
-def read_command(kind: type[Event], body: Mapping[str, Any], *, key: str, actor: str) -> Event:
+def read_command(kind: type[Event], body: Mapping[str, Any], *, id: str, actor: str) -> Event:  # noqa: A002
     """The event that a request body asks for. Raises Invalid, which names the field."""
     if unknown := body.keys() - (set(kind.__struct_fields__) - own(kind)):
         raise Invalid(f"unknown field {min(unknown)[:60]!r}", reason="unknown_field")
-    identity = command_id(key, actor=actor, project=str(body.get("project") or ""))
-    fields = {**body, "id": identity, "at": now(), "actor": actor, "trace": traceparent.get() or trace.new()}
+    fields = {**body, "id": id, "at": now(), "actor": actor, "trace": traceparent.get() or trace.new()}
     try:
         return msgspec.convert(fields, type=kind)
     except msgspec.ValidationError as error:
@@ -203,25 +188,6 @@ def link(forges: Forges, event: LinkRequested) -> LinkRequested:
         branches=event.branches, credential=event.credential,
     )  # fmt: skip
     return msgspec.structs.replace(event, hook=forges.new_hook(event.id) if event.forge != "local" else "")
-
-
-async def publish(store: Store, event: Event) -> None:
-    """Publish once. Raises Refused when the id was used for something else, of whatever kind, and Unavailable."""
-    entry = await store.bus.get(f"ev.*.*.{token(event.id)}")
-    if entry is None and await store.publish(event):
-        return
-    entry = entry or await store.bus.get(event.subject)
-    if (
-        entry is None
-        or entry.subject != event.subject
-        or _wish(msgspec.json.decode(entry.data, type=type(event))) != _wish(event)
-    ):
-        raise Refused("this Idempotency-Key was used for another request", reason="key_reused")
-
-
-def _wish(event: Event) -> Event:
-    """An event without what differs when the same request is made again."""
-    return msgspec.structs.replace(event, at="", trace="")
 
 
 async def command(store: Store, db: Projection, wanted: str) -> dict[str, Any]:

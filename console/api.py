@@ -22,6 +22,7 @@ from starlette.routing import Route
 from console import (
     actions,
     adoptions,
+    asking,
     builds,
     given,
     happenings,
@@ -328,8 +329,10 @@ class _Surface:
     def _acting(self, kind: type[Event]) -> Callable[[Request], Awaitable[Response]]:
         async def act(request: Request) -> Response:
             body = await read_body(request)
-            key = request.headers.get("idempotency-key", "")
-            event = actions.read_command(kind, body, key=key, actor=actor_of(request))
+            wish = asking.wish(kind, body, key=request.headers.get("idempotency-key", ""), actor=actor_of(request))
+            if await asking.taken(self._store, wish):
+                return accepted(wish.id)
+            event = actions.read_command(kind, body, id=wish.id, actor=actor_of(request))
             if isinstance(event, AdoptRequested) and event.running:
                 event = await adoptions.read(self._store.bus, event)
             if isinstance(event, LinkRequested):
@@ -337,7 +340,7 @@ class _Surface:
             if isinstance(event, DeployRequested):
                 event = await asyncio.to_thread(actions.resolved, self._db, event, principal_of(request))
             await admit(self._store, self._db, event)
-            await actions.publish(self._store, event)
+            await asking.publish(self._store, event, wish)
             return accepted(event.id)
 
         return act

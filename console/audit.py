@@ -81,14 +81,17 @@ class Audit:
             self._db.close()
 
     async def write(self, entry: Entry) -> None:
-        """Add an entry; the same one again is the same. A store that is away is told in the log: the act was done."""
-        subject = f"audit.{'told' if entry.decision_seq else 'asked'}.{token(entry.id, str(entry.decision_seq))}"
+        """Add what was asked; a store that is away is told in the log, for the act was answered."""
         try:
-            await self._bus.commit(Write(subject, msgspec.json.encode(entry), 0))
-        except Conflict:
-            return
+            await self._put(entry)
         except EncliiError as error:
             log.error("not in the audit: %s %s by %s: %s", entry.what, entry.id, entry.who, error)
+
+    async def _put(self, entry: Entry) -> None:
+        """Add an entry; the same one again is the same. Raises Unavailable."""
+        subject = f"audit.{'told' if entry.decision_seq else 'asked'}.{token(entry.id, str(entry.decision_seq))}"
+        with contextlib.suppress(Conflict):
+            await self._bus.commit(Write(subject, msgspec.json.encode(entry), 0))
 
     async def follow(self) -> None:
         """Keep the stream, the table and the decisions' entries up to date, for ever."""
@@ -143,7 +146,7 @@ class Audit:
         entry = await self._bus.get(f"audit.asked.{token(found.id.partition('/')[0], '0')}")
         asked = msgspec.json.decode(entry.data, type=Entry) if entry else None
         way: Way = asked.way if asked else _way(found)
-        await self.write(
+        await self._put(
             Entry(
                 id=found.id, at=found.at or now(), who=found.actor or (asked.who if asked else ""), way=way,
                 role=asked.role if asked else "", what=asked.what if asked else found.about, project=found.project,

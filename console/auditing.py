@@ -18,6 +18,9 @@ from pipeline.store import now
 
 QUIET: Final = frozenset({"POST /v1/exec/{session}/input", "POST /v1/exec/{session}/end", "POST /v1/logins"})
 """Parts of what was noted when it began, and what a login notes itself."""
+NAME_LIMIT: Final = 64
+MESSAGE_LIMIT: Final = 300
+"""What is kept of a caller's own text: who is refused must not fill the audit."""
 _TRACE: Final = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _COMMAND: Final = re.compile(r"/commands/([^/?]+)$")
 CLI: Final = "enclii"
@@ -45,12 +48,12 @@ def entry(
         way=way_of(request),
         role=authority.role(who, (project, environment)) or "",
         what=what(key),
-        project=project,
-        environment=environment,
-        service=service,
+        project=project[:NAME_LIMIT],
+        environment=environment[:NAME_LIMIT],
+        service=service[:NAME_LIMIT],
         result=_result(answer, error),
         reason=error.reason if error else "",
-        message=error.message if error else "",
+        message=error.message[:MESSAGE_LIMIT] if error else "",
         trace=traceparent.get(),
     )
 

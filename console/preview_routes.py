@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from console import actions, previews
+from console import actions, asking, previews
 from console.bearer import actor_of
 from console.bodies import accepted, read_body
 from console.projection import Projection
@@ -43,9 +43,12 @@ class PreviewRoutes:
 
     async def _asked(self, request: Request, *, approval: bool) -> Response:
         body = {"repository": "", **await read_body(request)} | ({"verb": "approve"} if approval else {})
-        key = request.headers.get("idempotency-key", "")
-        event = actions.read_command(PreviewRequested, body, key=key, actor=actor_of(request))
+        key, actor = request.headers.get("idempotency-key", ""), actor_of(request)
+        wish = asking.wish(PreviewRequested, body, key=key, actor=actor)
+        if await asking.taken(self._store, wish):
+            return accepted(wish.id)
+        event = actions.read_command(PreviewRequested, body, id=wish.id, actor=actor)
         assert isinstance(event, PreviewRequested)
         event = await asyncio.to_thread(previews.asked, self._db, event, approval=approval)
-        await actions.publish(self._store, event)
+        await asking.publish(self._store, event, wish)
         return accepted(event.id)

@@ -17,13 +17,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from console import actions, queries
+from console import asking, queries
+from console.asking import Wish
 from console.bearer import actor_of
 from console.bodies import accepted, read_body
 from console.projection import Projection
-from pipeline.errors import Conflict, Invalid, Refused, Unavailable
+from pipeline.errors import Invalid, Refused, Unavailable
 from pipeline.events import SecretChanged
-from pipeline.names import name, split_service_id, token
+from pipeline.names import name, split_service_id
 from pipeline.records import Deployment, Live, Target
 from pipeline.secret_requests import KEY_SUBJECT, STORE_SUBJECT, Reply, StoreSecret
 from pipeline.servicefile import VARIABLE
@@ -56,21 +57,22 @@ class SecretRoutes:
     async def keep(self, request: Request) -> Response:
         body = await read_body(request)
         where = await asyncio.to_thread(self._place, body, _PLACE | {"sealed", "why"})
-        command = _command(request, where)
-        if known := await self._asked_before(command, where):  # an answer got lost: the value is stored already
-            return accepted(command, version=known)
+        wish = _wish(request, body)
+        if known := await asking.taken(self._store, wish):  # an answer got lost: the value is stored already
+            return accepted(wish.id, version=msgspec.json.decode(known.data, type=SecretChanged).number)
         after = await asyncio.to_thread(_highest, self._db, where)
         asked = StoreSecret(**where, sealed=_sealed(body.get("sealed")), after=after)
         reply = await self._ask(STORE_SUBJECT, msgspec.json.encode(asked))
-        await self._publish(actor_of(request), command, where, reply.number, str(body.get("why") or ""))
-        return accepted(command, version=reply.number)
+        await self._publish(request, wish, where, number=reply.number, why=str(body.get("why") or ""))
+        return accepted(wish.id, version=reply.number)
 
     async def unset(self, request: Request) -> Response:
         body = await read_body(request)
         where = await asyncio.to_thread(self._place, body, _PLACE | {"why"})
-        command = _command(request, where)
-        await self._publish(actor_of(request), command, where, 0, str(body.get("why") or ""))
-        return accepted(command)
+        wish = _wish(request, body)
+        if not await asking.taken(self._store, wish):
+            await self._publish(request, wish, where, number=0, why=str(body.get("why") or ""))
+        return accepted(wish.id)
 
     def listed(self, request: Request) -> Response:
         project, service = split_service_id(request.path_params["id"])
@@ -100,18 +102,9 @@ class SecretRoutes:
             raise (Unavailable if reply.retry else Refused)(reply.message, reason=reply.reason)
         return reply
 
-    async def _asked_before(self, command: str, where: Mapping[str, str]) -> int:
-        entry = await self._store.bus.get(f"ev.{SecretChanged.type}.{token(command)}")
-        if entry is None:
-            return 0
-        known = msgspec.json.decode(entry.data, type=SecretChanged)
-        if any(getattr(known, key) != text for key, text in where.items()):
-            raise Conflict("this Idempotency-Key was used for another request", reason="key_reused")
-        return known.number
-
-    async def _publish(self, actor: str, command: str, where: Mapping[str, str], number: int, why: str) -> None:
-        event = SecretChanged(id=command, at=now(), actor=actor, number=number, why=why, **where)
-        await actions.publish(self._store, event)
+    async def _publish(self, request: Request, wish: Wish, where: Mapping[str, str], *, number: int, why: str) -> None:
+        event = SecretChanged(id=wish.id, at=now(), actor=actor_of(request), number=number, why=why, **where)
+        await asking.publish(self._store, event, wish)
 
 
 def secrets_of(db: Projection, project: str, environment: str, service: str) -> list[dict[str, Any]]:
@@ -133,9 +126,9 @@ def secrets_of(db: Projection, project: str, environment: str, service: str) -> 
     ]
 
 
-def _command(request: Request, where: Mapping[str, str]) -> str:
+def _wish(request: Request, body: Mapping[str, Any]) -> Wish:
     key = request.headers.get("idempotency-key", "")
-    return actions.command_id(key, actor=actor_of(request), project=where["project"])
+    return asking.wish(SecretChanged, body, key=key, actor=actor_of(request))
 
 
 def _highest(db: Projection, where: Mapping[str, str]) -> int:

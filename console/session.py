@@ -220,9 +220,13 @@ def _is_this_machine(server: str) -> bool:
 
 
 def _address(home: Path) -> str:
-    """The API's address as the state folder has it; "" when it has none."""
+    """The API's address as the state folder has it; "" when it has none.
+
+    It is this machine's: a folder that came with a clone must not say where tokens are sent.
+    """
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        return str(json.loads((home / ADDRESSES).read_text())["api"])
+        found = str(json.loads((home / ADDRESSES).read_text())["api"])
+        return found if _is_this_machine(found) else ""
     return _loopback(home, "console")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -90,12 +90,16 @@ class Store:
         if writes:
             await self.bus.commit(*writes)
 
-    async def publish(self, *events: Event) -> bool:
-        """Publish each event once; False when all of them were there already. Raises Unavailable."""
+    async def publish(self, *events: Event, headers: Mapping[str, str] | None = None) -> bool:
+        """Publish each event once, with ``headers`` beside our own; False when all were there already.
+
+        Raises Unavailable.
+        """
         fresh = False
         for event in events:
             try:
-                await self.bus.commit(Write(event.subject, event.encode(), 0, self._event_headers(event)))
+                told = self._event_headers(event) | dict(headers or {})
+                await self.bus.commit(Write(event.subject, event.encode(), 0, told))
                 tracing.published(event)
                 fresh = True
             except Conflict:

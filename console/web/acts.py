@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from console import actions
+from console import actions, asking
 from console.authority import principal_of
 from console.bearer import actor_of
 from console.projection import Projection
@@ -53,11 +53,14 @@ class Acts:
         async def act(request: Request) -> Response:
             fields = await read_form(request)
             key = fields.pop("key", "")
-            event = actions.read_command(kind, _typed(fields), key=key, actor=actor_of(request))
+            wish = asking.wish(kind, fields, key=key, actor=actor_of(request))
+            if await asking.taken(self._store, wish):
+                return RedirectResponse(f"/commands/{wish.id}", 303)
+            event = actions.read_command(kind, _typed(fields), id=wish.id, actor=actor_of(request))
             if isinstance(event, DeployRequested):
                 event = await asyncio.to_thread(actions.resolved, self._db, event, principal_of(request))
             await admit(self._store, self._db, event)
-            await actions.publish(self._store, event)
+            await asking.publish(self._store, event, wish)
             return RedirectResponse(f"/commands/{event.id}", 303)
 
         return act

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from msgspec.structs import replace
 
-from console.actions import command_id
+from console.asking import command_id
 from console.client import Client, Failure
 from gitops.clusters import LogLine
 from pipeline.events import DeployRequested, RollbackRequested, decode

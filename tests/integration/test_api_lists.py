@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
-from console.actions import command_id
+from console.asking import command_id
 from console.client import Failure
 from pipeline.events import HoldRequested
 from pipeline.records import Parked, ServiceRecord
@@ -111,6 +111,18 @@ def test_a_key_stands_for_one_request_whatever_its_address(tmp_path: Path) -> No
         assert first == repeated == {"command": command_id("k-1", actor="deployer", project="shop")}
         assert await refused("/v1/holds", {**data.PLACE, "why": "another"}) == "key_reused"
         assert await refused("/v1/resumes", data.PLACE) == "key_reused"
+
+    with_console(tmp_path, story)
+
+
+def test_a_request_whose_answer_was_lost_is_the_same_request_whatever_happened_since(tmp_path: Path) -> None:
+    async def story(console: Console) -> None:
+        await console.put(*data.shop(), data.run(1, "succeeded", data.SHA1))
+        wanted = {"project": "shop", "environment": "production", "sha": data.SHA1[:8]}
+        first = await console.post("/v1/deploys", wanted, key="k-1")
+        await console.put(data.release(1, data.IMAGE1, data.SHA1, data.AT1))  # the commit has a release now
+
+        assert await console.post("/v1/deploys", wanted, key="k-1") == first
 
     with_console(tmp_path, story)
 

@@ -7,10 +7,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+from console.audit import Audit, Entry
+from pipeline.bus import Bus, Write
+from pipeline.errors import Unavailable
 from pipeline.records import Decision
 from tests.integration import console_records as data
 from tests.integration.browser import logged_in
 from tests.integration.console_server import Console, with_console
+from tests.integration.test_bus import with_bus
 from tests.integration.test_tokens import HOLD, reply
 
 
@@ -74,6 +78,47 @@ def test_the_audit_is_paged_filtered_and_limited_to_what_one_sees(tmp_path: Path
         assert (await reply(console, other, "/v1/audit"))[1]["audit"] == []
 
     with_console(tmp_path, story)
+
+
+def test_who_is_refused_does_not_fill_the_audit(tmp_path: Path) -> None:
+    async def story(console: Console) -> None:
+        ci = (await console.post("/v1/tokens", {"name": "ci", "role": "viewer", "project": "shop"}))["token"]
+        assert (await reply(console, ci, "/v1/holds", {"project": "x" * 9_000, "service": "y" * 9_000}))[0] == 403
+
+        refused = next(one for one in await entries(console, 2) if one["result"] == "refused")
+
+        assert len(json.dumps(refused)) < 1_500
+
+    with_console(tmp_path, story)
+
+
+class Interrupted(Audit):
+    """An audit before whose first entry the event store goes away for a moment."""
+
+    died = False
+
+    async def _put(self, entry: Entry) -> None:
+        if not self.died:
+            self.died = True
+            raise Unavailable("the event store went away", reason="nats_away")
+        await super()._put(entry)
+
+
+def test_a_decision_is_told_though_the_store_was_away_when_it_was_read(tmp_path: Path) -> None:
+    async def story(bus: Bus) -> None:
+        decided = Decision(id="del-9", about="delivery", outcome="accepted", reason="planned", message="", sha="1" * 40)
+        await bus.commit(Write(decided.subject, decided.encode(), 0))
+        audit = Interrupted(bus, tmp_path / "audit.sqlite", keep=3600.0)
+        following = asyncio.create_task(audit.follow())
+        async with asyncio.timeout(60), bus.watch("audit.told.>") as messages:
+            told = json.loads((await anext(messages)).data)
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+        audit.close()
+
+        assert (told["id"], audit.died) == ("del-9", True)
+
+    with_bus(tmp_path, story)
 
 
 def test_nobody_can_delete_an_entry_and_the_table_fills_again(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -47,7 +46,7 @@ def test_a_body_does_not_say_where_a_commit_comes_from(field: str) -> None:
     body = {"project": "shop", "environment": "staging", "sha": data.SHA2, field: "local:other/other"}
 
     with pytest.raises(Invalid, match=f"unknown field '{field}'"):
-        actions.read_command(DeployRequested, body, key="", actor="sam")
+        actions.read_command(DeployRequested, body, id="c-1", actor="sam")
 
 
 @pytest.mark.parametrize("asked", [wish(data.SHA2), wish(data.SHA1, fresh=True)])
@@ -65,20 +64,3 @@ def test_a_commit_with_a_release_is_deployed_in_one_environment_alone(db: Projec
     found = actions.resolved(db, wish(data.SHA1), SAM)
 
     assert found == msgspec.structs.replace(wish(data.SHA1), release="shop.web.v1")
-
-
-def test_the_same_key_is_another_command_for_another_caller_or_project() -> None:
-    asked = [("sam", "shop"), ("sam", "shop"), ("dee", "shop"), ("sam", "other")]
-
-    first, again, *others = [actions.command_id("k", actor=actor, project=project) for actor, project in asked]
-
-    assert first == again
-    assert len({first, *others}) == 3
-
-
-def test_a_key_cannot_be_the_id_of_another_decision() -> None:
-    body = {"project": "shop", "environment": "staging", "sha": data.SHA2}
-    event = actions.read_command(DeployRequested, body, key="shop.web.v42/production", actor="sam")
-
-    assert event.id == actions.command_id("shop.web.v42/production", actor="sam", project="shop")
-    assert re.fullmatch("k-[a-z2-7]{26}", event.id)

@@ -32,6 +32,14 @@ def test_the_installations_token_is_sent_to_no_other_machine(tmp_path: Path, ser
         session(tmp_path, ENCLII_SERVER=server)._token()
 
 
+def test_a_folder_that_came_with_a_clone_sends_no_token_elsewhere(tmp_path: Path) -> None:
+    here = session(tmp_path, ENCLII_TOKEN="given")
+    (tmp_path / ".enclii" / "addresses.json").write_text(json.dumps({"api": "https://evil.example"}))
+
+    with pytest.raises(Failure, match="names the API"):
+        _ = here.server
+
+
 def test_a_token_that_was_given_goes_where_it_was_told_to(tmp_path: Path) -> None:
     told = session(tmp_path, ENCLII_SERVER="https://enclii.example", ENCLII_TOKEN="given")
 
