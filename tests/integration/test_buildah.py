@@ -263,7 +263,7 @@ def test_a_busy_step_gets_its_share_of_a_processor_and_no_more(source: Path, hos
 def processor(host: HostFacts) -> tuple[list[str], bool]:
     """Of a running build: microseconds of processor that it gets, in how many, and whether it had to wait for more."""
     cage = cgroup.ROOT / ("" if host.cgroups == "v2" else "cpu") / host.cage.name
-    share = "".join(file.read_text() for file in (*cage.glob("cpu.max"), *sorted(cage.glob("cpu.cfs_*"))))
+    share = "".join(file.read_text() for file in (*cage.glob("cpu.max"), *sorted(cage.glob("cpu.cfs_[pq]*"))))
     return sorted(share.split(), key=int), "nr_throttled 0\n" not in (cage / "cpu.stat").read_text()
 
 
