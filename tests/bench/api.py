@@ -10,6 +10,7 @@ import contextlib
 import datetime
 import http.client
 import json
+import math
 import os
 import re
 import statistics
@@ -46,6 +47,8 @@ BYTES = Bound("page.bytes", "kB", 100)
 FANOUT = Bound("sse.fanout", "ms", 500)
 FANOUTS = ((1_000, 20), (50, 1_000))
 SECONDS = 8
+ASKED = 60
+"""Times that each page is asked for; the first of them all finds no template read yet."""
 
 SERVER = """
 import asyncio, json, sys
@@ -222,17 +225,23 @@ def _pages(port: int) -> list[Figure]:
     found: dict[str, tuple[float, float]] = {}
     for one in addresses:
         with contextlib.suppress(AssertionError):
-            took = [_get(port, one, Cookie=cookie[0]) for _ in range(20)]
+            took = [_get(port, one, Cookie=cookie[0]) for _ in range(ASKED)]
             found[one] = _p95([first * 1e3 for first, _, _ in took]), len(took[0][2]) / 1e3
     slowest, largest = max(found, key=lambda one: found[one][0]), max(found, key=lambda one: found[one][1])
     return [
-        Figure(FIRST_BYTE, found[slowest][0], 20, {"page": slowest, "pages": len(found)}),
+        Figure(
+            FIRST_BYTE,
+            found[slowest][0],
+            ASKED,
+            {"page": slowest, "each": {k: round(v[0], 1) for k, v in found.items()}},
+        ),
         Figure(BYTES, found[largest][1], 1, {"page": largest}),
     ]
 
 
 def _p95(values: list[float]) -> float:
-    return sorted(values)[int(len(values) * 0.95)]
+    """By nearest rank."""
+    return sorted(values)[math.ceil(len(values) * 0.95) - 1]
 
 
 def _fanout(nats: str, port: int) -> Figure:

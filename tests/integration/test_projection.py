@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
-from console.projection import Projection
+from console.projection import Projection, conditions
 from pipeline.bus import Bus, connect
 from pipeline.records import Deployment, Record, Release, Run, ServiceRecord
 from pipeline.store import Change, Step, Store
@@ -158,3 +161,27 @@ def test_a_record_that_is_superseded_before_it_is_read_holds_nothing_up(tmp_path
                     await reached(projection, entry.seq)
 
     with_store(tmp_path, story)
+
+
+def test_what_belongs_to_one_release_is_read_by_the_index_of_releases(tmp_path: Path) -> None:
+    steps: list[str] = []
+
+    async def story(store: Store) -> None:
+        tried = [
+            replace(data.deployment(1, data.IMAGE1, data.SHA1, data.AT1, "running"), id=f"d-{number}", release=release)
+            for number, release in enumerate(("shop.web.v1", "shop.web.v2", ""))
+        ]
+        last = await put(store, *tried, data.release(1, data.IMAGE1, data.SHA1, data.AT1))
+        async with following(tmp_path / "p.sqlite", store.bus) as projection:
+            await reached(projection, last)
+            found = projection.find(Deployment, release="shop.web.v1")
+        with contextlib.closing(sqlite3.connect(tmp_path / "p.sqlite")) as file:
+            where = " AND ".join(conditions(("project", "release")))
+            query = f"EXPLAIN QUERY PLAN SELECT json FROM records WHERE {where} ORDER BY created_at"  # noqa: S608 - columns of this test
+            steps.extend(row[-1] for row in file.execute(query, ("deployment", "shop", "shop.web.v1")))
+
+        assert [one.id for one in found] == ["d-0"]
+
+    with_store(tmp_path, story)
+
+    assert "USING INDEX by_release" in steps[0]
