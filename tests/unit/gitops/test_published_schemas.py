@@ -16,7 +16,8 @@ from ruamel.yaml import YAML
 from gitops.layout import Place
 from gitops.rendering import network, secrets
 from gitops.rendering.surroundings import Surroundings
-from gitops.wiring.admission import kyverno, policy_controller
+from gitops.wiring.admission import Accepted, Identity, kyverno, policy_controller
+from gitops.wiring.sigstore_root import Instance
 from pipeline.domains import Entrance
 from pipeline.keys import SigningKey
 from pipeline.servicefile import ServiceSpec
@@ -26,6 +27,8 @@ ROOT = Path(__file__).parents[3]
 SCHEMAS = json.loads((ROOT / "tests/data/schemas.json").read_text())
 WEB = Place("shop", "production", "web")
 KEY = SigningKey.generate().public.pem.decode()
+SIGSTORE = Instance("org", "root", "https://fulcio.example", "PEM", "https://rekor.example", "PEM", "https://ct", "PEM")
+BOTH = Accepted([KEY, KEY], Identity("https://enclii.example/signer", "https://issuer.example", SIGSTORE))
 GATEWAY = Entrance(kind="gateway", name="public", namespace="edge", section="https")
 ELSEWHERE = ServiceSpec(name="web", external_secrets={"API_KEY": "vault/shop/api-key", "OTHER": "vault"})
 
@@ -36,8 +39,8 @@ ELSEWHERE = ServiceSpec(name="web", external_secrets={"API_KEY": "vault/shop/api
         network.route(8080, ("shop.example.com", "*.shop.example.com"), WEB, GATEWAY),
         network.route(8080, ("shop.example.com",), WEB, Entrance(kind="gateway", name="public")),
         secrets.external_secret(ELSEWHERE, WEB),
-        kyverno(KEY, ["registry.example:5000"]),
-        policy_controller(KEY, ["registry.example"]),
+        *kyverno(BOTH, ["registry.example:5000"]),
+        *policy_controller(BOTH, ["registry.example"]),
         *(YAML(typ="safe").load(file) for file in sorted((ROOT / "manifests/policies").glob("*.yaml"))),
     ],
     ids=lambda document: document["kind"],
