@@ -20,7 +20,7 @@ from pipeline.keys import PublicKey, load_public
 if TYPE_CHECKING:
     from securesystemslib.signer import Signer
 
-SCHEMES = ("hsm", "awskms", "gcpkms", "azurekms", "file2")
+SCHEMES = ("hsm", "hv", "awskms", "gcpkms", "azurekms", "file2")
 LIMIT = 15.0
 AT_ONCE = 8
 PIN = "ENCLII_SIGNING_PIN"
@@ -53,8 +53,8 @@ class RemoteKey:
 async def open_key(uri: str, *, public: Path, environment: Mapping[str, str]) -> RemoteKey:
     """The key that ``uri`` names, tried once. Raises Invalid, Unavailable, Refused.
 
-    ``public`` is the file with its public key; an HSM tells that itself. Of ``environment`` only the PIN is read here:
-    the libraries of the clouds and of PKCS #11 read the process's own.
+    ``public`` is the file with its public key; an HSM and a Vault tell that themselves. Of ``environment`` only the PIN
+    is read here: the libraries of the clouds, of Vault and of PKCS #11 read the process's own.
     """
     scheme = uri.partition(":")[0]
     if scheme not in SCHEMES:
@@ -67,7 +67,7 @@ async def open_key(uri: str, *, public: Path, environment: Mapping[str, str]) ->
             "a key in a KMS or an HSM needs the package securesystemslib: pip install 'enclii[kms]'",
             reason="library_missing",
         ) from None
-    key = await _told_by_hsm(uri, environment) if scheme == "hsm" else load_public(public)
+    key = await _public(uri, scheme, public, environment)
     described = SSlibKey.from_crypto(key.crypto)
 
     def pin(_: str) -> str:
@@ -80,6 +80,27 @@ async def open_key(uri: str, *, public: Path, environment: Mapping[str, str]) ->
     opened = RemoteKey(signer, key, at_once=1 if scheme == "hsm" else AT_ONCE)  # a token takes one login at a time
     await opened.signature(b"enclii")
     return opened
+
+
+async def _public(uri: str, scheme: str, public: Path, environment: Mapping[str, str]) -> PublicKey:
+    if scheme == "hsm":
+        return await _told_by_hsm(uri, environment)
+    return await _told_by_vault(uri) if scheme == "hv" else load_public(public)
+
+
+async def _told_by_vault(uri: str) -> PublicKey:
+    """The transit engine's own word for one version of a key: the library asks it for Ed25519 keys alone."""
+    import hvac
+
+    name, slash, version = uri.partition(":")[2].rpartition("/")
+    if not slash or not version.isdecimal():
+        raise Invalid("a key in a Vault is named hv:NAME/VERSION", reason="bad_key")
+    answer = await _asked(lambda: hvac.Client().secrets.transit.read_key(name))
+    try:
+        pem = answer["data"]["keys"][version]["public_key"]
+    except (LookupError, TypeError):
+        raise Invalid(f"the Vault has no version {version} of the key {name}", reason="bad_key") from None
+    return PublicKey.from_pem(str(pem).encode())
 
 
 async def _told_by_hsm(uri: str, environment: Mapping[str, str]) -> PublicKey:

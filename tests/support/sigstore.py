@@ -14,11 +14,10 @@ import json
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 
 from pipeline import attest
+from tests.support.answering import answering
 
 ISSUER = "https://issuer.example"
 SUBJECT = "https://enclii.example/signer"
@@ -249,7 +249,10 @@ class Sigstore:
         path.write_text(json.dumps(root))
         return path
 
-    def answer(self, path: str, body: dict[str, Any], authorization: str) -> tuple[int, dict[str, Any]]:
+    def answer(
+        self, _method: str, path: str, body: dict[str, Any], headers: Mapping[str, str]
+    ) -> tuple[int, dict[str, Any]]:
+        authorization = headers.get("authorization", "")
         if self.down:
             return 503, {"code": 503, "message": "down"}
         try:
@@ -268,31 +271,5 @@ class Sigstore:
 def running_sigstore(authority: Authority | None = None) -> Iterator[Sigstore]:
     """The private instance at ``url`` while it runs."""
     sigstore = Sigstore(authority or Authority())
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            given = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            status, told = sigstore.answer(self.path, given, self.headers.get("authorization", ""))
-            data = json.dumps(told).encode()
-            self.send_response(status)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *_: Any) -> None:
-            """Nothing on the test's output."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    sigstore.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    try:
+    with answering(sigstore.answer) as sigstore.url:
         yield sigstore
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
