@@ -266,12 +266,13 @@ class Syncer:
     async def _keep(self, ref: ServiceRef, failed: Stored[Deployment], live: Stored[Live] | None) -> None:
         """The wanted deployment failed: what ran before keeps running, and is healed.
 
-        Where a cluster rolls, the failed one stays as git wants it, and it is running once its cause is gone.
+        Where a cluster rolls, the failed one stays as git wants it, and it is running once its cause is gone; but never
+        what the gate refuses, though the cluster's own tool may have applied it.
         """
         cluster = await self.clusters.of(ref)
         if cluster.rolls:
             wanted = await self._wanted(failed.record)
-            if (await cluster.healthy(wanted)).status == "healthy":
+            if (await cluster.healthy(wanted)).status == "healthy" and await self._passes_gate(failed.record):
                 await self._switch(ref, cluster, failed.record.id, wanted)
             elif live is not None:
                 await self._look_back(cluster, live)
@@ -283,6 +284,14 @@ class Syncer:
         if (await cluster.healthy(wanted)).status == "unhealthy":
             await cluster.start(wanted)
         await self._look(cluster, wanted, live, point=True)
+
+    async def _passes_gate(self, deployment: Deployment) -> bool:
+        try:
+            await self.gate.image(deployment.image, preview=is_preview(deployment.environment))
+        except Permanent as error:
+            log.error("%s runs though it was refused: %s", deployment.id, error)
+            return False
+        return True
 
     async def _failed(self, ref: ServiceRef, deployment: str, live: Stored[Live] | None, error: Permanent) -> None:
         found = await self.store.get(Deployment, deployment)
