@@ -47,7 +47,7 @@ class Line:
         self.settings = dict(settings or {})
         self.home = home
         self.registry = registry
-        self.ports = {name: _free_port() for name in ("githost", "receiver", "door", "console", "door_ops")}
+        self.ports = {name: free_port() for name in ("githost", "receiver", "door", "console", "door_ops")}
         self.instance = "t" + os.urandom(4).hex()
         self.nats = nats
         self.more: dict[str, str] = {}  # settings of the processes that are started from now on
@@ -276,7 +276,8 @@ def commit(folder: Path, message: str) -> str:
     return git("rev-parse", "HEAD", cwd=folder).strip()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody had a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
