@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from gitops.clusters import AWAY, Health, Observation, Replica, Wanted
+from gitops.clusters import AWAY, Health, Observation, Replica, ServiceRef, Wanted
 from pipeline.records import DeploymentStatus, Live, ReplicaView
 from pipeline.store import now
 
@@ -102,4 +102,12 @@ def _view(replica: Replica) -> ReplicaView:
         name=replica.name, state=replica.state, digest=replica.digest, restarts=replica.restarts,
         started_at=replica.started_at.isoformat() if replica.started_at else "", reason=replica.reason or "",
         address=replica.address or "", node=replica.node,
+    )  # fmt: skip
+
+
+def never_seen(ref: ServiceRef) -> Live:
+    """That nothing of a service is there, of one that never was seen to run."""
+    return Live(
+        project=ref.project, environment=ref.environment, service=ref.service, deployment="", release="", image="",
+        status="removed", health="unknown", ready=0, desired=0, at=now(),
     )  # fmt: skip

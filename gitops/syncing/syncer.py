@@ -18,7 +18,7 @@ from gitops.gate.signatures import Gate
 from gitops.syncing import front, secret_keeper, spans
 from gitops.syncing.desired import Desired
 from gitops.syncing.front import Front
-from gitops.syncing.live import last_lines, live_from, same, unseen
+from gitops.syncing.live import last_lines, live_from, never_seen, same, unseen
 from gitops.syncing.placement import PLACELESS, Clusters, is_away
 from pipeline.errors import Conflict, EncliiError, Permanent, Retryable, Unavailable
 from pipeline.events import DeploymentObserved
@@ -371,14 +371,6 @@ class Syncer:
                 await self.store.commit(
                     Step((Change(msgspec.structs.replace(found.record, dead_logs=lines), found.seq),))
                 )
-
-
-def never_seen(ref: ServiceRef) -> Live:
-    """That nothing of a service is there, of one that never was seen to run."""
-    return Live(
-        project=ref.project, environment=ref.environment, service=ref.service, deployment="", release="", image="",
-        status="removed", health="unknown", ready=0, desired=0, at=now(),
-    )  # fmt: skip
 
 
 def ref_of(target: Target) -> ServiceRef:

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any, Protocol
 from uuid import uuid4
 
@@ -250,6 +251,21 @@ def test_both_streams_of_all_replicas_are_read(world: World) -> None:
     asyncio.run(go())
 
 
+def test_lines_are_read_from_the_end_and_from_a_moment_on(world: World) -> None:
+    async def go() -> None:
+        async with a_service(world) as service:
+            await world.cluster.start(service.script("echo one; echo two; sleep 2; echo three; exec sleep 1000"))
+            await until(lambda: _said(world, service.ref, "three"))
+            every = [line async for line in world.cluster.logs(service.ref)]
+            later = datetime.fromtimestamp(every[1].time / 1e9 + 1.0, UTC)
+
+            assert texts(every) == ["one", "two", "three"]
+            assert texts([line async for line in world.cluster.logs(service.ref, tail=2)]) == ["two", "three"]
+            assert texts([line async for line in world.cluster.logs(service.ref, since=later)]) == ["three"]
+
+    asyncio.run(go())
+
+
 def test_following_goes_on_through_restarts_without_loss_or_repetition(world: World) -> None:
     async def go() -> None:
         async with a_service(world) as service:
@@ -330,11 +346,6 @@ def test_removing_leaves_nothing(world: World) -> None:
             assert await world.cluster.remove(service.ref, grace=0) == []
 
     asyncio.run(go())
-
-
-async def _deployed(world: World, wanted: Wanted, *, timeout: float) -> None:  # noqa: ASYNC109
-    await world.cluster.start(wanted)
-    await world.cluster.wait_healthy(wanted, timeout=timeout)
 
 
 async def _ready(world: World, ref: ServiceRef) -> int:

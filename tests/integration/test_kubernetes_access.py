@@ -110,6 +110,51 @@ async def is_status(cluster: Kubernetes, wanted: Wanted, status: str) -> bool:
     return (await cluster.healthy(wanted)).status == status
 
 
+COUNTED = 1_000
+COUNT = f"i=0; while [ $i -lt {COUNTED} ]; do echo $i; i=$((i+1)); usleep 4000; done; exec sleep 1000"
+
+
+def test_lines_are_followed_through_cut_connections_without_loss_or_repetition(
+    world: KubernetesWorld, tmp_path: Path
+) -> None:
+    async def go() -> None:
+        wire = Wire()
+        await wire.mend()
+        access = Access(config(tmp_path, server=f"https://127.0.0.1:{wire.port}"))
+        async with a_service(world) as service, reached(access, world.instance) as cluster:
+            await world.cluster.start(service.script(COUNT))
+            numbers: list[int] = []
+            async with asyncio.timeout(LIMIT), contextlib.aclosing(cluster.logs(service.ref, follow=True)) as lines:  # type: ignore[type-var]
+                async for line in lines:
+                    numbers.append(int(line.text))
+                    if len(numbers) in (COUNTED // 4, COUNTED // 2):
+                        await wire.cut()
+                        await wire.mend()
+                    if numbers[-1] == COUNTED - 1:
+                        break
+            assert numbers == list(range(COUNTED))
+        await wire.cut()
+        await world.close()
+
+    asyncio.run(go())
+
+
+def test_the_lines_before_the_last_restart_are_asked_for_by_name(world: KubernetesWorld) -> None:
+    async def go() -> None:
+        async with a_service(world) as service:
+            await world.cluster.start(service.script("echo begins; sleep 1; echo dies >&2; exit 3"))
+
+            async def died() -> bool:
+                return len([line async for line in world.cluster.logs(service.ref, previous=True)]) == 2
+
+            await until(died)
+            found = [line.text async for line in world.cluster.logs(service.ref, previous=True, tail=1)]
+            assert found == [b"dies"]
+        await world.close()
+
+    asyncio.run(go())
+
+
 async def hang(wire: Wire) -> None:
     """Keep the connections open and let nothing through."""
     wire.passing.clear()
