@@ -9,7 +9,7 @@ import msgspec
 
 from pipeline.errors import EncliiError
 from pipeline.events import Event
-from pipeline.previews import GONE, Preview, PreviewRef, key_of
+from pipeline.previews import GONE, Preview, PreviewRef
 from pipeline.records import Branch, Decision, Job, JobStatus, Run, RunStatus, Stage
 from pipeline.store import Change, Step, Store, Stored, now
 
@@ -78,7 +78,7 @@ async def why_stop(store: Store, run_id: str) -> tuple[JobStatus, str, str] | No
 
 
 async def _why_stop_preview(store: Store, run: Run, ref: PreviewRef) -> tuple[JobStatus, str, str] | None:
-    preview = await store.get(Preview, *key_of(run.repository, ref.number, ref.branch))
+    preview = await store.get(Preview, *ref.key(run.repository))
     if preview is None or preview.record.state in GONE:
         return "cancelled", "preview_closed", "the preview was closed"
     if preview.record.run != run.id:

@@ -44,6 +44,20 @@ class Origin(Record, frozen=True, kw_only=True):
         return (self.id,)
 
 
+async def linked(store: Store, repository: str) -> Repository | None:
+    """The repository that a project has linked, by the forge's own id of it or as it is registered."""
+    known = await store.get(Origin, repository)
+    found = await store.get(Repository, known.record.repository if known else repository)
+    return found.record if found and found.record.project else None
+
+
+async def numbered(store: Store, repository: str) -> str:
+    """The forge's own id of a repository that is named as it is registered; the name itself while none is known."""
+    if await store.get(Origin, repository) is not None:
+        return repository
+    return next((one.id for one in await store.all(Origin) if one.repository == repository), repository)
+
+
 async def registered(store: Store, delivery: Delivery) -> Repository | None:
     """The repository that a project has linked; None when there is none, or none any more."""
     if delivery.hook == APP_HOOK:

@@ -46,6 +46,7 @@ class PreviewRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Which preview a run and its releases are of, and how its services are called from outside."""
 
     environment: str
+    repository: str = ""  # the preview's own, by number; "": as the run's
     number: int = 0  # of the pull request; 0: of a branch
     branch: str = ""
     label: str = ""  # "pr-12" or the branch as a label; what the host names begin with
@@ -53,6 +54,10 @@ class PreviewRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     suffix: str = ""  # against another preview that would be called the same
     fork: bool = False
     internet: bool = False  # may reach public addresses
+
+    def key(self, repository: str) -> tuple[str, ...]:
+        """The preview's identity, for a run or release of the registered ``repository``."""
+        return key_of(self.repository or repository, self.number, self.branch)
 
     def host(self, service: str) -> str:
         """``pr-12-web.preview.localhost``; what would be too long for a label ends in a hash."""

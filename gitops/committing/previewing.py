@@ -19,7 +19,7 @@ from gitops.rules import sets
 from pipeline import names
 from pipeline.errors import Permanent, Refused
 from pipeline.events import PreviewChanged, ReleaseReady
-from pipeline.previews import GONE, Preview, PreviewRef, is_preview, key_of
+from pipeline.previews import GONE, Preview, PreviewRef, is_preview
 from pipeline.records import Decision, Release
 from pipeline.store import now
 
@@ -50,7 +50,7 @@ async def release_ready(session: Session, event: ReleaseReady, release: Release,
 
 async def _wanted(session: Session, release: Release, ref: PreviewRef) -> None:
     """The head may have moved, or the preview been closed, since the build began. Raises Refused."""
-    preview = await session.look(Preview, *key_of(release.repository, ref.number, ref.branch))
+    preview = await session.look(Preview, *ref.key(release.repository))
     if preview is None or preview.state in GONE or preview.environment != ref.environment:
         raise Refused(f"{ref.environment} was closed meanwhile", reason="preview_closed")
     if preview.run != release.run:

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from pipeline import previews
 from pipeline.errors import EncliiError, NotFound, Permanent, Refused
 from pipeline.events import Event, PreviewChanged, PreviewRequested, PullRequestChanged
+from pipeline.origin import linked, numbered
 from pipeline.preview_events import PreviewFact
 from pipeline.preview_life import Limits, counted, due, full, later, older
 from pipeline.previews import GONE, Preview, PreviewRef, PreviewRules, PullRequest
@@ -28,6 +29,7 @@ class Wanted:
     """What is to be previewed, as its source says now."""
 
     repository: Repository
+    origin: str  # what the preview's record calls it: by number where that is known
     number: int
     branch: str
     head: str
@@ -98,13 +100,13 @@ class Previews:
         there = found is not None and found.record.state not in GONE
         if found is not None and there and (now_.state == "closed" or event.action == "moved"):
             return self._removing(found, "closed", f"the pull request was {event.action}")
-        repository = await self.store.get(Repository, event.repository)
-        if repository is None or not repository.record.project or now_.state == "closed":
+        repository = await linked(self.store, event.repository)
+        if repository is None or now_.state == "closed":
             return Step()
-        wanted = _wanted(repository.record, now_)
+        wanted = _wanted(repository, now_)
         if found is not None and there:
             return await self._pushed(found, wanted, event)
-        rules = await self._rules(repository.record.project)
+        rules = await self._rules(repository.project)
         if rules.enabled and rules.automatic and not now_.draft:
             return await self._begin(found, wanted, event, actor=event.author)
         return Step()
@@ -112,19 +114,21 @@ class Previews:
     # -- what people ask
 
     async def _asked(self, event: PreviewRequested) -> Step:
-        repository = await self.store.get(Repository, event.repository)
-        if repository is None or repository.record.project != event.project:
+        repository = await linked(self.store, event.repository)
+        if repository is None or repository.project != event.project:
             raise NotFound(f"{event.project} has no repository {event.repository}", reason="repository_unknown")
+        named_ = await numbered(self.store, event.repository) if event.number else repository.id
+        event = replace(event, repository=named_)
         found = await self._preview(event.repository, event.number, event.branch)
         there = found if found is not None and found.record.state not in GONE else None
         if event.verb in ("up", "approve", "restart"):
-            step = await self._up(event, repository.record, found, there)
+            step = await self._up(event, repository, found, there)
         elif there is None:
             step = self._absent(event)
         elif event.verb == "down":
             step = self._removing(there, "asked", event.why or f"by {event.actor}")
         elif event.verb == "push":
-            wanted = await self._now(repository.record, event)
+            wanted = await self._now(repository, event)
             step = await self._pushed(there, wanted, event)
         elif event.verb == "extend":
             step = self._extended(there, event)
@@ -163,7 +167,9 @@ class Previews:
     async def _now(self, repository: Repository, event: PreviewRequested) -> Wanted:
         """The head as it is now. Raises NotFound for a pull request nobody heard of, Refused for a closed one."""
         if not event.number:
-            return Wanted(repository, 0, event.branch, await self.planner.head(repository, event.branch))
+            return Wanted(
+                repository, event.repository, 0, event.branch, await self.planner.head(repository, event.branch)
+            )
         found = await self.store.get(PullRequest, event.repository, str(event.number))
         if found is None:
             raise NotFound(f"nothing is known of pull request {event.number}", reason="unknown_pull_request")
@@ -201,7 +207,7 @@ class Previews:
         ref = replace(named(wanted, rules.domain or self.limits.domain, others), internet=rules.internet)
         return Preview(
             id=f"{wanted.repository.project}.{ref.environment}", project=wanted.repository.project,
-            repository=wanted.repository.id, number=wanted.number, branch=wanted.branch, environment=ref.environment,
+            repository=wanted.origin, number=wanted.number, branch=wanted.branch, environment=ref.environment,
             ref=ref, state="building", fork=wanted.fork, draft=wanted.draft, author=wanted.author, by=actor,
             created_at=now(),
         )  # fmt: skip
@@ -221,14 +227,14 @@ class Previews:
 
     async def started(self, found: Stored[Preview], event: Event) -> Step:
         """The build of a preview that waited for its turn. Raises as ``handle`` does."""
-        repository = await self.store.get(Repository, found.record.repository)
+        repository = await linked(self.store, found.record.repository)
         if repository is None:
             return self._removing(found, "repository_gone", "its repository is not registered any more")
         asked = PreviewRequested(
             id=event.id, verb="up", project=found.record.project, repository=found.record.repository,
             number=found.record.number, branch=found.record.branch,
         )  # fmt: skip
-        return await self._build(found, await self._now(repository.record, asked), event, fact="created")
+        return await self._build(found, await self._now(repository, asked), event, fact="created")
 
     async def _build(self, found: Stored[Preview], wanted: Wanted, event: Event, *, fact: PreviewFact) -> Step:
         assert found.record.ref is not None
@@ -292,15 +298,15 @@ def named(wanted: Wanted, domain: str, others: Sequence[Preview]) -> PreviewRef:
     """How a new preview is called, such that no other one is called the same."""
     environment = previews.environment_of(wanted.number, wanted.branch)
     label = previews.labelled(wanted.number, wanted.branch)
-    own = previews.key_of(wanted.repository.id, wanted.number, wanted.branch)
+    own = previews.key_of(wanted.origin, wanted.number, wanted.branch)
     rest = [one for one in others if one.key != own]
     mark = previews.mark_of(own)
     if any((one.project, one.environment) == (wanted.repository.project, environment) for one in rest):
         environment = f"{environment[:34].rstrip('-')}-{mark}"
     same = [one.ref for one in rest if one.ref and one.ref.domain == domain and _alike(one.ref.label, label)]
     return PreviewRef(
-        environment=environment, number=wanted.number, branch=wanted.branch, label=label, domain=domain,
-        suffix=f"-{mark}" if any(not one.suffix for one in same) else "", fork=wanted.fork,
+        environment=environment, repository=wanted.origin, number=wanted.number, branch=wanted.branch, label=label,
+        domain=domain, suffix=f"-{mark}" if any(not one.suffix for one in same) else "", fork=wanted.fork,
     )  # fmt: skip
 
 
@@ -311,7 +317,7 @@ def _alike(one: str, other: str) -> bool:
 
 def _wanted(repository: Repository, found: PullRequest) -> Wanted:
     return Wanted(
-        repository, found.number, "", found.head, base=found.base, fork=found.fork, draft=found.draft,
+        repository, found.repository, found.number, "", found.head, base=found.base, fork=found.fork, draft=found.draft,
         author=found.author,
     )  # fmt: skip
 

@@ -99,7 +99,7 @@ def _delivery(preview: Preview, asked: Event) -> Delivery:
 
 def _planned(preview: Preview, push: Push, planned: Sequence[Planned], specs: Sequence[ServiceSpec]) -> Plan:
     run = Run(
-        id=push.run, project=preview.project, repository=preview.repository, ref=push.delivery.ref, sha=push.head,
+        id=push.run, project=preview.project, repository=push.repository.id, ref=push.delivery.ref, sha=push.head,
         actor=push.delivery.actor, subject_line=push.mirror.subject(push.head)[:200], delivery=push.delivery.id,
         created_at=now(), services=tuple(one.job.service for one in planned), preview=preview.ref,
     )  # fmt: skip

@@ -13,6 +13,7 @@ from pipeline.bus import connect
 from pipeline.errors import Permanent, Unavailable
 from pipeline.events import Event, PreviewRequested, PullRequestChanged
 from pipeline.names import run_id
+from pipeline.origin import Origin
 from pipeline.preview_life import Limits
 from pipeline.previews import Preview, PreviewRules, PreviewService, key_of
 from pipeline.records import Decision, Job, Project, Repository, Run
@@ -39,7 +40,7 @@ class Sources:
             raise Unavailable("its forge does not answer", reason="source_away")
         run = Run(
             id=run_id(f"{preview.id}/{preview.sha}/{asked.id}"), project=preview.project, services=("web",),
-            repository=preview.repository, ref="refs/heads/x", sha=preview.sha, actor=preview.by, subject_line="",
+            repository=repository.id, ref="refs/heads/x", sha=preview.sha, actor=preview.by, subject_line="",
             delivery=asked.id, created_at=now(), preview=preview.ref,
         )  # fmt: skip
         job = Job(run=run.id, project=preview.project, service="web", created_at=now())
@@ -58,7 +59,13 @@ class World:
 
     @property
     def repository(self) -> str:
-        return f"github:{self.slug}"
+        """As it was linked."""
+        return f"github:acme/{self.slug}"
+
+    @property
+    def origin(self) -> str:
+        """As its forge numbers it."""
+        return numbered(self.slug)
 
     async def say(self, event: Event) -> None:
         """As the worker does it."""
@@ -81,18 +88,18 @@ class World:
     async def pull(self, *, action: str = "opened", head: str = ONE, **more: object) -> None:
         self.count += 1
         fields: dict[str, object] = {
-            "state": "open", "number": 12, "head_repository": self.repository, "fork": False, "base": "main",
+            "state": "open", "number": 12, "head_repository": self.origin, "fork": False, "base": "main",
             "updated_at": f"2026-01-01T00:00:{self.count:02}Z", **more,
         }  # fmt: skip
         await self.say(
             PullRequestChanged(
-                id=f"{self.slug}/p{self.count}", forge="github", repository=self.repository, action=action, head=head,  # type: ignore[arg-type]
+                id=f"{self.slug}/p{self.count}", forge="github", repository=self.origin, action=action, head=head,  # type: ignore[arg-type]
                 head_ref="feature", author="eve", **fields,  # type: ignore[arg-type]
             )
         )  # fmt: skip
 
     async def preview(self, number: int = 12) -> Preview | None:
-        found = await self.store.get(Preview, *key_of(self.repository, number, ""))
+        found = await self.store.get(Preview, *key_of(self.origin, number, ""))
         return found.record if found else None
 
     async def there(self, number: int = 12) -> Preview:
@@ -114,6 +121,11 @@ class World:
         return Watcher(self.stage, shed or nothing_left, 900.0)
 
 
+def numbered(slug: str) -> str:
+    """A number for each project."""
+    return f"github:{int.from_bytes(slug.encode()[-6:])}"
+
+
 async def nothing_left(_: Preview) -> int:
     return 0
 
@@ -124,10 +136,13 @@ async def world(url: str, slug: str, *, limits: Limits | None = None, automatic:
     try:
         await bus.create_streams()
         store, sources = Store(bus), Sources()
-        known = Repository(id=f"github:{slug}", project=slug, name=slug, forge="github", url="https://example.test/x")
+        known = Repository(
+            id=f"github:acme/{slug}", project=slug, name=slug, forge="github", url="https://example.test/x"
+        )
+        origin = Origin(id=numbered(slug), repository=known.id, name=f"acme/{slug}")
         rules = PreviewRules(automatic=automatic)
         project = Project(slug=slug, repositories=(known.id,), previews=rules)
-        await store.commit(Step((Change(known), Change(project))))
+        await store.commit(Step((Change(known), Change(project), Change(origin))))
         stage = Previews(store, sources, limits or Limits(cap_all=1_000))
         async with asyncio.timeout(30):
             yield World(store, slug, stage, sources)

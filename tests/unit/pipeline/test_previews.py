@@ -25,7 +25,7 @@ def preview(number: int = 1, project: str = "shop", **more: object) -> Preview:
 
 def wanted(number: int, branch: str = "", project: str = "shop") -> Wanted:
     known = Repository(id=f"github:{project}", project=project, name="shop", forge="github", url="https://x.test/x")
-    return Wanted(known, number, branch, "1" * 40)
+    return Wanted(known, known.id, number, branch, "1" * 40)
 
 
 @given(st.text(min_size=1, max_size=80))
