@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import functools
 import logging
 import time
@@ -196,7 +197,21 @@ class Answers:
             await self._check(place, check, preview.created_at)
         shown = wanted.shown_of_preview(preview, console_url=self._console)
         if shown is not None:
+            await self._replaced(place, shown, preview.created_at)
             await self._show(place, shown, preview.created_at)
+
+    async def _replaced(self, place: Place, shown: Shown, since: str) -> None:
+        """An earlier head's deployment ends when another head is shown: GitHub ends none that passes by itself."""
+        newest = await self._known(place, f"newest/{shown.key}")
+        if newest is not None and newest.remote == shown.sha:
+            return
+        if newest is not None:
+            gone = dataclasses.replace(
+                shown, sha=newest.remote, state="inactive", title="another head is shown", url=""
+            )
+            await self._show(place, gone, since)
+        told = Answer(repository=place.where.origin, about=f"newest/{shown.key}", remote=shown.sha, at=now())
+        await self._store.commit(Step((Change(told, None),)))
 
     async def _comment(self, place: Place, preview: Preview) -> None:
         body = sticky.comment(preview, console_url=self._console)
