@@ -70,7 +70,7 @@ class Upkeep:
             raise Refused(f"this needs {least}; {event.actor} has {level}", reason="missing_right")
         if event.check.name == PREVIEW_CHECK:
             return await self._preview(event, place, level, approve=approve)
-        return await self._again(event)
+        return await self._again(event, place, level)
 
     async def _preview(self, event: CheckAsked, place: Place, level: Level, *, approve: bool) -> Step:
         for number in event.check.numbers:
@@ -84,12 +84,15 @@ class Upkeep:
                 return _decided(event, "accepted", "approved" if approve else "again", f"as {command.id}", command)
         raise Refused("that commit is no open pull request's head any more", reason="ref_changed")
 
-    async def _again(self, event: CheckAsked) -> Step:
-        runs = [run for run in await self._store.all(Run) if run.sha == event.check.sha]
+    async def _again(self, event: CheckAsked, place: Place, level: Level) -> Step:
+        every = await self._store.all(Run)
+        runs = [run for run in every if (run.repository, run.sha) == (place.repository.id, event.check.sha)]
         service = event.check.name.removeprefix(CHECKS)
         run = next((run for run in reversed(runs) if service in (*run.services, "push")), None)
         if run is None:
             raise NotFound("no run of that commit is known any more", reason="unknown_run")
+        if run.preview is not None:
+            return await self._preview(event, place, level, approve=False)
         command = DeployRequested(
             id=event.id + COMMAND, at=now(), trace=event.trace, project=run.project, environment="",
             service="" if service == "push" else service, actor=event.actor, sha=run.sha, repository=run.repository,

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from pipeline.events import (
     CheckAsked,
+    DeployRequested,
     HoldRequested,
     LinkRequested,
     PreviewRequested,
     RepositoryMoved,
     RollbackRequested,
 )
-from pipeline.previews import Preview, PullRequest
-from pipeline.records import Decision, Target
+from pipeline.previews import Preview, PreviewRef, PullRequest
+from pipeline.records import Decision, Run, Target
 from pipeline.said import CheckSaid
 from pipeline.store import now
 from tests.support.forge_room import HEAD, ORIGIN, Room, in_room
@@ -171,6 +173,38 @@ def test_a_forge_that_is_back_in_time_is_asked_again(tmp_path: Path) -> None:
         room.github.fail("POST .*/reactions", 403, times=99)
         async with room.process():
             assert await room.said(await room.comment("/preview")) == ("accepted", "preview_up")
+
+    in_room(tmp_path, scenario)
+
+
+def test_run_again_is_a_run_of_the_repository_whose_check_it_is(tmp_path: Path) -> None:
+    """The same commit may be in two repositories, and somebody may write in one of them alone."""
+
+    async def scenario(room: Room) -> None:
+        def run(repository: str, **more: Any) -> Run:
+            return Run(
+                id=f"r-{repository}", project="shop", repository=repository, ref="refs/heads/main", sha=HEAD,
+                actor="will", subject_line="s", delivery="d", created_at=now(), services=("web",), **more,
+            )  # fmt: skip
+
+        async def pressed(identity: str) -> Decision:
+            said = CheckSaid(sha=HEAD, name="enclii/web", numbers=(2,))
+            await room.store.publish(
+                CheckAsked(id=identity, at=now(), forge="github", repository=ORIGIN, check=said, actor="will")
+            )
+            return await room.decision(f"{identity}/done")
+
+        await room.write(run("github:another/shop"))
+        async with room.process():
+            assert (await pressed("one")).reason == "unknown_run"
+            await room.write(run("github:shop/shop"))
+            assert (await pressed("two")).reason == "again"
+            [asked] = await room.events(DeployRequested)
+            assert (asked["repository"], asked["service"]) == ("github:shop/shop", "web")
+            await room.write(run("github:shop/shop", preview=PreviewRef(environment="preview-2", number=2)))
+            assert (await pressed("three")).outcome == "accepted"
+            [restart] = await room.events(PreviewRequested)
+            assert (restart["verb"], restart["number"]) == ("restart", 2)
 
     in_room(tmp_path, scenario)
 
