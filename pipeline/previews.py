@@ -93,7 +93,8 @@ class Preview(Record, frozen=True, kw_only=True):
     state: PreviewState
     reason: str = ""
     message: str = ""
-    sha: str = ""  # the head that is wanted
+    sha: str = ""  # the head that is built or runs
+    head: str = ""  # the one that waits to be, where that is another
     run: str = ""  # the run that builds it
     services: tuple[PreviewService, ...] = ()
     chosen: tuple[str, ...] = ()  # services that were asked for; empty: all
@@ -115,6 +116,11 @@ class Preview(Record, frozen=True, kw_only=True):
     @property
     def key(self) -> tuple[str, ...]:
         return key_of(self.repository, self.number, self.branch)
+
+    @property
+    def newest(self) -> str:
+        """The head that is wanted, whether it may be built yet or not."""
+        return self.head or self.sha
 
 
 class PullRequest(Record, frozen=True, kw_only=True):

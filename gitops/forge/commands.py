@@ -171,6 +171,12 @@ class Commands:
             return No("ref_changed", f"the head is `{pull.head}` now: read that one, and approve it if it is good")
         if asked.preview not in ("up", "restart"):
             return None
+        preview = await self._store.get(Preview, *key_of(event.repository, event.number, ""))
+        if pull.fork and (preview is None or preview.record.approved != pull.head):
+            return No(
+                "approval_needed",
+                f"from a fork: somebody who may, and has read that commit, writes `/preview approve {pull.head}`",
+            )
         seen = await self._store.get(PullRequest, event.repository, str(event.number))
         known = seen.record if seen else None
         if known is not None and known.head == pull.head and known.updated_at < event.created_at:

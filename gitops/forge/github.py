@@ -19,7 +19,7 @@ TITLE: Final = 140
 FOLDED: Final[Mapping[str, Level]] = {"admin": "admin", "write": "write", "read": "read", "none": "none"}
 STATUS: Final = {"pending": "pending", "success": "success", "failure": "failure", "waiting": "pending"}
 SAID: Final[Mapping[str, CheckState]] = {"success": "success", "pending": "pending"}
-CONCLUSION: Final = {"success": "success", "failure": "failure", "waiting": "action_required"}
+CONCLUSION: Final = {"success": "success", "failure": "failure", "waiting": "neutral"}
 
 
 class GitHub:

@@ -41,7 +41,7 @@ def comment(preview: Preview, *, console_url: str) -> str:
     lines = [marker(preview.number), _head(preview), ""]
     if preview.reason == "approval_needed" or (preview.fork and not preview.approved and preview.state == "waiting"):
         lines += [_fork(preview), ""]
-    elif preview.services and preview.state not in ("removing", "removed"):
+    if preview.services and preview.state not in ("removing", "removed"):
         lines += [*_table(preview, console_url), ""]
     if preview.omitted and preview.state != "removed":
         names = ", ".join(f"`{plain(one)}`" for one in preview.omitted)
@@ -58,7 +58,7 @@ def _head(preview: Preview) -> str:
 def _fork(preview: Preview) -> str:
     return (
         "From a fork: nothing of it is built by itself. Somebody with the right who has read that commit can write\n\n"
-        f"```\n/preview approve {preview.sha}\n```\n\n"
+        f"```\n/preview approve {preview.newest}\n```\n\n"
         "It gets no secrets, and a new push needs a new approval."
     )
 

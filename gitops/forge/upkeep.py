@@ -14,6 +14,7 @@ from pipeline.deliveries import CHECKS
 from pipeline.errors import EncliiError, NotFound, Permanent, Refused
 from pipeline.events import CheckAsked, DeployRequested, Event, LinkRequested, PreviewRequested, RepositoryMoved
 from pipeline.origin import Origin
+from pipeline.previews import PullRequest
 from pipeline.records import Decision, Project, Run
 from pipeline.store import Change, Step, Store, now
 
@@ -73,7 +74,7 @@ class Upkeep:
         return await self._again(event, place, level)
 
     async def _preview(self, event: CheckAsked, place: Place, level: Level, *, approve: bool) -> Step:
-        for number in event.check.numbers:
+        for number in await self._numbers(event):
             pull = await place.forge.pull(place.where, number)
             if pull.head == event.check.sha and pull.state == "open":
                 command = PreviewRequested(
@@ -83,6 +84,12 @@ class Upkeep:
                 )  # fmt: skip
                 return _decided(event, "accepted", "approved" if approve else "again", f"as {command.id}", command)
         raise Refused("that commit is no open pull request's head any more", reason="ref_changed")
+
+    async def _numbers(self, event: CheckAsked) -> list[int]:
+        """The pull requests that may be meant: GitHub names none that comes from a fork, but its head was heard of."""
+        every = await self._store.all(PullRequest)
+        known = [one.number for one in every if (one.repository, one.head) == (event.repository, event.check.sha)]
+        return list(dict.fromkeys((*event.check.numbers, *known)))
 
     async def _again(self, event: CheckAsked, place: Place, level: Level) -> Step:
         every = await self._store.all(Run)

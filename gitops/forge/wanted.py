@@ -95,7 +95,7 @@ def of_deployment(deployment: Deployment, *, address: str, production: bool, con
 
 def check_of_preview(preview: Preview, *, console_url: str) -> Check | None:
     """The preview's check on the head that is wanted."""
-    if not preview.sha:
+    if not preview.newest:
         return None
     state = PREVIEWS[preview.state]
     if preview.state == "removed" and preview.reason in ("", "closed"):
@@ -104,7 +104,7 @@ def check_of_preview(preview: Preview, *, console_url: str) -> Check | None:
     title = "approval needed" if waits else preview.message or f"the preview is {preview.state}"
     buttons = (APPROVE,) if waits else (AGAIN,) if state != "pending" else ()
     url = f"{console_url}/why?about={preview.run or preview.id}"
-    return Check(preview.sha, PREVIEW_CHECK, state, _line(title), url, key=preview.id, buttons=buttons)
+    return Check(preview.newest, PREVIEW_CHECK, state, _line(title), url, key=preview.id, buttons=buttons)
 
 
 def shown_of_preview(preview: Preview, *, console_url: str) -> Shown | None:

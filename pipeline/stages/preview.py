@@ -219,7 +219,8 @@ class Previews:
         active = Stored(replace(found.record, active_at=now(), warned_at="", draft=wanted.draft), found.seq)
         if found.record.fork or wanted.fork:
             if found.record.approved == wanted.head:
-                return Step()
+                back = found.record.reason == "approval_needed"
+                return await self._build(active, wanted, event, fact="building") if back else Step()
             return self._waits(active, wanted, "approval_needed", f"/preview approve {wanted.head}")
         if found.record.state == "waiting" and found.record.reason == "cap":
             return self._waits(active, wanted, "cap", found.record.message)
@@ -239,7 +240,7 @@ class Previews:
     async def _build(self, found: Stored[Preview], wanted: Wanted, event: Event, *, fact: PreviewFact) -> Step:
         assert found.record.ref is not None
         ref = replace(found.record.ref, fork=wanted.fork)
-        preview = replace(found.record, sha=wanted.head, fork=wanted.fork, ref=ref)
+        preview = replace(found.record, sha=wanted.head, head="", fork=wanted.fork, ref=ref)
         plan = await self.planner.plan(preview, wanted.repository, base=wanted.base, asked=event)
         preview = replace(
             preview, state="building", reason="", message="", run=plan.run.id, services=plan.services,
@@ -250,8 +251,7 @@ class Previews:
 
     def _waits(self, found: Stored[Preview], wanted: Wanted, reason: str, message: str) -> Step:
         waits = replace(found.record, state="waiting", reason=reason, message=message, fork=wanted.fork)
-        if not waits.services:
-            waits = replace(waits, sha=wanted.head)
+        waits = replace(waits, head=wanted.head) if waits.services else replace(waits, sha=wanted.head)
         return self._moved(found, later(waits, self.limits), "waiting")
 
     def _extended(self, found: Stored[Preview], event: PreviewRequested) -> Step:

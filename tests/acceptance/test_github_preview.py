@@ -37,6 +37,7 @@ def test_a_comment_makes_a_preview_that_follows_pushes_and_ends_with_the_pull_re
 
         site.closed(12)
         nothing_is_left(line, site, tmp_path)
+        a_fork_is_built_when_its_commit_was_read(line, site, shop)
 
 
 def changed(folder: Path, text: str) -> None:
@@ -53,3 +54,24 @@ def nothing_is_left(line: Line, site: Site, tmp: Path) -> None:
     assert not (cloned(tmp, line) / "shop/preview-12").exists()
     shown = [one for one in site.api.deployments.values() if one["environment"] == "preview/pr-12"]
     eventually(lambda: {one["statuses"][-1]["state"] for one in shown} == {"inactive"}, what="GitHub shows none")
+
+
+def a_fork_is_built_when_its_commit_was_read(line: Line, site: Site, shop: Path) -> None:
+    """Rules 8 and 9, from the stranger's push to the end."""
+    changed(shop, "a stranger's\n")
+    head = site.pushed(13, shop, action="opened", fork=True)
+    refused = site.commented(13, "/preview")
+    site.saw(refused, "eyes", "-1")
+    eventually(lambda: f"/preview approve {head}" in "".join(site.api.ours(13)), what="it is told what to say")
+    site.saw(site.commented(13, f"/preview approve {head}"), "eyes", "-1")  # who may write may not approve
+    approved = site.commented(13, f"/preview approve {head}", "mia")
+    site.saw(approved, "eyes", "rocket")
+    assert page(line, HOST.replace("12", "13")) == "a stranger's\n"
+
+    changed(shop, "another\n")
+    newer = site.pushed(13, shop, fork=True)
+    eventually(lambda: f"/preview approve {newer}" in site.api.ours(13)[-1], what="the new head is to be read")
+    assert page(line, HOST.replace("12", "13")) == "a stranger's\n"
+    site.closed(13)
+    eventually(lambda: previews(line) == [], what="it is removed")
+    assert left(line, "preview-13") == []

@@ -214,7 +214,7 @@ def test_buttons_need_the_same_rights_and_a_new_name_keeps_the_number(tmp_path: 
 
     async def scenario(room: Room) -> None:
         def button(name: str, actor: str, sha: str = HEAD, action: str = "approve") -> CheckAsked:
-            said = CheckSaid(sha=sha, name=name, action=action, numbers=(2,))
+            said = CheckSaid(sha=sha, name=name, action=action)  # of a fork GitHub names no pull request
             return CheckAsked(id=f"{actor}/{sha}", at=now(), forge="github", repository=ORIGIN, check=said, actor=actor)
 
         async with room.process():

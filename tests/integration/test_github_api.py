@@ -77,7 +77,7 @@ def test_a_check_is_a_check_run_of_an_app_and_a_status_of_a_token() -> None:
         done = Check(HEAD, CHECK.name, "waiting", "approval needed", CHECK.url, buttons=(("Approve", "it", "approve"),))
         await github.check(SHOP, done, known)
         [run] = state.checks.values()
-        assert (run["status"], run["conclusion"], run["details_url"]) == ("completed", "action_required", CHECK.url)
+        assert (run["status"], run["conclusion"], run["details_url"]) == ("completed", "neutral", CHECK.url)
         assert run["actions"][0]["identifier"] == "approve"
 
     async def token(state: State, github: GitHub) -> None:

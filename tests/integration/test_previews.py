@@ -46,6 +46,10 @@ def test_rules_8_and_9_a_fork_is_built_by_approval_of_its_whole_head_alone(nats:
             waits = await at.there()
             assert (waits.state, waits.reason, waits.sha) == ("waiting", "approval_needed", ONE)
             assert TWO in waits.message
+            assert waits.newest == TWO
+            assert (await at.ask("approve", sha=ONE)).reason == "stale_sha"
+            assert (await at.ask("approve", sha=TWO)).outcome == "accepted"
+            assert ((await at.there()).sha, (await at.there()).head) == (TWO, "")
 
     asyncio.run(story())
 
