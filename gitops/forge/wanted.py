@@ -98,7 +98,7 @@ def check_of_preview(preview: Preview, *, console_url: str) -> Check | None:
     if not preview.newest:
         return None
     state = PREVIEWS[preview.state]
-    if preview.state == "removed" and preview.reason in ("", "closed"):
+    if preview.state == "removed" and preview.reason in ("", "closed", "moved"):
         state = "success"
     waits = state == "waiting" and preview.fork
     title = "approval needed" if waits else preview.message or f"the preview is {preview.state}"

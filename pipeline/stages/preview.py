@@ -99,13 +99,17 @@ class Previews:
     async def _followed(self, event: PullRequestChanged, now_: PullRequest, found: Stored[Preview] | None) -> Step:
         there = found is not None and found.record.state not in GONE
         if found is not None and there and (now_.state == "closed" or event.action == "moved"):
-            return self._removing(found, "closed", f"the pull request was {event.action}")
+            moved = event.action == "moved"
+            return self._removing(found, "moved" if moved else "closed", f"the pull request was {event.action}")
         repository = await linked(self.store, event.repository)
         if repository is None or now_.state == "closed":
             return Step()
         wanted = _wanted(repository, now_)
         if found is not None and there:
             return await self._pushed(found, wanted, event)
+        if found is not None and found.record.state == "removing":
+            # It has to be gone first. Written again, so that who ends it at this moment has to look anew.
+            return Step((Change(found.record, found.seq),))
         rules = await self._rules(repository.project)
         if rules.enabled and rules.automatic and not now_.draft:
             return await self._begin(found, wanted, event, actor=event.author)
@@ -264,6 +268,20 @@ class Previews:
         if found.record.state == "asleep":
             return self._moved(found, replace(active, state="building", reason="waking"), "woken")
         return Step((Change(active, found.seq),))
+
+    async def reopened(self, one: Preview) -> tuple[Event, ...]:
+        """That its pull request is open again, for a preview that ended because it was closed."""
+        found = await self.store.get(PullRequest, one.repository, str(one.number)) if one.number else None
+        if found is None or found.record.state == "closed" or one.reason != "closed":
+            return ()
+        pull = found.record
+        event = PullRequestChanged(
+            id=f"{one.id}/{one.created_at}/again", at=now(), forge=one.repository.partition(":")[0],
+            repository=pull.repository, number=pull.number, action="read", state=pull.state, head=pull.head,
+            head_ref=pull.head_ref, head_repository="" if pull.fork else pull.repository, base=pull.base,
+            fork=pull.fork, draft=pull.draft, author=pull.author, updated_at=pull.updated_at,
+        )  # fmt: skip
+        return (event,)
 
     def removing(self, found: Stored[Preview], reason: str, message: str) -> Step:
         """The end of a preview begins: one commit takes it out of git, and the rest follows."""

@@ -171,7 +171,8 @@ class Watcher:
             await self._stuck(found, error)
             return
         gone = replace(one, state="removed", removed_at=now(), services=())
-        await self.stage.store.commit(Step((Change(gone, found.seq),), (changed(gone, "removed"),)))
+        events = (changed(gone, "removed"), *await self.stage.reopened(one))
+        await self.stage.store.commit(Step((Change(gone, found.seq),), events))
 
     async def _stuck(self, found: Stored[Preview], error: Exception) -> None:
         """Say why it is not removed yet; said once, because each word on the record leads to another look."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
 from pipeline import jobs
 from pipeline.errors import Refused, Unavailable
-from pipeline.events import PreviewChanged
+from pipeline.events import PreviewChanged, PullRequestChanged
 from pipeline.names import token
 from pipeline.preview_life import Limits, due
 from pipeline.previews import Activity, Preview
@@ -95,6 +96,27 @@ def test_rule_19_a_close_counts_by_repository_and_number_alone(nats: str) -> Non
             assert (await at.there()).state == "removed"
             assert (await at.ask("up")).outcome == "accepted"
             assert (await at.there()).created_at != building.created_at
+
+    asyncio.run(story())
+
+
+def test_rule_19_one_that_is_opened_again_while_it_is_removed_begins_anew_when_it_is_gone(nats: str) -> None:
+    async def story() -> None:
+        async with world(nats, "reopened", automatic=True) as at:
+            await at.pull()
+            first = await at.there()
+            await at.end_job(first)
+            await at.pull(action="closed", state="closed")
+            await at.pull(action="reopened", head=TWO)
+            assert (await at.there()).state == "removing"
+            await at.watcher().look(first.key)
+            assert (await at.there()).state == "removed"
+            told = await at.store.bus.get(f"ev.pull_request.changed.{token(f'{first.id}/{first.created_at}/again')}")
+            assert told is not None
+            await at.say(msgspec.json.decode(told.data, type=PullRequestChanged))
+            again = await at.there()
+            assert (again.state, again.sha) == ("building", TWO)
+            assert again.created_at != first.created_at
 
     asyncio.run(story())
 

@@ -110,12 +110,15 @@ class World:
     async def removing(self, number: int = 12) -> Preview:
         """A preview that nothing runs of, asked to end."""
         await self.ask("up", number=number)
-        one = await self.there(number)
+        await self.end_job(await self.there(number))
+        await self.ask("down", number=number)
+        return await self.there(number)
+
+    async def end_job(self, one: Preview) -> None:
+        """Its build has ended."""
         job = await self.store.get(Job, one.run, "web")
         assert job is not None
         await self.store.commit(Step((Change(replace(job.record, status="cancelled"), job.seq),)))
-        await self.ask("down", number=number)
-        return await self.there(number)
 
     def watcher(self, shed: Shed | None = None) -> Watcher:
         return Watcher(self.stage, shed or nothing_left, 900.0)
