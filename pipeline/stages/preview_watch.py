@@ -93,7 +93,16 @@ class Watcher:
                     await self.look(key)
 
     async def heard(self, body: bytes) -> bytes:
-        """A request came for a host: the preview lives longer, and one that sleeps is woken."""
+        """A request came for a host: the preview lives longer, and one that sleeps is woken. The next request says it
+        again, so what could not be written now is no reason to end who plans production's builds.
+        """
+        try:
+            return await self._heard(body)
+        except EncliiError as error:
+            log.warning("a request for a preview is not noted: %s", error)
+            return b""
+
+    async def _heard(self, body: bytes) -> bytes:
         host = body.decode("ascii", "replace").lower()[:253]
         key = self._hosts.get(host)
         found = await self.stage.store.get(Preview, *key) if key else None

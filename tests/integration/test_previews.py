@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from pipeline import jobs
 from pipeline.errors import Refused, Unavailable
 from pipeline.events import PreviewChanged, PullRequestChanged
+from pipeline.main import in_background
 from pipeline.names import token
 from pipeline.preview_life import Limits, due
 from pipeline.previews import Activity, Preview
@@ -282,6 +283,21 @@ def test_a_preview_with_a_bad_record_does_not_hold_up_the_others(nats: str) -> N
             assert await at.there(1) == bad
             assert (await at.there(2)).reason == "expired"
             await at.store.commit(Step((Change(replace(bad, active_at=now()), None),)))
+
+    asyncio.run(story())
+
+
+def test_a_request_is_not_noted_while_the_event_store_is_away_and_ends_nothing(nats: str) -> None:
+    async def story() -> None:
+        async with world(nats, "hits") as at:
+            await at.pull()
+            await at.ask("up")
+            watcher = at.watcher()
+            async with in_background(watcher.follow()), asyncio.timeout(60):
+                while await watcher.heard(b"h") != b"ok":  # noqa: ASYNC110 - it follows the records
+                    await asyncio.sleep(0.01)
+            await at.store.bus.close()
+            assert await watcher.heard(b"h") == b""
 
     asyncio.run(story())
 
