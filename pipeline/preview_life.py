@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
+from pipeline.moments import before
 from pipeline.previews import GONE, Preview
 
 WARNING = 0.1
@@ -44,10 +45,7 @@ def seconds_between(earlier: str, later_: str) -> float:
 
 def older(said: str, known: str) -> bool:
     """True for a word of the forge from before the one that is known, both by the forge's clock."""
-    try:
-        return bool(said and known) and seconds_between(known, said) < 0
-    except (ValueError, TypeError):
-        return False
+    return before(said, known)
 
 
 def later(preview: Preview, limits: Limits) -> Preview:

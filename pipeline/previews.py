@@ -137,6 +137,7 @@ class PullRequest(Record, frozen=True, kw_only=True):
     draft: bool = False
     author: str = ""
     updated_at: str = ""
+    head_at: str = ""  # by the forge's clock: the head was this one then, and has been since
 
     @property
     def key(self) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ from pipeline.events import (
     ResumeRequested,
     RollbackRequested,
 )
+from pipeline.moments import before
 from pipeline.previews import Preview, PullRequest, key_of
 from pipeline.records import Decision, Project, ServiceRecord, Target
 from pipeline.said import PullSaid
@@ -179,7 +180,7 @@ class Commands:
             )
         seen = await self._store.get(PullRequest, event.repository, str(event.number))
         known = seen.record if seen else None
-        if known is not None and known.head == pull.head and known.updated_at < event.created_at:
+        if known is not None and known.head == pull.head and before(known.head_at, event.created_at):
             return None
         return No("head_not_known", "a push came at the same time: look at it, and write the command again")
 
@@ -189,7 +190,7 @@ class Commands:
             id=f"{event.id}/read", at=now(), forge=event.forge, repository=event.repository, number=pull.number,
             action="read", state=pull.state, head=pull.head, head_ref=pull.branch, head_repository=pull.source,
             base=pull.base, fork=pull.fork, draft=pull.draft, merged=pull.merged, author=pull.author,
-            updated_at=event.created_at,
+            updated_at=pull.updated_at or now(),  # not the comment's: the head may be younger than that
         )  # fmt: skip
 
     async def _environment(self, event: CommentPosted, project: Project, asked: Asked) -> Event | No:

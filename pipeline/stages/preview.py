@@ -91,6 +91,7 @@ class Previews:
             repository=event.repository, number=event.number, state=event.state, head=event.head,
             head_ref=event.head_ref, base=event.base, fork=event.fork or not event.head_repository,
             draft=event.draft, author=event.author, updated_at=event.updated_at,
+            head_at=(known and known.record.head == event.head and known.record.head_at) or event.updated_at,
         )  # fmt: skip
         noted = Step((Change(record, known.seq if known else 0),))
         found = await self._preview(event.repository, event.number, "")

@@ -15,6 +15,7 @@ from pipeline.events import (
     HoldRequested,
     LinkRequested,
     PreviewRequested,
+    PullRequestChanged,
     RepositoryMoved,
     RollbackRequested,
 )
@@ -111,12 +112,14 @@ def test_rule_10_a_head_that_came_with_the_command_is_looked_at_first(tmp_path: 
             room.github.pull(2, pushed)
             event = await room.comment("/preview")
             assert await room.said(event) == ("refused", "head_not_known")
+            [read] = await room.events(PullRequestChanged)  # by the forge's clock: it may be younger than the comment
+            assert read["updated_at"] == room.github.pulls[2]["updated_at"]
             late = PullRequest(
-                repository=ORIGIN, number=2, state="open", head=pushed, fork=False, updated_at=event.created_at
+                repository=ORIGIN, number=2, state="open", head=pushed, fork=False, head_at=event.created_at
             )
             await room.write(late)
             assert await room.said(await room.comment("/preview")) == ("refused", "head_not_known")
-            await room.write(replace(late, updated_at="2026-11-23T12:29:59Z"))
+            await room.write(replace(late, head_at="2026-11-23 12:29:59 UTC"))
             assert await room.said(await room.comment("/preview")) == ("accepted", "preview_up")
             room.github.pull(2, pushed, state="closed")
             assert await room.said(await room.comment("/preview restart")) == ("refused", "pull_request_closed")

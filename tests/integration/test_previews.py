@@ -15,7 +15,7 @@ from pipeline.events import PreviewChanged, PullRequestChanged
 from pipeline.main import in_background
 from pipeline.names import token
 from pipeline.preview_life import Limits, due
-from pipeline.previews import Activity, Preview
+from pipeline.previews import Activity, Preview, PullRequest
 from pipeline.records import Job, Live, Target
 from pipeline.store import Change, Step, now
 from tests.support.nats import running_nats
@@ -133,6 +133,25 @@ def test_rule_19_a_transfer_ends_it_and_a_late_word_does_not(nats: str, word: st
             else:
                 await at.pull(action="closed", state="closed", updated_at="2026-01-31T00:00:00Z")
             assert (await at.there()).state == ("removing" if word == "moved" else "building")
+
+    asyncio.run(story())
+
+
+def test_rule_10_a_head_is_as_old_as_the_first_word_of_it(nats: str) -> None:
+    """GitLab writes its times otherwise, and what changes beside the head makes it no younger."""
+
+    async def story() -> None:
+        async with world(nats, "seen") as at:
+            for said, head, seen in (
+                ("2017-12-10 17:01:11 UTC", ONE, "2017-12-10 17:01:11 UTC"),
+                ("2017-12-10 17:05:00 UTC", ONE, "2017-12-10 17:01:11 UTC"),
+                ("2017-12-10 17:04:00 UTC", TWO, "2017-12-10 17:01:11 UTC"),  # late: not the head any more
+                ("2017-12-10T17:06:00.5Z", TWO, "2017-12-10T17:06:00.5Z"),
+            ):
+                await at.pull(action="pushed", head=head, updated_at=said)
+                found = await at.store.get(PullRequest, at.origin, "12")
+                assert found is not None
+                assert found.record.head_at == seen
 
     asyncio.run(story())
 

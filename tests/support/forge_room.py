@@ -125,7 +125,13 @@ def in_room(tmp: Path, scenario: Callable[[Room], Awaitable[None]]) -> None:
             )
             service = ServiceRecord(project="shop", service="web", last_release=1)
             known = PullRequest(
-                repository=ORIGIN, number=2, state="open", head=HEAD, fork=False, updated_at="2026-11-23T12:00:00Z"
+                repository=ORIGIN,
+                number=2,
+                state="open",
+                head=HEAD,
+                fork=False,
+                updated_at="2026-11-23T12:00:00Z",
+                head_at="2026-11-23T12:00:00Z",
             )
             origin = Origin(id=ORIGIN, repository=SHOP.id, name="shop/shop")
             await room.write(here, PROJECT, service, known, origin)
