@@ -10,11 +10,13 @@ from gitops.forge.commit_checks import worst
 from gitops.forge.credentials import Credential
 from gitops.forge.door import Answer, fine
 from gitops.forge.github_door import GitHubDoor, GitHubDoors
+from gitops.forge.pages import Listed, listed
 from pipeline.errors import Refused
 from pipeline.promotions import CheckState
 from pipeline.said import PullSaid
 
 PAGES: Final = 10
+SIZE: Final = 100
 TITLE: Final = 140
 FOLDED: Final[Mapping[str, Level]] = {"admin": "admin", "write": "write", "read": "read", "none": "none"}
 STATUS: Final = {"pending": "pending", "success": "success", "failure": "failure", "waiting": "pending"}
@@ -51,13 +53,13 @@ class GitHub:
         return described(fine(await self._send(where, "GET", f"/pulls/{number}"), f"pull request {number}"))
 
     async def pulls(self, where: Where, tag: str = "") -> Seen:
-        first, items = await self._listed(where, "/pulls", {"state": "open", "per_page": "100"}, tag)
-        return Seen(first.headers.get("etag", ""), tuple(described(one) for one in items), (), first.status != 304)
+        found = await self._listed(where, "/pulls", {"state": "open"}, tag)
+        return Seen(found.tag, tuple(described(one) for one in found.items), (), found.changed)
 
     async def heads(self, where: Where, tag: str = "") -> Seen:
-        first, items = await self._listed(where, "/branches", {"per_page": "100"}, tag)
-        heads = tuple((str(one["name"]), str(one["commit"]["sha"])) for one in items)
-        return Seen(first.headers.get("etag", ""), (), heads, first.status != 304)
+        found = await self._listed(where, "/branches", {}, tag)
+        heads = tuple((str(one["name"]), str(one["commit"]["sha"])) for one in found.items)
+        return Seen(found.tag, (), heads, found.changed)
 
     async def say(self, where: Where, number: int, marker: str, body: str, known: str) -> str:
         if known:
@@ -77,8 +79,8 @@ class GitHub:
     async def _mine(self, where: Where, number: int, marker: str) -> list[str]:
         """Our comments with that marker, oldest first; somebody else's that copies it is not ours."""
         own = await self.login(where)
-        _, items = await self._listed(where, f"/issues/{number}/comments", {"per_page": "100"})
-        found = (one for one in items if str(one.get("body") or "").startswith(marker))
+        every = await self._listed(where, f"/issues/{number}/comments", {})
+        found = (one for one in every.items if str(one.get("body") or "").startswith(marker))
         return [str(one["id"]) for one in found if (one.get("user") or {}).get("login") == own]
 
     async def login(self, where: Where) -> str:
@@ -155,9 +157,9 @@ class GitHub:
 
     async def _open(self, where: Where, proposal: Proposal) -> Mapping[str, Any] | None:
         owner = where.name.partition("/")[0]
-        asked = {"state": "open", "head": f"{owner}:{proposal.branch}", "base": proposal.base, "per_page": "100"}
-        _, items = await self._listed(where, "/pulls", asked)
-        ours = (one for one in items if _joins(described(one), proposal))
+        asked = {"state": "open", "head": f"{owner}:{proposal.branch}", "base": proposal.base}
+        found = await self._listed(where, "/pulls", asked)
+        ours = (one for one in found.items if _joins(described(one), proposal))
         return next(ours, None)
 
     async def checks(self, where: Where, sha: str) -> Mapping[str, CheckState]:
@@ -194,20 +196,12 @@ class GitHub:
         # The App itself sees no repository; a token of its installation there does.
         return await (await self.doors.whole(where.name)).send("GET", f"/repos/{where.name}")
 
-    async def _listed(
-        self, where: Where, path: str, params: dict[str, str], tag: str = ""
-    ) -> tuple[Answer, list[Mapping[str, Any]]]:
-        """The first answer, and the items of all pages."""
-        first = answer = await self._send(where, "GET", path, params=params, tag=tag)
-        if first.status == 304:
-            return first, []
-        items = list(fine(answer, path))
-        for page in range(2, PAGES + 1):
-            if not answer.following:
-                break
-            answer = await self._send(where, "GET", path, params=params | {"page": str(page)})
-            items += fine(answer, path)
-        return first, items
+    async def _listed(self, where: Where, path: str, params: dict[str, str], tag: str = "") -> Listed:
+        async def ask(page: str, known: str) -> Answer:
+            asked = params | {"per_page": str(SIZE)} | ({"page": page} if page != "1" else {})
+            return await self._send(where, "GET", path, params=asked, tag=known)
+
+        return await listed(ask, path, size=SIZE, tag=tag)
 
     async def _send(self, where: Where, verb: str, path: str, body: Any = None, **more: Any) -> Answer:
         """One request about a repository, by its number: a name may be somebody else's by now."""

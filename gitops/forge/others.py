@@ -10,12 +10,13 @@ from gitops.forge import Check, Known, Level, Opened, Proposal, Reaction, Seen, 
 from gitops.forge.commit_checks import worst
 from gitops.forge.credentials import Credential
 from gitops.forge.door import Answer, Door, fine
+from gitops.forge.pages import Listed, listed
 from gitops.forge.rest import RestDoor
 from pipeline.promotions import CheckState
 from pipeline.said import PullSaid
 
-PAGES: Final = 10
 TITLE: Final = 140
+SIZE: Final = 20  # of GitLab, where none is asked for
 GITEA_SAID: Final[Mapping[str, CheckState]] = {"success": "success", "pending": "pending"}
 GITLAB_SAID: Final[Mapping[str, CheckState]] = {
     "success": "success", "created": "pending", "waiting_for_resource": "pending", "preparing": "pending",
@@ -30,17 +31,12 @@ class _Listed:
         self._door = door
         self._login = ""
 
-    async def _all(self, path: str, params: Mapping[str, str], tag: str = "") -> tuple[Answer, list[Mapping[str, Any]]]:
-        first = answer = await self._door.send("GET", path, params=params, tag=tag)
-        if first.status == 304:
-            return first, []
-        items = list(fine(answer, path))
-        for page in range(2, PAGES + 1):
-            if not answer.following:
-                break
-            answer = await self._door.send("GET", path, params={**params, "page": str(page)})
-            items += fine(answer, path)
-        return first, items
+    async def _all(self, path: str, params: Mapping[str, str], tag: str = "") -> Listed:
+        async def ask(page: str, known: str) -> Answer:
+            asked = {**params, **({"page": page} if page != "1" else {})}
+            return await self._door.send("GET", path, params=asked, tag=known)
+
+        return await listed(ask, path, size=int(params.get("limit") or params.get("per_page") or SIZE), tag=tag)
 
     async def _keep(self, comments: str, one: str, marker: str, body: str, known: str, *, edit: str) -> str:
         """Edit our comment, or write it; ``comments`` lists and takes them, ``one`` is the address of one."""
@@ -49,7 +45,7 @@ class _Listed:
             if answer.status != 404:
                 fine(answer, "our comment")
                 return known
-        _, every = await self._all(comments, {"per_page": "100", "limit": "50"})
+        every = (await self._all(comments, {"per_page": "100", "limit": "50"})).items
         own = await self._me()
         mine = [str(c["id"]) for c in every if str(c.get("body") or "").startswith(marker) and _author(c) == own]
         for extra in mine[1:]:
@@ -89,13 +85,13 @@ class Gitea(_Listed):
         return self._described(fine(await self._door.send("GET", f"/repos/{where.name}/pulls/{number}"), "it"))
 
     async def pulls(self, where: Where, tag: str = "") -> Seen:
-        first, items = await self._all(f"/repos/{where.name}/pulls", {"state": "open", "limit": "50"}, tag)
-        return Seen(first.headers.get("etag", ""), tuple(map(self._described, items)), (), first.status != 304)
+        found = await self._all(f"/repos/{where.name}/pulls", {"state": "open", "limit": "50"}, tag)
+        return Seen(found.tag, tuple(map(self._described, found.items)), (), found.changed)
 
     async def heads(self, where: Where, tag: str = "") -> Seen:
-        first, items = await self._all(f"/repos/{where.name}/branches", {"limit": "50"}, tag)
-        heads = tuple((str(one["name"]), str(one["commit"]["id"])) for one in items)
-        return Seen(first.headers.get("etag", ""), (), heads, first.status != 304)
+        found = await self._all(f"/repos/{where.name}/branches", {"limit": "50"}, tag)
+        heads = tuple((str(one["name"]), str(one["commit"]["id"])) for one in found.items)
+        return Seen(found.tag, (), heads, found.changed)
 
     async def say(self, where: Where, number: int, marker: str, body: str, known: str) -> str:
         root = f"/repos/{where.name}/issues"
@@ -130,7 +126,7 @@ class Gitea(_Listed):
         return Opened(int(found["number"]), str(found["html_url"]))
 
     async def _open(self, pulls: str, proposal: Proposal) -> Mapping[str, Any] | None:
-        _, items = await self._all(pulls, {"state": "open", "limit": "50"})
+        items = (await self._all(pulls, {"state": "open", "limit": "50"})).items
         return next((one for one in items if _joins(self._described(one), proposal)), None)
 
     async def checks(self, where: Where, sha: str) -> Mapping[str, CheckState]:
@@ -160,8 +156,8 @@ class GitLab(_Listed):
         super().__init__(door or RestDoor(credential.api, {"PRIVATE-TOKEN": credential.token}))
 
     async def level(self, where: Where, login: str) -> Level:
-        _, people = await self._all(f"/projects/{where.number}/members/all", {"query": login, "per_page": "100"})
-        found = max((int(one["access_level"]) for one in people if one.get("username") == login), default=0)
+        people = await self._all(f"/projects/{where.number}/members/all", {"query": login, "per_page": "100"})
+        found = max((int(one["access_level"]) for one in people.items if one.get("username") == login), default=0)
         steps: tuple[tuple[int, Level], ...] = (
             (50, "admin"),
             (40, "maintain"),
@@ -177,13 +173,13 @@ class GitLab(_Listed):
 
     async def pulls(self, where: Where, tag: str = "") -> Seen:
         asked = {"state": "opened", "per_page": "100"}
-        first, items = await self._all(f"/projects/{where.number}/merge_requests", asked, tag)
-        return Seen(first.headers.get("etag", ""), tuple(map(_merge_request, items)), (), first.status != 304)
+        found = await self._all(f"/projects/{where.number}/merge_requests", asked, tag)
+        return Seen(found.tag, tuple(map(_merge_request, found.items)), (), found.changed)
 
     async def heads(self, where: Where, tag: str = "") -> Seen:
-        first, items = await self._all(f"/projects/{where.number}/repository/branches", {"per_page": "100"}, tag)
-        heads = tuple((str(one["name"]), str(one["commit"]["id"])) for one in items)
-        return Seen(first.headers.get("etag", ""), (), heads, first.status != 304)
+        found = await self._all(f"/projects/{where.number}/repository/branches", {"per_page": "100"}, tag)
+        heads = tuple((str(one["name"]), str(one["commit"]["id"])) for one in found.items)
+        return Seen(found.tag, (), heads, found.changed)
 
     async def say(self, where: Where, number: int, marker: str, body: str, known: str) -> str:
         notes = f"/projects/{where.number}/merge_requests/{number}/notes"
@@ -226,12 +222,12 @@ class GitLab(_Listed):
 
     async def _open(self, requests: str, proposal: Proposal) -> Mapping[str, Any] | None:
         asked = {"state": "opened", "source_branch": proposal.branch, "target_branch": proposal.base}
-        _, items = await self._all(requests, asked)
+        items = (await self._all(requests, asked)).items
         return next((one for one in items if _joins(_merge_request(one), proposal)), None)
 
     async def checks(self, where: Where, sha: str) -> Mapping[str, CheckState]:
         path = f"/projects/{where.number}/repository/commits/{sha}/statuses"
-        _, items = await self._all(path, {"per_page": "100"})
+        items = (await self._all(path, {"per_page": "100"})).items
         # A job that may fail says failed all the same: who asks for it by name means it.
         return worst(*((str(one["name"]), GITLAB_SAID.get(str(one["status"]), "failure")) for one in items))
 

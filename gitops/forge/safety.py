@@ -12,13 +12,16 @@ import datetime
 import logging
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from gitops.forge import Where
 from gitops.forge.door import fine
 from gitops.forge.forges import Forges, Place
 from gitops.forge.github import GitHub
+from gitops.forge.github_door import GitHubDoor
 from gitops.forge.github_events import EVENTS, PERMISSIONS
 from pipeline.answers import Answer
-from pipeline.errors import EncliiError, NotFound
+from pipeline.errors import EncliiError, NotFound, Permanent
 from pipeline.events import Delivery, Event, PullRequestChanged
 from pipeline.names import BRANCH_PREFIX
 from pipeline.previews import PullRequest
@@ -119,8 +122,12 @@ class SafetyNet:
     async def _apps(self, every: list[Repository], missed: list[str]) -> None:
         """What GitHub says of the App itself: failed deliveries, and what it lacks."""
         for forge in {id(one): one for one in [await self._github(one) for one in every] if one is not None}.values():
-            await self._redeliver(forge)
-            lacks = await lacking(forge)
+            try:
+                await self._redeliver(forge)
+                lacks = await lacking(forge)
+            except EncliiError as error:
+                log.warning("%s was not asked about its App: %s", forge.name, error)
+                continue
             health = Answer(
                 repository="github", about=HEALTH, said=", ".join(missed)[:500], problem=", ".join(lacks), at=now()
             )
@@ -146,8 +153,17 @@ class SafetyNet:
             told = Answer(repository="github", about=f"delivery/{guid}", at=now())
             if guid in arrived or await self._store.get(Answer, *told.key) is not None:
                 continue
-            fine(await door.send("POST", f"/app/hook/deliveries/{one['id']}/attempts"), "a delivery, again")
-            await self._store.commit(Step((Change(told, None),)))
+            await self._store.commit(Step((Change(replace(told, problem=await _again(door, one["id"])), None),)))
+
+
+async def _again(door: GitHubDoor, identity: object) -> str:
+    """Ask for one delivery again: why it will not come, or "". Raises Unavailable: then the others wait too."""
+    try:
+        fine(await door.send("POST", f"/app/hook/deliveries/{identity}/attempts"), "a delivery, again")
+    except Permanent as error:  # too old, or of an installation that is gone
+        log.warning("GitHub does not deliver %s again: %s", identity, error)
+        return error.reason
+    return ""
 
 
 async def lacking(forge: GitHub) -> list[str]:

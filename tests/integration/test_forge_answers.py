@@ -157,7 +157,8 @@ def test_a_failed_delivery_is_asked_for_again_once_and_what_an_app_lacks_is_kept
         app = {"id": APP["id"], "slug": APP["slug"], "key": rsa_key()}
         file.write_text(json.dumps({"forge": "github", "api": room.github.url, "app": app}))
         at = now()
-        for number, (guid, status) in enumerate((("a", 502), ("b", 502), ("b", 202))):
+        room.github.fail("POST .*/deliveries/3/attempts", 422, message="Deliveries cannot be redelivered")
+        for number, (guid, status) in enumerate((("a", 502), ("b", 502), ("b", 202), ("c", 502))):
             room.github.deliveries.append({"id": number, "guid": guid, "status_code": status, "delivered_at": at})
         del room.github.permissions["checks"]
         for _ in range(2):

@@ -120,6 +120,13 @@ def test_pages_are_followed_and_what_did_not_change_costs_no_answer() -> None:
         assert (len(first.items), first.items[1].fork, first.items[0].fork) == (130, True, False)
         again = await github.pulls(SHOP, first.tag)
         assert (again.changed, again.items) == (False, ())
+        state.pulls[125]["head"]["sha"] = "d" * 40  # on the second page: the first one is as it was
+        assert (await github.pulls(SHOP, first.tag)).items[124].head == "d" * 40
+        for number in range(131, 201):
+            state.pull(number, HEAD)
+        full = await github.pulls(SHOP)
+        state.pull(201, HEAD)  # behind two full pages
+        assert len((await github.pulls(SHOP, full.tag)).items) == 201
         assert dict((await github.heads(SHOP)).heads) == {"main": "a" * 40}
         state.pulls[5]["head"]["repo"] = None
         assert (await github.pull(SHOP, 5)).fork
