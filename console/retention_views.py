@@ -16,6 +16,7 @@ def plan(answer: dict[str, Any]) -> str:
     lines = [
         "  ".join((*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4])) for row in rows
     ]
+    lines += [f"shed  log of {one['project']}/{one['service']}  {one['run']}  {one['why']}" for one in answer["logs"]]
     lines.append(f"{answer['shed']} to shed, {answer['kept']} to keep; {size(answer['frees'])} would be freed")
     return "\n".join(map(printable, lines))
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from console.ports import LOOPBACK
+from pipeline.entries import STREAM_OF
 
 MAX_PAYLOAD: Final = 8 << 20
 
@@ -35,6 +36,11 @@ _PREVIEWS = ("ev.preview.>", "st.preview.>", "st.pull_request.>", "st.activity.>
 _PROPOSALS = ("ev.proposal.>",)
 _LOGINS = ("web.>", "login.>", "st.token.>", "audit.>")
 _STATE = tuple(subject for subject in (*_RELEASES, *_DEPLOYMENTS, *_RULES, *_PREVIEWS) if subject.startswith("st."))
+_BUT_LOGS = (
+    "$JS.API.STREAM.DELETE.>", "$JS.API.STREAM.MSG.DELETE.>",
+    *(f"$JS.API.STREAM.PURGE.{name}" for name in sorted({*STREAM_OF.values()} - {"LOGS"})),
+)  # fmt: skip
+"""The planner sheds build logs with the images that they tell of, and nothing else of any stream."""
 _STREAMS = ("$JS.API.STREAM.DELETE.>", "$JS.API.STREAM.PURGE.>", "$JS.API.STREAM.MSG.DELETE.>")
 
 FORBIDDEN: Final[Mapping[str, tuple[str, ...]]] = {
@@ -67,7 +73,7 @@ FORBIDDEN: Final[Mapping[str, tuple[str, ...]]] = {
         *_LOGINS,
         *_STREAMS,
     ),
-    "planner": (*_RELEASES, *_DEPLOYMENTS, *_RULES, *_COMMANDS, *_LINKS, *_PROPOSALS, *_LOGINS, *_STREAMS),
+    "planner": (*_RELEASES, *_DEPLOYMENTS, *_RULES, *_COMMANDS, *_LINKS, *_PROPOSALS, *_LOGINS, *_BUT_LOGS),
     "builder": (
         *_RELEASES,
         *_DEPLOYMENTS,

@@ -88,7 +88,8 @@ async def retention(process: Process, images: Registry) -> AsyncIterator[None]:
     stage = Retainer(process.store, images, told.retention_releases, limits)
     requests = Stage("retention", (RetentionRequested,), stage.handle, stage.failed)
     answers = process.store.bus.answer_many(SUBJECT, stage.answer)
-    async with in_background(answers, work(requests, process.store, process.stopping)):
+    room_for_logs = stage.make_room(process.stopping)
+    async with in_background(answers, room_for_logs, work(requests, process.store, process.stopping)):
         yield
 
 

@@ -47,7 +47,7 @@ NANO: Final = 1_000_000_000
 STREAMS: Final[dict[str, dict[str, Any]]] = {
     "HOOKS": {"subjects": ["hooks.>"], "discard": "new", "max_bytes": 2 << 30, "max_age": 30 * 86_400 * NANO},
     "PIPE": {"subjects": ["ev.>", "st.>"], "discard": "old", "allow_atomic": True},
-    "LOGS": {"subjects": ["log.>"], "discard": "old", "max_bytes": 4 << 30, "max_msgs_per_subject": -1},
+    "LOGS": {"subjects": ["log.>"], "discard": "new", "max_bytes": 4 << 30, "max_msgs_per_subject": -1},
     "WEB": {"subjects": ["web.>"], "discard": "old", "max_bytes": 64 << 20, "max_age": 31 * 86_400 * NANO},
     # What strangers can make us write, apart: filling it up drops logins that wait, and nobody's session.
     "LOGIN": {"subjects": ["login.>"], "discard": "old", "max_bytes": 16 << 20, "max_age": 3_600 * NANO},

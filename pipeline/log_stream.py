@@ -28,6 +28,17 @@ def subject(run: str, service: str) -> str:
     return f"log.build.{token(run, service)}"
 
 
+async def stored(bus: Bus) -> frozenset[str]:
+    """The subjects of the logs that are kept; the first 100,000 of them. Raises Unavailable."""
+    answer = await bus.asked("STREAM.INFO.LOGS", {"subjects_filter": "log.build.>"})
+    return frozenset(answer["state"].get("subjects") or ())
+
+
+async def delete(bus: Bus, log: str) -> None:
+    """Delete one log, by its subject. Raises Unavailable."""
+    await bus.asked("STREAM.PURGE.LOGS", {"filter": log})
+
+
 class LogStream:
     """Writes one build's log; ``end`` or ``flush`` writes what still waits."""
 

@@ -11,12 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pipeline import images
+from pipeline.previews import is_preview
 
 Key = tuple[str, str]
 """Repository and digest."""
 
 CACHE = "/cache"
-RUN = re.compile(r"r-[a-z2-7]{12}")
+_RUN = re.compile(r"(r-[a-z2-7]{12})(?:-again)?")
 _BESIDE = re.compile(r"sha256-([0-9a-f]{64})(?:\.[a-z]+)?")
 
 
@@ -52,6 +53,7 @@ class Needs:
     images: Mapping[Key, str]
     runs_open: frozenset[str]
     ages: Mapping[Key, float]
+    previews: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,12 @@ def beside(tag: str) -> str:
     return f"sha256:{found[1]}" if found else ""
 
 
+def run_of(tag: str) -> str:
+    """The run whose build, the first or the one that compares, has this tag; empty for any other tag."""
+    found = _RUN.fullmatch(tag)
+    return found[1] if found else ""
+
+
 def fates(held: Sequence[Held], needs: Needs, limits: Limits) -> tuple[Fate, ...]:
     """What becomes of each, in the order given."""
     decided = {one.key: _fate(one, needs, limits) for one in held if not one.beside}
@@ -97,11 +105,12 @@ def _fate(one: Held, needs: Needs, limits: Limits) -> Fate:
 def _image(one: Held, needs: Needs, limits: Limits) -> tuple[bool, str]:
     if one.key in needs.images:
         return True, needs.images[one.key]
-    if running := needs.runs_open.intersection(one.tags):
+    runs = {run_of(tag) for tag in one.tags}
+    if running := needs.runs_open.intersection(runs):
         return True, f"{min(running)} is on its way"
-    if strange := [tag for tag in one.tags if not RUN.fullmatch(tag)]:
+    if strange := [tag for tag in one.tags if not run_of(tag)]:
         return True, f"tagged {min(strange)} by somebody else"
-    known = [needs.ages[key] for key in (one.key, *((one.repository, tag) for tag in one.tags)) if key in needs.ages]
+    known = [needs.ages[key] for key in (one.key, *((one.repository, run) for run in runs)) if key in needs.ages]
     if not known:
         return True, "no record says what it is"
     if min(known) < limits.grace:
@@ -109,7 +118,16 @@ def _image(one: Held, needs: Needs, limits: Limits) -> tuple[bool, str]:
     return False, "no environment, hold or promotion names it"
 
 
+def scope_of(tag: str) -> str:
+    """The trust class in a cache's tag: ``main``, or a preview's environment."""
+    return tag.partition("-")[2]
+
+
 def _cache(one: Held, needs: Needs, limits: Limits) -> tuple[bool, str]:
+    project = one.repository.partition("/")[0]
+    owners = {scope_of(tag) for tag in one.tags}
+    if owners and all(is_preview(owner) and (project, owner) not in needs.previews for owner in owners):
+        return False, "build cache of a preview that is gone"
     age = needs.ages.get((one.repository, ""))
     if age is None:
         return True, "no record says whose cache it is"

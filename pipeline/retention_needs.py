@@ -33,6 +33,8 @@ class Records:
     images: Sequence[Image] = ()
     runs: Sequence[Run] = ()
     jobs: Sequence[Job] = ()
+    previews: frozenset[tuple[str, str]] = frozenset()
+    """Project and environment of each preview that is there."""
 
 
 def needs(records: Records, *, releases: int, now: datetime.datetime) -> Needs:
@@ -42,7 +44,7 @@ def needs(records: Records, *, releases: int, now: datetime.datetime) -> Needs:
         if (key := key_of(image)) is not None:
             found.setdefault(key, why)
     going = frozenset(job.run for job in records.jobs if job.status in OPEN)
-    return Needs(found, going, _ages(records, now))
+    return Needs(found, going, _ages(records, now), records.previews)
 
 
 def key_of(image: str) -> Key | None:
@@ -113,8 +115,8 @@ def _ages(records: Records, now: datetime.datetime) -> dict[Key, float]:
     found: dict[Key, float] = {}
 
     def note(key: Key | None, at: str) -> None:
-        if key is not None and (age := _age(at, now)) is not None:
-            found[key] = min(found.get(key, age), age)
+        if key is not None and (old := age(at, now)) is not None:
+            found[key] = min(found.get(key, old), old)
 
     for image in records.images:
         note(key_of(image.image), image.built_at)
@@ -129,7 +131,8 @@ def _ages(records: Records, now: datetime.datetime) -> dict[Key, float]:
     return found
 
 
-def _age(at: str, now: datetime.datetime) -> float | None:
+def age(at: str, now: datetime.datetime) -> float | None:
+    """Seconds since ``at`` (RFC 3339); None for what is no time."""
     try:
         return (now - datetime.datetime.fromisoformat(at)).total_seconds()
     except (ValueError, TypeError):

@@ -31,7 +31,7 @@ def retention(session: Session, *, carry_out: bool, yes: bool, reason: str, outp
     if not yes:
         tell(retention_views.plan(plan))
         confirm(session, "Shed these?")
-    decision = _shed(session, plan, reason) if plan["shed"] else None
+    decision = _shed(session, plan, reason) if plan["shed"] or plan["logs"] else None
     collected = _collected(session)
     show({"plan": plan, "decision": decision, "collected": collected}, output, retention_views.done)
 

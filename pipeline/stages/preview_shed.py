@@ -1,4 +1,4 @@
-"""What a preview leaves in the registry is deleted as a whole: its images have paths of their own."""
+"""What a preview leaves in the registry is deleted as a whole: its images have paths of their own, its caches tags."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pipeline.inventory import inventory
 from pipeline.previews import Preview, repository_of
 from pipeline.records import Job, Run
 from pipeline.registry import Registry
+from pipeline.retention import Held
 from pipeline.store import Store
 
 
@@ -22,12 +23,22 @@ class Shedder:
     async def __call__(self, preview: Preview) -> int:
         """Delete every manifest of the preview's paths; how many the registry still has then. Raises Unavailable."""
         paths = await self.paths(preview)
-        held = await inventory(self.registry, paths)
+        held = [*await inventory(self.registry, paths), *await self._caches(preview, paths)]
         for rank in sorted({retention.turn(one) for one in held}):
             for one in held:
                 if retention.turn(one) == rank:
                     await self.registry.delete_manifest(one.repository, one.digest)
-        return len(await inventory(self.registry, paths)) if held else 0
+        if not held:
+            return 0
+        return len(await inventory(self.registry, paths)) + len(await self._caches(preview, paths))
+
+    async def _caches(self, preview: Preview, paths: set[str]) -> list[Held]:
+        """Build caches that this preview alone has written; one that is main's too stays, whatever it is tagged."""
+        places = {f"{path.partition('/previews/')[0]}{retention.CACHE}" for path in paths}
+        return [
+            one for one in await inventory(self.registry, places)
+            if one.tags and {retention.scope_of(tag) for tag in one.tags} == {preview.environment}
+        ]  # fmt: skip
 
     async def paths(self, preview: Preview) -> set[str]:
         """Of every service that one of its runs has built, also of one that the newest head does not have."""

@@ -1,4 +1,4 @@
-"""Retain: sheds from the registry what no environment, hold, promotion or job needs any more.
+"""Retain: sheds from the registry what no environment, hold, promotion or job needs any more, and the logs with it.
 
 An image is withdrawn from reuse first; then everything is read again, and only what both plans shed is deleted. A push
 that reuses an image writes the image's record in its own step, so one of the two loses and decides again.
@@ -7,16 +7,18 @@ that reuses an image writes the image's record in its own step, so one of the tw
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
 
-from pipeline import retention, retention_plan
+from pipeline import log_stream, retention, retention_logs, retention_plan
 from pipeline.errors import Conflict, EncliiError, Permanent
 from pipeline.events import Event, RetentionRequested
 from pipeline.inventory import AT_ONCE, inventory
+from pipeline.previews import Preview
 from pipeline.records import (
     Decision,
     Deployment,
@@ -33,9 +35,20 @@ from pipeline.records import (
 )
 from pipeline.registry import Registry
 from pipeline.retention import Fate, Held, Limits
+from pipeline.retention_logs import Going
 from pipeline.retention_needs import Records, key_of, needs
 from pipeline.retention_plan import RetentionPlan
 from pipeline.store import Change, Step, Store, now
+
+LOGS_SECONDS = 3600.0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What becomes of each manifest, and which build logs go with them."""
+
+    fates: tuple[Fate, ...]
+    logs: tuple[Going, ...]
 
 
 @dataclass(frozen=True)
@@ -51,8 +64,8 @@ class Retainer:
         """The plan as it would be carried out now, for whoever asks."""
         try:
             async with asyncio.timeout(retention_plan.LIMIT):
-                fates = await self._read()
-            return msgspec.json.encode(retention_plan.of(fates))
+                seen = await self._read()
+            return msgspec.json.encode(retention_plan.of(seen.fates, seen.logs))
         except EncliiError as error:
             return msgspec.json.encode(RetentionPlan(reason=error.reason, message=error.message))
         except TimeoutError:
@@ -64,14 +77,27 @@ class Retainer:
         assert isinstance(event, RetentionRequested)
         if await self.store.get(Decision, event.id) is not None:
             return Step()
-        fates = await self._read()
+        seen = await self._read()
+        fates = seen.fates
         if not await self._agreed(event, fates):
             text = "what would be shed is not what was seen; look at the plan again: enclii retention"
             return _decided(event, "refused", "moved_meanwhile", text)
         await self._withdraw(event, [fate.held for fate in fates if not fate.keep])
         again = await self._read()
-        gone = await self._delete(again, {fate.held.key for fate in fates if not fate.keep})
-        return _decided(event, "accepted", "shed", f"shed {gone} of {len(fates)} manifests")
+        gone = await self._delete(again.fates, {fate.held.key for fate in fates if not fate.keep})
+        logs = await self._purge(again.logs)
+        told = f"shed {gone} of {len(fates)} manifests" + (f" and {logs} build logs" if logs else "")
+        return _decided(event, "accepted", "shed", told)
+
+    async def make_room(self, stopping: asyncio.Event) -> None:
+        """Shed the logs that go anyway, once their store is half full, until ``stopping`` is set."""
+        while not stopping.is_set():
+            with contextlib.suppress(EncliiError):
+                info = await self.store.bus.asked("STREAM.INFO.LOGS", {})
+                if info["state"]["bytes"] * 2 > info["config"]["max_bytes"] > 0:
+                    await self._purge((await self._read()).logs)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), LOGS_SECONDS)
 
     async def failed(self, event: Event, error: Exception) -> Step:
         """The decision of a request that could not be carried out; what was deleted until then stays so."""
@@ -116,7 +142,12 @@ class Retainer:
             await asyncio.gather(*(delete(one) for one in going if retention.turn(one) == rank))
         return len(going)
 
-    async def _read(self) -> tuple[Fate, ...]:
+    async def _purge(self, logs: Sequence[Going]) -> int:
+        for one in logs:
+            await log_stream.delete(self.store.bus, one.subject)
+        return len(logs)
+
+    async def _read(self) -> Seen:
         """The registry first: what is named by a record that came meanwhile is then kept."""
         before = await self._repositories()
         held = await inventory(self.registry, before)
@@ -124,10 +155,17 @@ class Retainer:
         records = Records(
             targets=await all_of(Target), lives=await all_of(Live), deployments=await all_of(Deployment),
             releases=await all_of(Release), promotions=await all_of(Promotion), images=await all_of(Image),
-            runs=await all_of(Run), jobs=await all_of(Job),
+            runs=await all_of(Run), jobs=await all_of(Job), previews=await self._previews(),
         )  # fmt: skip
-        needed = needs(records, releases=self.releases, now=datetime.datetime.now(datetime.UTC))
-        return retention.fates(held, needed, self.limits)
+        now = datetime.datetime.now(datetime.UTC)
+        fates = retention.fates(held, needs(records, releases=self.releases, now=now), self.limits)
+        kept = {fate.held.key for fate in fates if fate.keep}
+        stored = await log_stream.stored(self.store.bus)
+        return Seen(fates, retention_logs.going(stored, records, kept, self.limits, now=now))
+
+    async def _previews(self) -> frozenset[tuple[str, str]]:
+        there = (one for one in await self.store.all(Preview) if one.state != "removed")
+        return frozenset((one.project, one.environment) for one in there)
 
     async def _repositories(self) -> set[str]:
         """Where services' images and caches are: what else the registry holds is nobody's business here."""

@@ -18,9 +18,12 @@ from pipeline.errors import Conflict, EncliiError, Refused, Unavailable
 from pipeline.events import RetentionRequested
 from pipeline.images import ImageRef, fallback_tag
 from pipeline.inventory import inventory
+from pipeline.log_stream import LogStream, stored, subject
+from pipeline.previews import Preview, PreviewService
 from pipeline.records import Decision, Image, Job, Release, ServiceRecord, Shed
 from pipeline.registry import Registry
 from pipeline.retention_plan import RetentionPlan
+from pipeline.stages.preview_shed import Shedder
 from pipeline.stages.retain import Retainer
 from pipeline.store import Change, Step, Store
 from pipeline.supply import sign_release
@@ -91,6 +94,46 @@ def test_an_image_that_nothing_names_goes_with_its_evidence_and_the_wanted_one_s
             assert all((await there(at, live)).values())
             await verify_image(at.registry, ImageRef.parse(live.image), keys=[KEY.public], demand=None)
             assert (await plan(at)).shed == 0
+
+    asyncio.run(story())
+
+
+def test_a_build_log_goes_with_its_image_and_another_stays(stores: tuple[str, str]) -> None:
+    async def story() -> None:
+        async with opened(stores) as at:
+            old, live = await two_images(at)
+            for image in (old, live):
+                job = Job(run=image.run, project="shop", service="web", status="deployed", image=image.image,
+                          created_at=LONG_AGO, finished_at=LONG_AGO)  # fmt: skip
+                await at.store.commit(Step((Change(job),)))
+                log = LogStream(at.store.bus, image.run, "web")
+                await log.line("step", "built")
+                await log.end()
+            seen = await plan(at)
+
+            said = await decided(at, RetentionRequested(id="c-1", expected=seen.token))
+
+            assert [(one.run, one.why) for one in seen.logs] == [(old.run, "its image goes or is gone")]
+            assert said.message.endswith("and 1 build logs")
+            assert await stored(at.store.bus) == {subject(live.run, "web")}
+
+    asyncio.run(story())
+
+
+def test_what_a_preview_wrote_into_the_cache_goes_with_it_and_the_branchs_stays(stores: tuple[str, str]) -> None:
+    preview = Preview(id="shop.preview-7", project="shop", repository="local:shop", number=7, state="removing",
+                      environment="preview-7", services=(PreviewService(name="web"),))  # fmt: skip
+
+    async def story() -> None:
+        async with opened(stores) as at:
+            place = f"{REPOSITORY}/cache"
+            for trust in ("main", "preview-7"):
+                await push_image(at.registry, place, tag=f"abcdabcdabcdabcd-{trust}", content=trust.encode())
+
+            left = await Shedder(at.store, at.registry)(preview)
+
+            assert left == 0
+            assert await at.registry.tags(place) == ["abcdabcdabcdabcd-main"]
 
     asyncio.run(story())
 

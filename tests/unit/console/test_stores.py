@@ -72,6 +72,13 @@ def test_only_the_committer_says_what_the_config_repository_rules(process: str, 
     assert denied(process, f"st.{kind}.x")
 
 
+def test_the_planner_alone_deletes_and_only_build_logs() -> None:
+    logs, rest = "$JS.API.STREAM.PURGE.LOGS", ("PIPE", "HOOKS", "WEB", "LOGIN", "AUDIT")
+
+    assert [process for process in stores.FORBIDDEN if not denied(process, logs)] == ["planner"]
+    assert all(denied("planner", f"$JS.API.STREAM.PURGE.{name}") for name in rest)
+
+
 @pytest.mark.parametrize(
     ("subject", "answers"),
     [(secret_requests.STORE_SUBJECT, "syncer"), (relay.LINES, "syncer"), (retention_plan.SUBJECT, "planner")],

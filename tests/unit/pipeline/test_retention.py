@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import retention
+from pipeline.log_stream import subject
 from pipeline.promotions import Member, Promotion
 from pipeline.records import Deployment, Image, Job, Live, Release, ReplicaView, Target
 from pipeline.retention import Held, Limits
+from pipeline.retention_logs import going
 from pipeline.retention_needs import Records, key_of, needs
 
 NOW = datetime.datetime(2026, 5, 1, tzinfo=datetime.UTC)
@@ -245,3 +247,46 @@ def _needed(records: Records, releases: int) -> set[str]:
     ]
     named = [*last, *open_, *waits, *young, *building, *(t.image for t in records.targets), records.lives[0].image]
     return {key[1] for one in named if (key := key_of(one)) is not None}
+
+
+def test_the_image_of_a_second_build_that_compares_goes_with_its_time() -> None:
+    again = held(1, tags=(f"{tag(1)}-again",))
+    job = msgspec.structs.replace(GOING, status="deployed", finished_at=days_ago(2))
+    young = msgspec.structs.replace(job, finished_at=days_ago(0.01))
+
+    assert kept([again], Records(jobs=[job])) == set()
+    assert kept([again], Records(jobs=[young])) == {digest(1)}
+
+
+def test_the_cache_of_a_preview_goes_with_the_preview_and_the_branchs_stays() -> None:
+    caches = [
+        Held(REPOSITORY + "/cache", digest(1), ("abcdabcdabcdabcd-main",)),
+        Held(REPOSITORY + "/cache", digest(2), ("abcdabcdabcdabcd-preview-7",)),
+        Held(REPOSITORY + "/cache", digest(3), ("abcdabcdabcdabcd-preview-8",)),
+    ]
+    job = msgspec.structs.replace(GOING, status="deployed", finished_at=days_ago(0.1))
+
+    found = kept(caches, Records(jobs=[job], previews=frozenset({("shop", "preview-8")})))
+
+    assert found == {digest(1), digest(3)}
+
+
+@pytest.mark.parametrize(
+    ("job", "stays"),
+    [
+        ({"status": "deployed", "image": image(1), "finished_at": days_ago(90)}, True),
+        ({"status": "deployed", "image": image(2), "finished_at": days_ago(90)}, False),
+        ({"status": "deployed", "image": image(2), "finished_at": days_ago(0.01)}, True),
+        ({"status": "failed", "finished_at": days_ago(0.5)}, True),
+        ({"status": "failed", "finished_at": days_ago(90)}, False),
+        ({"status": "building", "created_at": days_ago(90)}, True),
+    ],
+    ids=["image stays", "image goes", "young", "failed lately", "failed long ago", "on its way"],
+)
+def test_a_log_is_kept_as_long_as_its_image(job: dict[str, Any], stays: bool) -> None:
+    known_job = msgspec.structs.replace(GOING, **job)
+    stored = {subject(known_job.run, known_job.service)}
+
+    found = going(stored, Records(jobs=[known_job]), {(REPOSITORY, digest(1))}, LIMITS, now=NOW)
+
+    assert [one.job.run for one in found] == ([] if stays else [known_job.run])
