@@ -125,7 +125,7 @@ class Client:
             lost += 1
             if lost > RECONNECTIONS:
                 raise broken
-            time.sleep(min(0.1 * 2**lost, LONGEST_PAUSE))
+            time.sleep(min(0.1 * 2**lost, LONGEST_PAUSE))  # a server that starts again is given time
 
     def _stream(self, address: str, last: str, left: float = ANSWER_LIMIT) -> Iterator[ServerEvent]:
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last} if last else {})

@@ -17,9 +17,10 @@ from types import FrameType
 from typing import Final
 
 from console import platform, ports, programs, supervise
-from console.installation import addresses, until
+from console.installation import addresses
 from console.superseded import forget_superseded
 from console.supervise import Files
+from console.until import until
 from pipeline import process
 from pipeline.errors import Conflict, Unavailable
 

@@ -152,7 +152,7 @@ def seen(what: str, question: Callable[[], Any], *, limit: float = LIMIT) -> Any
                 return answer
         except (OSError, ValueError, KeyError, http.client.HTTPException) as error:
             last = error
-        time.sleep(0.1)
+        time.sleep(0.1)  # a page is asked, as a person would: it tells nobody that it changed
     raise Unavailable(f"{what}: not seen within {limit:g} s ({last})", reason="not_seen")
 
 

@@ -7,8 +7,7 @@ nothing that the next one would trip over.
 from __future__ import annotations
 
 import secrets
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -194,10 +193,3 @@ def _new_instance(home: Path) -> str:
     name = f"e{secrets.token_hex(4)}"
     credentials.write(home / "instance", name + "\n")
     return name
-
-
-def until(condition: Callable[[], bool], limit: float, *, every: float = 0.05) -> bool:
-    deadline = time.monotonic() + limit
-    while not (held := condition()) and time.monotonic() < deadline:
-        time.sleep(every)
-    return held

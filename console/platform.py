@@ -26,9 +26,9 @@ from console.installation import (
     instance_of,
     prepare,
     token,
-    until,
 )
 from console.supervise import Files, Program, State
+from console.until import until
 from pipeline import durability
 from pipeline.errors import Conflict, EncliiError, Unavailable
 from pipeline.settings import PREFIX, PROCESSES, Settings

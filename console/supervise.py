@@ -11,14 +11,14 @@ import os
 import signal
 import socket
 import sys
-import time
 import xmlrpc.client
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, cast
 
+from console.until import until
 from pipeline import process
 from pipeline.errors import Invalid, Unavailable
 
@@ -29,7 +29,6 @@ LOGS_KEPT: Final = 3
 RETRIES: Final = 1_000_000
 """Supervisor gives up after so many; each retry waits a second longer than the one before."""
 START_LIMIT: Final = 20.0
-POLL: Final = 0.05
 _CALL_LIMIT: Final = 10.0
 _ALIVE: Final = ("STARTING", "RUNNING", "BACKOFF")
 _SOCKET_PATH_LIMIT: Final = 90
@@ -166,7 +165,7 @@ async def start(at: Files, *, env: Mapping[str, str]) -> None:
     # of its own before its first instruction, and the command waits until supervisor has become a daemon within that.
     argv = ("setsid", "--fork", "--wait", sys.executable, "-m", "supervisor.supervisord", "-c", str(at.config))
     done = await process.run(argv, timeout=START_LIMIT, env=env, check=False)
-    if done.returncode != 0 or not _until(lambda: alive(at), START_LIMIT):
+    if done.returncode != 0 or not until(lambda: alive(at), START_LIMIT):
         said = (done.stderr + done.stdout)[-1_000:].decode("utf-8", "replace").strip()
         raise Unavailable(f"supervisor did not start: {said}; its log is in {at.logs}", reason="supervisor_failed")
 
@@ -184,7 +183,7 @@ def end(at: Files, names: Sequence[str], *, limit: float) -> tuple[str, ...]:
         running = tuple(name for name, info in found.items() if info["statename"] in _ALIVE)
         for name in running:
             api.stopProcess(f"{found[name]['group']}:{name}", False)
-    if not _until(
+    if not until(
         lambda: not any(one.name in running and one.state in (*_ALIVE, "STOPPING") for one in status(at)), limit
     ):
         raise Unavailable(f"not ended within {limit:g} s: one of {', '.join(running)}", reason="still_up")
@@ -216,7 +215,7 @@ def stop(at: Files, *, limit: float) -> None:
         os.kill(pid, signal.SIGCONT)
         os.kill(pid, signal.SIGTERM)
     ended = pid
-    if not _until(lambda: not _is_supervisor(ended), limit):
+    if not until(lambda: not _is_supervisor(ended), limit):
         raise Unavailable(f"supervisor (pid {pid}) still runs {limit:g} s after it was told to end", reason="still_up")
 
 
@@ -255,13 +254,6 @@ def _is_supervisor(pid: int) -> bool:
     except OSError:
         return False
     return b"supervisord" in arguments and not dead
-
-
-def _until(condition: Callable[[], bool], limit: float) -> bool:
-    deadline = time.monotonic() + limit
-    while not (held := condition()) and time.monotonic() < deadline:
-        time.sleep(POLL)
-    return held
 
 
 class _Connection(http.client.HTTPConnection):

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from ingest.hooks import GUID, Forge, Given, Headers, Said, header, hex_digest, login
+from ingest.hooks import GUID, Forge, Given, Headers, Said, branch, header, hex_digest, login
 from pipeline.forge_events import PullRequestAction
 from pipeline.names import BRANCH_PREFIX, SHA, ref, sha
 from pipeline.said import BODY_LIMIT, CommentSaid, PullSaid
@@ -168,15 +168,11 @@ def described(pull: _Pull, here: _Repository) -> PullSaid:
     source, head = pull.source.repository, pull.source.commit.hash if pull.source.commit else ""
     return PullSaid(
         number=pull.id, state="open" if pull.state == "OPEN" else "closed", head=head if SHA.fullmatch(head) else "",
-        branch=_branch(pull.source.branch.name), base=_branch(pull.destination.branch.name),
+        branch=branch(pull.source.branch.name), base=branch(pull.destination.branch.name),
         fork=source is None or source.uuid != here.uuid,
         source=f"bitbucket:{source.uuid.strip('{}')}" if source else "", draft=pull.draft,
         merged=pull.state == "MERGED", author=_actor(pull.author), updated_at=pull.updated_on[:40],
     )  # fmt: skip
-
-
-def _branch(name: str) -> str:
-    return ref(BRANCH_PREFIX + name).removeprefix(BRANCH_PREFIX)
 
 
 def _comment(body: bytes, key: str, guid: str) -> Said:

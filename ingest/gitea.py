@@ -13,9 +13,10 @@ from typing import Any
 
 import msgspec
 
-from ingest.hooks import GUID, KIND, Forge, Given, Headers, Said, header, hex_digest, login
+from ingest import hub
+from ingest.hooks import GUID, KIND, Forge, Given, Headers, Said, branch, header, hex_digest
 from pipeline.forge_events import PullRequestAction
-from pipeline.names import BRANCH_PREFIX, ref, sha
+from pipeline.names import sha
 from pipeline.said import BODY_LIMIT, CommentSaid, PullSaid
 
 _ACTIONS: dict[str, PullRequestAction] = {
@@ -29,82 +30,40 @@ _DRAFT = re.compile(r"\s*(?:\[WIP\]|WIP:)", re.IGNORECASE)
 """What a title begins with while its pull request is a draft; that is all there is."""
 
 
-class _Repository(msgspec.Struct):
-    id: int
-    full_name: str = ""
-
-
-class _Account(msgspec.Struct):
-    login: str = ""
-
-
-class _Any(msgspec.Struct):
-    action: str = ""
-    repository: _Repository | None = None
-    sender: _Account | None = None
-
-
-class _Push(msgspec.Struct):
-    ref: str
-    before: str
-    after: str
-    repository: _Repository
-    sender: _Account | None = None
-
-
-class _End(msgspec.Struct):
-    ref: str
-    sha: str = ""
-    repo: _Repository | None = None
-
-
 class _Pull(msgspec.Struct):
     number: int
     state: str
-    head: _End
-    base: _End
+    head: hub.End
+    base: hub.End
     title: str = ""
     draft: bool | None = None
     merged: bool = False
-    user: _Account | None = None
+    user: hub.Account | None = None
     updated_at: str = ""
 
 
 class _PullEvent(msgspec.Struct):
     action: str
     pull_request: _Pull
-    repository: _Repository
-    sender: _Account | None = None
+    repository: hub.Repository
+    sender: hub.Account | None = None
     changes: dict[str, Any] | None = None
-
-
-class _Issue(msgspec.Struct):
-    number: int
-    state: str = "open"
-    pull_request: dict[str, Any] | None = None
 
 
 class _Comment(msgspec.Struct):
     id: int
     body: str = ""
-    user: _Account | None = None
+    user: hub.Account | None = None
     created_at: str = ""
 
 
 class _CommentEvent(msgspec.Struct):
     action: str
-    issue: _Issue
+    issue: hub.Issue
     comment: _Comment
-    repository: _Repository
-    sender: _Account | None = None
+    repository: hub.Repository
+    sender: hub.Account | None = None
     is_pull: bool = False
-
-
-class _Deleted(msgspec.Struct):
-    ref: str
-    ref_type: str
-    repository: _Repository
-    sender: _Account | None = None
 
 
 def given(headers: Headers, _: float) -> Given:
@@ -117,23 +76,7 @@ def read(forge: str, headers: Headers, body: bytes) -> Sequence[Said]:
     mine = "forgejo" if "x-forgejo-event" in headers else "gitea"
     kind = header(headers, f"x-{mine}-event", KIND)
     guid = header(headers, f"x-{mine}-delivery", GUID).lower()
-    return [_READERS.get(kind, _other)(body, forge, kind, guid)]
-
-
-def _origin(forge: str, repository: _Repository | None) -> dict[str, Any]:
-    return {"repository": f"{forge}:{repository.id}", "name": repository.full_name} if repository else {}
-
-
-def _actor(account: _Account | None) -> str:
-    return login(account.login if account else "")
-
-
-def _push(body: bytes, forge: str, kind: str, guid: str) -> Said:
-    event = msgspec.json.decode(body, type=_Push)
-    return Said(
-        kind, guid, **_origin(forge, event.repository), actor=_actor(event.sender), ref=ref(event.ref),
-        before=sha(event.before), after=sha(event.after),
-    )  # fmt: skip
+    return [_READERS.get(kind, hub.other)(body, forge, kind, guid)]
 
 
 def _pull_request(body: bytes, forge: str, _: str, guid: str) -> Said:
@@ -141,7 +84,7 @@ def _pull_request(body: bytes, forge: str, _: str, guid: str) -> Said:
     action = _action(event)
     pull = described(event.pull_request, event.repository, forge) if action else None
     return Said(
-        "pull_request", guid, **_origin(forge, event.repository), actor=_actor(event.sender),
+        "pull_request", guid, **hub.origin(forge, event.repository), actor=hub.actor(event.sender),
         action=action or event.action[:40], pull=pull,
     )  # fmt: skip
 
@@ -163,19 +106,15 @@ def _is_draft(pull: _Pull) -> bool:
     return bool(_DRAFT.match(pull.title)) if pull.draft is None else pull.draft
 
 
-def described(pull: _Pull, here: _Repository, forge: str) -> PullSaid:
+def described(pull: _Pull, here: hub.Repository, forge: str) -> PullSaid:
     """A pull request in our words."""
     source = pull.head.repo
     return PullSaid(
         number=pull.number, state="open" if pull.state == "open" else "closed",
-        head=sha(pull.head.sha) if pull.head.sha else "", branch=_branch(pull.head.ref), base=_branch(pull.base.ref),
+        head=sha(pull.head.sha) if pull.head.sha else "", branch=branch(pull.head.ref), base=branch(pull.base.ref),
         fork=source is None or source.id != here.id, source=f"{forge}:{source.id}" if source else "",
-        draft=_is_draft(pull), merged=pull.merged, author=_actor(pull.user), updated_at=pull.updated_at[:40],
+        draft=_is_draft(pull), merged=pull.merged, author=hub.actor(pull.user), updated_at=pull.updated_at[:40],
     )  # fmt: skip
-
-
-def _branch(name: str) -> str:
-    return ref(BRANCH_PREFIX + name).removeprefix(BRANCH_PREFIX)
 
 
 def _comment(body: bytes, forge: str, _: str, guid: str) -> Said:
@@ -184,32 +123,21 @@ def _comment(body: bytes, forge: str, _: str, guid: str) -> Said:
     if event.action in {"created", "edited", "deleted"} and (event.is_pull or event.issue.pull_request is not None):
         about = CommentSaid(
             id=str(event.comment.id), number=event.issue.number, action=event.action,  # type: ignore[arg-type]
-            author=_actor(event.comment.user), body=event.comment.body[:BODY_LIMIT],
+            author=hub.actor(event.comment.user), body=event.comment.body[:BODY_LIMIT],
             bot=event.comment.user is None or event.comment.user.login.endswith("[bot]"),
             open=event.issue.state == "open", created_at=event.comment.created_at[:40],
         )  # fmt: skip
-    common = _origin(forge, event.repository)
-    return Said("comment", guid, **common, actor=_actor(event.sender), action=event.action[:40], comment=about)
-
-
-def _delete(body: bytes, forge: str, kind: str, guid: str) -> Said:
-    event = msgspec.json.decode(body, type=_Deleted)
-    prefix = BRANCH_PREFIX if event.ref_type == "branch" else "refs/tags/"
-    return Said(kind, guid, **_origin(forge, event.repository), actor=_actor(event.sender), ref=ref(prefix + event.ref))
-
-
-def _other(body: bytes, forge: str, kind: str, guid: str) -> Said:
-    event = msgspec.json.decode(body, type=_Any)
-    return Said(kind, guid, **_origin(forge, event.repository), actor=_actor(event.sender), action=event.action[:40])
+    common = hub.origin(forge, event.repository)
+    return Said("comment", guid, **common, actor=hub.actor(event.sender), action=event.action[:40], comment=about)
 
 
 _READERS: dict[str, Callable[[bytes, str, str, str], Said]] = {
-    "push": _push,
+    "push": hub.push,
     "pull_request": _pull_request,
     "pull_request_sync": _pull_request,
     "issue_comment": _comment,
     "pull_request_comment": _comment,
-    "delete": _delete,
+    "delete": hub.delete,
 }
 GITEA = Forge("gitea", given, partial(read, "gitea"))
 FORGEJO = Forge("forgejo", given, partial(read, "forgejo"))

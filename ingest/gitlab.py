@@ -13,9 +13,9 @@ from typing import Any
 
 import msgspec
 
-from ingest.hooks import Forge, Given, Headers, Said, header, login
+from ingest.hooks import Forge, Given, Headers, Said, branch, header, login
 from pipeline.forge_events import PullRequestAction
-from pipeline.names import BRANCH_PREFIX, ref, sha
+from pipeline.names import ref, sha
 from pipeline.said import BODY_LIMIT, CommentSaid, PullSaid
 
 TOLERANCE = 300.0
@@ -179,15 +179,11 @@ def described(said: _Merge, author: str) -> PullSaid:
     gone = said.source_project_id is None
     return PullSaid(
         number=said.iid, state="open" if said.state in {"opened", "locked"} else "closed",
-        head=sha(said.last_commit.id) if said.last_commit else "", branch=_branch(said.source_branch),
-        base=_branch(said.target_branch), fork=gone or said.source_project_id != said.target_project_id,
+        head=sha(said.last_commit.id) if said.last_commit else "", branch=branch(said.source_branch),
+        base=branch(said.target_branch), fork=gone or said.source_project_id != said.target_project_id,
         source="" if gone else f"gitlab:{said.source_project_id}", draft=said.draft or said.work_in_progress,
         merged=said.state == "merged", author=author, updated_at=said.updated_at[:40],
     )  # fmt: skip
-
-
-def _branch(name: str) -> str:
-    return ref(BRANCH_PREFIX + name).removeprefix(BRANCH_PREFIX)
 
 
 def _note(body: bytes, guid: str) -> Said:

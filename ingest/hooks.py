@@ -18,6 +18,7 @@ import msgspec
 
 from pipeline.errors import Invalid
 from pipeline.events import Delivery
+from pipeline.names import BRANCH_PREFIX, ref
 from pipeline.said import CheckSaid, CommentSaid, PullSaid
 
 BODY_KEPT = 512 << 10  # compressed; a larger one is known by its hash alone
@@ -144,6 +145,11 @@ def header(headers: Headers, name: str, pattern: re.Pattern[str]) -> str:
     if not pattern.fullmatch(value):
         raise Invalid(f"header {name} is missing or malformed", reason="bad_header")
     return value
+
+
+def branch(name: str) -> str:
+    """A branch's own name, checked. Raises Invalid."""
+    return ref(BRANCH_PREFIX + name).removeprefix(BRANCH_PREFIX)
 
 
 def login(text: str) -> str:

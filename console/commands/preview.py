@@ -173,7 +173,7 @@ def _in_time(deadline: float, what: str) -> None:
     """Pause between two questions. Raises Failure when the time is over."""
     if time.monotonic() >= deadline:
         raise Failure(what, reason="timeout", exit_code=TIMED_OUT, advice="enclii preview list")
-    time.sleep(PAUSE)
+    time.sleep(PAUSE)  # a preview may wait for hours, so no stream is held open for it
 
 
 def _seconds(text: str) -> float:

@@ -29,7 +29,7 @@ def ask(session: Session, address: str, body: dict[str, Any]) -> str:
                 failure.live = _live(session, body)
             if failure.reason not in {"api_away", "bad_answer", "nats_away"}:
                 raise
-        time.sleep(pause)
+        time.sleep(pause)  # what did not answer tells nobody when it does again
     return str(session.api.post(address, body, key=key)["command"])
 
 

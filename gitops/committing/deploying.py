@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from msgspec.structs import replace
 
 from gitops.committing import decisions, derive, freezing, history, intents, orphans
@@ -12,8 +14,11 @@ from gitops.committing.session import Session, Unit
 from gitops.committing.writing import commit_draft, ordered
 from gitops.layout import Place
 from pipeline import names
-from pipeline.errors import Refused
+from pipeline.errors import Permanent, Refused
 from pipeline.records import Environment, Release
+
+OVERTAKEN: Final = frozenset({"older_than_deployed", "already_deployed", "preview_closed", "newer_push"})
+"""Reasons that speak of something newer, and not of the release."""
 
 
 async def deploy(
@@ -31,6 +36,17 @@ async def deploy(
     return await commit_draft(
         session, here, intents.deploy(situation, release, cause=cause, clearance=clearance, forced=forced)
     )
+
+
+def not_deployed(session: Session, release: Release, here: Place, decision: str, error: Permanent) -> Unit:
+    """The decision about a release that does not go out; unless something newer overtook it, its deployment failed."""
+    overtaken = error.reason in OVERTAKEN
+    said = decisions.of_release(release, decision, error, "skipped" if overtaken else "refused", here)
+    unit = Unit([session.put(said)])
+    if not overtaken:
+        failed = derive.wish(release, here, "failed", reason=error.reason, message=error.message)
+        unit.changes.append(session.put(failed))
+    return unit
 
 
 def fed(environment: Environment, release: Release) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from gitops.committing import decisions, derive, intents
+from gitops.committing import decisions, intents
 from gitops.committing.clearance import clear
+from gitops.committing.deploying import not_deployed
 from gitops.committing.edits import Draft
 from gitops.committing.intents import Cause
 from gitops.committing.ports import Ports
@@ -39,13 +40,7 @@ async def release_ready(session: Session, event: ReleaseReady, release: Release,
         return await commit_draft(session, here, draft)
     except Permanent as error:
         session.rewind(mark)
-        skipped = error.reason in ("preview_closed", "newer_push", "already_deployed")
-        said = decisions.of_release(release, decision, error, "skipped" if skipped else "refused", here)
-        unit = Unit([session.put(said)])
-        if not skipped:
-            failed = derive.wish(release, here, "failed", reason=error.reason, message=error.message)
-            unit.changes.append(session.put(failed))
-        return unit
+        return not_deployed(session, release, here, decision, error)
 
 
 async def _wanted(session: Session, release: Release, ref: PreviewRef) -> None:

@@ -13,7 +13,6 @@ from msgspec.structs import replace
 from gitops import projectfile
 from gitops.committing import (
     decisions,
-    derive,
     freezing,
     going_back,
     intents,
@@ -25,7 +24,7 @@ from gitops.committing import (
 )
 from gitops.committing.absorb import FollowUp
 from gitops.committing.clearance import clear
-from gitops.committing.deploying import deploy, fed
+from gitops.committing.deploying import deploy, fed, not_deployed
 from gitops.committing.intents import Cause, Situation
 from gitops.committing.ports import Ports
 from gitops.committing.session import Session, Unit
@@ -148,13 +147,7 @@ async def _release_to(
         return await deploy(session, here, release, environment, cause, ports)
     except Permanent as error:
         session.rewind(mark)
-        skipped = error.reason in ("older_than_deployed", "already_deployed")
-        said = decisions.of_release(release, decision, error, "skipped" if skipped else "refused", here)
-        unit = Unit([session.put(said)])
-        if not skipped:
-            failed = derive.wish(release, here, "failed", reason=error.reason, message=error.message)
-            unit.changes.append(session.put(failed))
-        return unit
+        return not_deployed(session, release, here, decision, error)
 
 
 async def _command(session: Session, event: Command, ports: Ports) -> Unit:
