@@ -21,6 +21,7 @@ from pipeline.registry import Registry
 from pipeline.supply import Link, Signed, sign_link, sign_release, sign_reproduction
 from pipeline.verify import Demand, Verdict, gather_evidence, verify_image
 from tests.support.components import needs
+from tests.support.forged_repositories import REPOSITORIES, Forged
 from tests.support.forgeries import BUILDER, FORGED, GOOD, SHA, SOURCE, SPDX, Case, facts, sealed
 from tests.support.judge import cosign
 from tests.support.registry import push_image, running_registry
@@ -331,6 +332,16 @@ def test_no_forgery_passes_in_the_registry(host: str, run: Run, case: Case) -> N
         return await _refusal(registry, await _with_provenance(registry, case))
 
     assert _with_registry(host, run, story) == case.reason
+
+
+@pytest.mark.parametrize("case", REPOSITORIES, ids=lambda case: case.name)
+def test_how_evidence_lies_beside_an_image_proves_nothing_either(host: str, run: Run, case: Forged) -> None:
+    async def story(registry: Registry) -> str:
+        image = await push_image(registry, "supply/laid", content=case.name.encode())
+        await case.make(registry, image, KEY)
+        return await _refusal(registry, image) if case.reason else str((await _verified(registry, image)).via)
+
+    assert _with_registry(host, run, story) == (case.reason or "provenance")
 
 
 @pytest.mark.parametrize("case", GOOD, ids=lambda case: case.name)

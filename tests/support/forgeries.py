@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric import utils
+
 from pipeline import attest
 from pipeline.images import ImageRef
 from pipeline.keys import SigningKey
@@ -20,6 +22,9 @@ SHA = "a" * 40
 BUILDER = "https://enclii.example/builder/test"
 SPDX = json.dumps({"spdxVersion": "SPDX-2.3", "name": "web", "packages": []}).encode()
 CYCLONEDX = json.dumps({"bomFormat": "CycloneDX", "specVersion": "1.6", "components": []}).encode()
+
+_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+"""Of the group of P-256."""
 
 Build = Callable[[SigningKey, ImageRef], bytes]
 
@@ -117,6 +122,16 @@ def _signature_bytes(change: Callable[[bytes], bytes]) -> Callable[[dict[str, An
     return _signatures(edit)
 
 
+def _twin(signature: bytes) -> bytes:
+    """The other signature that every ECDSA signature has: signature bytes are no identity."""
+    r, s = utils.decode_dss_signature(signature)
+    return utils.encode_dss_signature(r, _ORDER - s)
+
+
+def _raw(signature: bytes) -> bytes:
+    return b"".join(number.to_bytes(32, "big") for number in utils.decode_dss_signature(signature))
+
+
 def _flipped_payload(document: dict[str, Any]) -> None:
     payload = bytearray(base64.b64decode(document["dsseEnvelope"]["payload"]))
     payload[-3] ^= 1
@@ -184,6 +199,8 @@ GOOD = [
     Case("empty key id", _bundle(_signatures(lambda one: [{**one, "keyid": ""}]))),
     Case("no hint", _bundle(_drop("verificationMaterial", "publicKey", "hint"))),
     Case("wrong hint", _bundle(_set("verificationMaterial", "publicKey", "hint", to="bm9ib2R5"))),
+    Case("twin signature", _bundle(_signature_bytes(_twin))),
+    Case("null log entries", _bundle(_set("verificationMaterial", "tlogEntries", to=None))),
     Case("no log entries", _bundle(_set("verificationMaterial", "tlogEntries", to=[]))),
 ]
 
@@ -194,6 +211,7 @@ FORGED = [
     Case("flipped signature", _bundle(_signature_bytes(lambda one: one[:-1] + bytes([one[-1] ^ 1]))), "wrong_key"),
     Case("truncated signature", _bundle(_signature_bytes(lambda one: one[:-1])), "wrong_key"),
     Case("signature with a tail", _bundle(_signature_bytes(lambda one: one + b"\0")), "wrong_key"),
+    Case("raw signature", _bundle(_signature_bytes(_raw)), "wrong_key"),
     Case("zero signature", _bundle(_signature_bytes(lambda _: bytes.fromhex("3006020100020100"))), "wrong_key"),
     Case("signature of another statement", _signature_of_another_statement, "wrong_key"),
     Case("payload signed without its type", _signed_without_encoding, "wrong_key"),
@@ -235,8 +253,10 @@ FORGED = [
     Case("provenance without a source", _statement(_drop(*_PARAMETERS, "source")), _MALFORMED),
     Case("unknown external parameter", _statement(_set(*_PARAMETERS, "extra", to=1)), _MALFORMED),
     Case("another build type", _statement(_set("predicate", "buildDefinition", "buildType", to="x")), _MALFORMED),
+    Case("provenance of nothing", _statement(_set("predicate", to={"a": 1})), _MALFORMED),
     Case("no commit", _statement(_set("predicate", "buildDefinition", "resolvedDependencies", to=[])), _MALFORMED),
     Case("two signatures", _bundle(_signatures(lambda one: [one, one])), _MALFORMED),
+    Case("two signatures, one bad", _bundle(_signatures(lambda one: [one, {"sig": "AAAA"}])), _MALFORMED),
     Case("no signature", _bundle(_signatures(lambda one: [])), _MALFORMED),
     Case("key id", _bundle(_signatures(lambda one: [{**one, "keyid": "x"}])), _MALFORMED),
     Case("signature is not base64", _bundle(_signatures(lambda one: [{"sig": "%%%"}])), _MALFORMED),

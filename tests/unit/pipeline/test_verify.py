@@ -12,6 +12,7 @@ from pipeline.evidence import Demand, Evidence, Rejected, Statement
 from pipeline.images import Descriptor, ImageRef
 from pipeline.keys import SigningKey
 from pipeline.verify import judge
+from tests.support.forged_repositories import KNOWN, REFERENCE, REPOSITORIES
 from tests.support.forgeries import BUILDER, FORGED, GOOD, SHA, SOURCE, SPDX, Case, facts, sealed
 
 IMAGE = ImageRef("127.0.0.1:5000", "shop/web", "sha256:" + "1a" * 32)
@@ -66,6 +67,14 @@ def test_a_forged_bundle_is_refused_with_its_reason(case: Case) -> None:
         _opened(case.build(KEY, IMAGE))
 
     assert caught.value.reason == case.reason
+
+
+def test_every_forgery_of_the_reference_has_its_case() -> None:
+    standing = {name for names in REFERENCE.values() for name in names}
+
+    assert all(REFERENCE.values())
+    assert standing - KNOWN == set()
+    assert {one.name for one in (*FORGED, *REPOSITORIES)} - standing == set()
 
 
 def test_nothing_of_a_payload_is_read_before_its_signature_holds() -> None:
