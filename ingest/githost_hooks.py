@@ -24,8 +24,9 @@ from ingest.gitrepos import CONFIG_REF, Repositories, RepositoryName
 from ingest.pushes import Announcer
 from pipeline.errors import Conflict, Invalid, Permanent, Retryable
 from pipeline.events import ConfigMoved
+from pipeline.log import bound
 from pipeline.names import branch, is_zero, ref, run_id, sha
-from pipeline.records import Decision, Push
+from pipeline.records import Decision, Project, Push
 from pipeline.store import Change, Step, now
 
 HOOKS = ("pre-receive", "post-receive")
@@ -292,11 +293,30 @@ class HookHandler:
             log.warning("push not announced yet: %s", error.message)
             return remotelines.recorded_for_later()
         push.announced = True
-        return [line for update in moved for line in self._said(push, update)]
+        self._log(push, moved)
+        fed = await self._fed(push)
+        return [line for update in moved for line in self._said(push, update, fed)]
 
-    def _said(self, push: PushInFlight, update: Update) -> list[str]:
-        if branch(update.ref) is None or is_zero(update.after):
+    def _log(self, push: PushInFlight, moved: list[Update]) -> None:
+        for update in moved:
+            run = "" if is_zero(update.after) else run_id(push.intents[update.ref].delivery)
+            with bound(run=run if branch(update.ref) else "", commit=update.after[:12]):
+                log.info("%s of %s was pushed by %s", update.ref, push.repository.id, push.actor)
+
+    async def _fed(self, push: PushInFlight) -> frozenset[str] | None:
+        """The branches that feed an environment of the project; None while nobody knows them."""
+        try:
+            found = await self._announcer.store.get(Project, push.repository.project)
+        except Retryable:
+            return None
+        return frozenset(one.branch for one in found.record.environments) if found else None
+
+    def _said(self, push: PushInFlight, update: Update, fed: frozenset[str] | None) -> list[str]:
+        name = branch(update.ref)
+        if name is None or is_zero(update.after):
             return remotelines.ref_recorded(update.ref, update.after)
+        if fed is not None and name not in fed:
+            return remotelines.nothing_fed(update.ref, update.after, project=push.repository.project)
         run = run_id(push.intents[update.ref].delivery)
         project = push.repository.project
         return remotelines.run_started(run, update.ref, update.after, project=project, console_url=self._console_url)

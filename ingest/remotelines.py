@@ -19,6 +19,15 @@ def run_started(run: str, ref: str, after: str, *, project: str, console_url: st
     ]
 
 
+def nothing_fed(ref: str, after: str, *, project: str) -> list[str]:
+    """A branch moved that no environment of the project is fed by: there will be no run."""
+    name = branch(ref) or ref
+    return [
+        f"enclii: {name} is at {after[:12]}; no environment of {project} is fed by it, and nothing is deployed",
+        f"enclii:   a preview of it: enclii preview up {name} -p {project}",
+    ]
+
+
 def ref_recorded(ref: str, after: str) -> list[str]:
     """A tag moved or a ref was deleted: recorded, and nothing is built."""
     done = "deleted" if is_zero(after) else f"at {after[:12]}"

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from pipeline.events import ConfigMoved, LinkRequested
 from pipeline.names import run_id
-from pipeline.records import Push
+from pipeline.records import Environment, Project, Push
+from pipeline.store import Change, Step
 from tests.support.components import needs
 from tests.support.githost_room import LIMIT, SHOP, TOKENS, Room, in_room, opened
 from tests.support.nats import running_nats, running_server
@@ -22,6 +23,21 @@ def test_a_push_is_stored_as_a_delivery_and_its_run_is_shown(tmp_path: Path) -> 
         assert (delivery.after, delivery.ref, delivery.actor) == (head, "refs/heads/main", "alex")
         assert f"remote: enclii: main is at {head[:12]}: run {run_id(delivery.id)}" in said
         assert f"http://console.test/runs/{run_id(delivery.id)}" in said
+
+    in_room(tmp_path, scenario)
+
+
+def test_a_branch_that_feeds_nothing_is_told_so_and_no_run_is_promised(tmp_path: Path) -> None:
+    async def scenario(room: Room) -> None:
+        shop = Project(slug="shop", environments=(Environment(name="production", branch="main"),))
+        await room.store.commit(Step((Change(shop, None),)))
+        await room.commit(Dockerfile="FROM scratch\n")
+        pushed = await room.git("push", room.remote(), "main", "main:topic")
+        said = pushed.stderr.decode()
+        assert "enclii: main is at" in said
+        assert "; no environment of shop is fed by it, and nothing is deployed" in said
+        assert "enclii preview up topic -p shop" in said
+        assert said.count("/runs/r-") == 1
 
     in_room(tmp_path, scenario)
 
