@@ -28,6 +28,12 @@ def bound(**ids: str) -> Iterator[None]:
         _bound.reset(token)
 
 
+def learned(**ids: str) -> None:
+    """Put more ids on the lines of the piece of work in hand, which only its handling finds out."""
+    if (ids_bound := _bound.get()) is not None:
+        ids_bound.update({key: value for key, value in ids.items() if value})
+
+
 class _Json(logging.Formatter):
     def __init__(self, process: str) -> None:
         super().__init__()

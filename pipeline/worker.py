@@ -20,7 +20,7 @@ from pipeline.errors import Conflict, EncliiError, Retryable
 from pipeline.events import DELIVERIES, TYPES, Delivery, Event, decode
 from pipeline.log import bound
 from pipeline.measures import Ended
-from pipeline.names import token
+from pipeline.names import service_id, token
 from pipeline.outcome import Park, outcome
 from pipeline.records import Parked
 from pipeline.store import Change, Step, Store, now
@@ -112,11 +112,8 @@ async def take(stage: Stage, store: Store, message: Message) -> None:
         log.error("dropped a message that no version of this program wrote: %s", message.subject)
         await message.ack()
         return
-    run = getattr(event, "run", "")
-    with (
-        bound(run=run, service=getattr(event, "service", ""), commit=getattr(event, "sha", "")[:12]),
-        handled(stage.name, event) as ended,
-    ):
+    with handled(stage.name, event) as ended, bound(**_ids(event)):
+        began = time.monotonic()
         async with beating([message]):
             try:
                 await settle(stage.handle, event, store)
@@ -128,6 +125,18 @@ async def take(stage: Stage, store: Store, message: Message) -> None:
                 ended(await give_back(stage, store, message, event, error))
                 return
         await message.ack()
+        log.info("%s: %s done in %.2f s", stage.name, event.type, time.monotonic() - began)
+
+
+def _ids(event: Event) -> dict[str, str]:
+    """What an event says of its work; its handling may learn more."""
+    project, service = getattr(event, "project", ""), getattr(event, "service", "")
+    commit = getattr(event, "sha", "")[:12]
+    return {
+        "run": getattr(event, "run", ""),
+        "service": service_id(project, service) if service else "",
+        "commit": commit,
+    }
 
 
 @contextlib.contextmanager

@@ -31,6 +31,8 @@ from pipeline.events import (
     ServicesDeclared,
     WaitEnded,
 )
+from pipeline.log import bound
+from pipeline.names import service_id
 from pipeline.outcome import Park, outcome
 from pipeline.records import Decision, Job, JobStatus
 from pipeline.store import Change, Step, Store
@@ -110,6 +112,15 @@ def _measure(done: Sequence[Result], seconds: float) -> None:
             trace = trace_id(one.event.trace)
             measures.EVENTS.observe(CONSUMER, one.event.type, "done", seconds=seconds, trace=trace)
             tracing.processed(CONSUMER, one.event, seconds, links=[])
+            _tell(one, trace)
+
+
+def _tell(done: Result, trace: str) -> None:
+    """One line for each decision, which says more than that an event was handled."""
+    for one in done.decisions:
+        service = service_id(one.project, one.service) if one.service else ""
+        with bound(run=one.run, service=service, commit=one.sha[:12], environment=one.environment, trace=trace):
+            log.info("%s: %s", one.outcome, (one.message or one.reason).partition("\n")[0])
 
 
 async def _handled(committer: Committer, events: Sequence[Event]) -> Sequence[Result]:

@@ -356,7 +356,8 @@ class Syncer:
         await self.store.commit(Step((Change(record, found.seq), *end), (event,)))
         if status == "running" and not old.running_at:
             spans.rollout(record)
-        log.info("%s/%s/%s: %s %s", old.project, old.environment, old.service, old.id, status)
+        with bound(run=old.run, commit=old.sha[:12]):
+            log.info("%s/%s/%s: %s %s", old.project, old.environment, old.service, old.id, status)
         again = await self.store.get(Deployment, old.id)
         return again or found
 

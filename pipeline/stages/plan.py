@@ -28,6 +28,7 @@ from pipeline.events import (
     PreviewRequested,
     ServicesDeclared,
 )
+from pipeline.log import learned
 from pipeline.origin import registered, remembered
 from pipeline.previews import GONE, Preview, key_of, repository_of
 from pipeline.records import Branch, Decision, Image, Job, Project, Repository, Run, Target
@@ -210,7 +211,7 @@ class Planner:
             text = f"no service's path has changed{_vanished(push)}"
             return self._run(push, "skipped", (), ("skipped", "nothing_touched", text))
         planned = [await self.job(push, spec) for spec in specs]
-        text = f"{len(specs)} service(s) to build{_vanished(push)}"
+        text = f"{len(specs)} {'service' if len(specs) == 1 else 'services'} to build{_vanished(push)}"
         return self._run(push, "running", planned, ("accepted", "planned", text))
 
     async def _touched(self, push: Push, services: Sequence[ServiceSpec]) -> list[ServiceSpec]:
@@ -288,6 +289,7 @@ class Planner:
 
     def _run(self, push: Push, status: str, planned: Sequence[Planned], why: tuple[str, str, str]) -> Step:
         delivery, repository = push.delivery, push.repository
+        learned(run=push.run, commit=push.head[:12])
         made = [one.job for one in planned]
         outcome, reason, message = why
         run = Run(

@@ -18,6 +18,7 @@ from pipeline.events import Event, ImageBuilt, ReleaseReady
 from pipeline.image_user import image_user
 from pipeline.images import ImageRef
 from pipeline.isolation import builder_id
+from pipeline.log import learned
 from pipeline.names import release_id
 from pipeline.records import Image, Job, Release, Repository, Run, ServiceRecord
 from pipeline.registry import Registry
@@ -66,6 +67,7 @@ class Signer:
         repository = await self.store.get(Repository, run.record.repository) if run else None
         if run is None or repository is None:
             raise NotFound(f"run {run_id} or its repository is not known", reason="run_unknown")
+        learned(commit=run.record.sha[:12])
         return run.record, repository.record
 
     async def _attested(self, event: ImageBuilt, run: Run, repository: Repository, job: Job) -> Image:

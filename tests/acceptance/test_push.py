@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -27,6 +29,9 @@ def test_a_push_runs_a_second_replaces_it_and_a_rollback_brings_it_back(tmp_path
         assert "run r-" in said
         eventually(lambda: runs(line, "v1"), what="v1 runs")
         assert line.page("web.shop.localhost") == "one\n"
+        run, sha = re.findall("run (r-[a-z0-9]+)", said)[0], git("rev-parse", "HEAD", cwd=tmp_path / "shop")[:12]
+        for process in ("githost", "planner", "builder", "signer", "committer", "syncer"):
+            eventually(lambda p=process: (run, sha) in _bound(line, p), what=f"{process} logs the run and its commit")
 
         (tmp_path / "shop/index.html").write_text("two\n")
         commit(tmp_path / "shop", "The second page")
@@ -60,6 +65,12 @@ def test_a_push_runs_a_second_replaces_it_and_a_rollback_brings_it_back(tmp_path
         git("revert", "--no-edit", "HEAD", cwd=tmp_path / "shop")
         git("push", line.url("shop/shop"), "main", cwd=tmp_path / "shop")
         eventually(lambda: _states(line) == {"site": "orphaned", "web": "running"}, what="web is back")
+
+
+def _bound(line: Line, process: str) -> set[tuple[str, str]]:
+    """The runs and commits on the lines of a process's log."""
+    lines = [json.loads(text) for text in line.log(process).splitlines() if text.endswith("}")]
+    return {(one.get("run", ""), one.get("commit", "")) for one in lines}
 
 
 def _rename(folder: Path, name: str) -> None:
