@@ -26,7 +26,7 @@ async def deploy(
 ) -> Unit:
     """Deploy what was pushed, or let it wait. Raises Permanent when it may not go out."""
     fed(environment, release)
-    situation = await orphans.marked(session, await session.situation(here), release)
+    situation = await orphans.marked(session, await session.situation(here), release, environment)
     forced = await ordered(situation, release, environment, ports, force=False)
     clearance = await clear(session, release, environment.branch, ports)
     if situation.hold is not None and environment.name not in await ports.resumes(release):

@@ -17,7 +17,7 @@ from gitops.notes import Orphaned
 from pipeline import names
 from pipeline.errors import Permanent
 from pipeline.events import ServicesDeclared
-from pipeline.records import Branch, Project, Release, ServiceRecord, Target
+from pipeline.records import Branch, Environment, Project, Release, ServiceRecord, Target
 from pipeline.store import now
 
 
@@ -35,9 +35,9 @@ async def declared(session: Session, event: ServicesDeclared) -> Unit:
     return unit
 
 
-async def marked(session: Session, here: Situation, release: Release) -> Situation:
-    """The place with the mark that it is to have beside a release of a branch: the branch may have moved on since."""
-    branch = await session.look(Branch, release.repository, release.ref)
+async def marked(session: Session, here: Situation, release: Release, environment: Environment) -> Situation:
+    """The place with the mark that it is to have beside a release: the environment's branch may have moved on since."""
+    branch = await session.look(Branch, release.repository, names.BRANCH_PREFIX + environment.branch)
     if branch is None or branch.services is None:
         return here
     if release.service in branch.services:

@@ -225,7 +225,7 @@ async def _deploy_asked(
     frozen = await freezing.stopped(session, environment)
     if frozen is not None and not event.override_freeze:
         raise Refused(f"{here.environment} is {frozen}; add --override-freeze REASON", reason="frozen")
-    situation = await session.situation(here)
+    situation = await orphans.marked(session, await session.situation(here), release, environment)
     if situation.hold is not None:
         raise Refused(f"{here} is held; resume it first", reason="held")
     forced = await ordered(situation, release, environment, ports, force=event.force)
@@ -290,6 +290,7 @@ async def _deploy_waiting(session: Session, here: Situation, waiting: str, cause
     environment = next((one for one in project.environments if one.name == here.place.environment), unprotected)
     if environment is not unprotected:
         fed(environment, release)
+    here = await orphans.marked(session, here, release, environment)
     forced = await ordered(here, release, environment, ports, force=False)
     clearance = await clear(session, release, environment.branch or names.branch(release.ref) or "", ports)
     draft = intents.deploy(here, release, cause=cause, clearance=clearance, forced=forced)
