@@ -42,7 +42,7 @@ from pipeline.events import (
     ScaleRequested,
     SecretChanged,
 )
-from pipeline.names import BRANCH_PREFIX, name, sha, token
+from pipeline.names import BRANCH_PREFIX, SHA, name, sha, token
 from pipeline.promotions import Promotion
 from pipeline.records import Decision, Parked, Project, Release, Run, Target
 from pipeline.servicefile import MAX_REPLICAS
@@ -156,9 +156,21 @@ def check(db: Projection, event: Event) -> None:
     if isinstance(event, ScaleRequested) and event.replicas is not None and not 0 <= event.replicas <= MAX_REPLICAS:
         raise Invalid(f"replicas: a whole number from 0 to {MAX_REPLICAS}", reason="bad_field")
     if isinstance(event, DeployRequested) and not event.release:
-        sha(event.sha)
+        _check_commit(event)
     if isinstance(event, CancelRequested) and db.get(Run, event.run) is None:
         raise NotFound(f"no run {event.run[:60]!r}", reason="no_such_run")
+
+
+def _check_commit(event: DeployRequested) -> None:
+    """A beginning of an id was completed already where a push is known that it names, and no other."""
+    if not event.sha:
+        raise Invalid("which commit or release? Nothing is deployed whose commit could be meant", reason="bad_sha")
+    hexadecimal = len(event.sha) >= queries.SHORTEST_SHA and not set(event.sha) - set("0123456789abcdef")
+    if not hexadecimal:
+        raise Invalid(f"{event.sha[:80]!r} is neither a commit's id nor a release such as v41", reason="bad_sha")
+    if not SHA.fullmatch(event.sha):
+        text = f"no push to {event.project}, or more than one, has a commit {event.sha[:40]}: give its full id"
+        raise Invalid(f"{text} (git rev-parse {event.sha[:40]})", reason="bad_sha")
 
 
 def _check_promotion(db: Projection, event: Event) -> None:

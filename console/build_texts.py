@@ -13,7 +13,8 @@ def explained(one: Mapping[str, Any]) -> Iterator[str]:
     if one["reused"]:
         yield f"  nothing was built: run {one['log_run']} built the same inputs"
     elif one["builder"]:
-        yield f"  built by {one['builder']} in {took(one)}; {cached(one)} steps from the cache"
+        spent = f" in {took(one)}" if one["finished_at"] else ""
+        yield f"  built by {one['builder']}{spent}; {cached(one)} steps from the cache"
     if one["first_built"]:
         yield f"  first step that the cache did not have: {one['first_built']}"
     if one["dropped"]:

@@ -26,8 +26,11 @@ def build_of(db: Projection, wanted: str, service: str) -> Value:
     release = db.get(Release, wanted)
     run, name = (release.run, release.service) if release else (wanted, service)
     found = [job for job in db.find(Job, run=run) if name in ("", job.service)]
-    if len(found) != 1:
-        raise NotFound(f"no build of {wanted[:80]!r}, or of several services: which one?", reason="no_such_build")
+    if len(found) > 1:
+        names = ", ".join(sorted(job.service for job in found))
+        raise NotFound(f"run {wanted[:80]} built several services: which one? There is: {names}", reason="which_build")
+    if not found:
+        raise NotFound(f"no build of {wanted[:80]!r} is known", reason="no_such_build")
     return view(db, found[0])
 
 

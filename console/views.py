@@ -170,7 +170,8 @@ def why(answer: Value, now: datetime.datetime, *, relative: bool) -> str:
         lines.append(f"promotion {found['id']}  {_brought(found)}  {_ended(found)}")
     for found in answer["decisions"]:
         moment = when(found["at"], now, relative=relative)
-        lines.append(f"decision on {found['about']} {found['id']}  {moment}  {found['outcome']}  {_reason(found)}")
+        reason = _reason(found).partition("\n")[0]  # a build's last lines stand with its job already
+        lines.append(f"decision on {found['about']} {found['id']}  {moment}  {found['outcome']}  {reason}")
     for found in answer["parked"]:
         lines.append(f"parked {found['id']}  {found['event_type']}  {_reason(found)}")
     return "\n".join(printable(line) for line in lines)

@@ -28,7 +28,11 @@ def settle(session: Session, address: str, body: dict[str, Any], output: str) ->
 
 
 def _told(decision: dict[str, Any]) -> str:
-    return printable(f"{decision['service']}  {decision['message'] or decision['outcome']}".strip())
+    told = printable(f"{decision['service']}  {decision['message'] or decision['outcome']}".strip())
+    if decision["reason"] != "planned":
+        return told
+    run, project = decision["run"], decision["project"]
+    return f"{told}: run {run}\nfollow it: enclii status --watch -p {project} --run {run}"
 
 
 @click.command()

@@ -64,3 +64,18 @@ def test_a_commit_with_a_release_is_deployed_in_one_environment_alone(db: Projec
     found = actions.resolved(db, wish(data.SHA1), SAM)
 
     assert found == msgspec.structs.replace(wish(data.SHA1), release="shop.web.v1")
+
+
+@pytest.mark.parametrize(
+    ("sha", "said"),
+    [
+        ("", "which commit or release"),
+        ("main", "neither a commit's id nor a release"),
+        ("deadbeef", "git rev-parse deadbeef"),
+    ],
+)
+def test_a_commit_that_cannot_be_meant_is_told_with_the_way_on(db: Projection, sha: str, said: str) -> None:
+    asked = DeployRequested(id="c-1", project="shop", environment="production", sha=sha)
+
+    with pytest.raises(Invalid, match=said):
+        actions.check(db, asked)
