@@ -45,6 +45,7 @@ _SETTINGS = {
 _MISSING = re.compile(r"not our ref|couldn't find remote ref|upload-pack: not our ref|no such remote ref|bad object")
 _DENIED = re.compile(r"Authentication failed|could not read (Username|Password)|Permission denied|error: 401")
 _MOVED = re.compile(r"redirect|error: 30\d", re.IGNORECASE)
+_STRANGER = re.compile(r"Host key verification failed")
 _ABSENT = re.compile(r"repository '.*' not found|does not appear to be a git repository|error: 404|not found: did you")
 _BROKEN = re.compile(r"fsck|did not send all necessary objects|index-pack failed|badTree|hasDot|missing")
 
@@ -214,6 +215,9 @@ class Mirror:
         text = f"{self._url}: {said}"
         if _MOVED.search(stderr):
             return Refused(f"{text}; a redirect is not followed: register the new address", reason="remote_redirected")
+        if _STRANGER.search(stderr):
+            advice = f"if its host has a new key indeed, remove the old one from {self._known_hosts()[0]}"
+            return Refused(f"{text}; {advice}", reason="host_key_changed")
         if _MISSING.search(stderr):
             return NotFound(text, reason="commit_not_found")
         if _DENIED.search(stderr):
@@ -244,11 +248,16 @@ class Mirror:
         }
 
     def _ssh_command(self) -> str:
-        """Git hands this to a shell, so both paths are quoted; a host's key is pinned when it is first seen."""
-        known = _quoted(self._path.with_suffix(".known_hosts"))
-        key = f" -o IdentitiesOnly=yes -i {_quoted(self._ssh_key)}" if self._ssh_key else ""
-        strict = "-o BatchMode=yes -o StrictHostKeyChecking=accept-new"
-        return f"ssh -F /dev/null {strict} -o UserKnownHostsFile={known}{key}"
+        """Git hands this to a shell, so the paths are quoted. No key of this machine's users is ever offered."""
+        known, strict = self._known_hosts()
+        key = f"IdentitiesOnly=yes -i {_quoted(self._ssh_key)}" if self._ssh_key else "PubkeyAuthentication=no"
+        options = f"-o BatchMode=yes -o StrictHostKeyChecking={strict} -o UserKnownHostsFile={_quoted(known)}"
+        return f"ssh -F /dev/null {options} -o IdentityAgent=none -o {key}"
+
+    def _known_hosts(self) -> tuple[Path, str]:
+        """The file beside the deploy key, when there is one, says all; else a host's key is pinned when first seen."""
+        given = self._ssh_key.parent / "known_hosts" if self._ssh_key else None
+        return (given, "yes") if given and given.exists() else (self._path.with_suffix(".known_hosts"), "accept-new")
 
 
 def _checked(url: str, protocols: tuple[str, ...]) -> str:

@@ -70,7 +70,7 @@ def test_without_root_and_sudo_the_line_to_run_is_printed(machine: Machine) -> N
 
     said, _, line = done.stderr.strip().partition(": ")[2].partition("try again: ")
     assert (done.returncode, said) == (1, "run this as root, then ")
-    assert line.startswith(f"{INSTALL} git buildah podman docker-registry runc")
+    assert line.startswith(f"{INSTALL} git openssh-client buildah podman docker-registry runc")
     assert machine.called("apt-get") == []
 
 
@@ -93,8 +93,8 @@ def test_with_sudo_it_says_so_and_installs_what_is_missing(machine: Machine) -> 
     done = machine.run(".ci/setup", "packages")
 
     assert done.returncode == 0
-    assert done.stdout.startswith("setup: installing Debian packages with sudo: git buildah podman")
-    assert machine.called("sudo")[1].startswith("sudo .ci/packages git buildah podman")
+    assert done.stdout.startswith("setup: installing Debian packages with sudo: git openssh-client buildah podman")
+    assert machine.called("sudo")[1].startswith("sudo .ci/packages git openssh-client buildah podman")
 
 
 def test_without_apt_get_the_missing_packages_are_named(machine: Machine) -> None:
@@ -103,7 +103,9 @@ def test_without_apt_get_the_missing_packages_are_named(machine: Machine) -> Non
     done = machine.run(".ci/setup", "packages")
 
     assert done.returncode == 1
-    assert done.stderr.startswith("setup: these Debian packages are missing, or what is like them: git buildah podman")
+    assert done.stderr.startswith(
+        "setup: these Debian packages are missing, or what is like them: git openssh-client buildah podman"
+    )
 
 
 @pytest.mark.parametrize("word", ["update", "install"])
@@ -115,7 +117,7 @@ def test_a_failing_apt_get_ends_it_with_the_line_to_run_and_leaves_no_policy(mac
 
     assert done.returncode == 1
     assert "E: no route to the mirror" in done.stderr
-    assert f"run this as root, then try again: {INSTALL} git buildah podman" in done.stderr
+    assert f"run this as root, then try again: {INSTALL} git openssh-client buildah podman" in done.stderr
     assert not (machine.sbin / POLICY.name).exists()
 
 
