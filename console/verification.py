@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from console import evaluations
 from console.projection import Projection
 from pipeline.errors import Invalid, NotFound, Unavailable
 from pipeline.main import Process, room
@@ -16,7 +17,6 @@ from pipeline.records import Release
 from pipeline.registry import Registry
 
 if TYPE_CHECKING:
-    from gitops.gate.evaluation import Check, Evaluation
     from gitops.gate.inspection import Inspector
 
 LIMIT = 20.0
@@ -39,7 +39,9 @@ class Verification:
             async with asyncio.timeout(LIMIT):
                 if release:
                     return JSONResponse(await self._release(release))
-                return JSONResponse(_told("", image, await self._inspector.image(image, given.get("project", ""))))
+                return JSONResponse(
+                    evaluations.told("", image, await self._inspector.image(image, given.get("project", "")))
+                )
         except TimeoutError:
             raise Unavailable(f"the stores did not answer within {LIMIT:g} s", reason="verify_timeout") from None
 
@@ -67,16 +69,4 @@ class Verification:
         found = self._db.get(Release, wanted)
         if found is None:
             raise NotFound(f"there is no release {wanted}", reason="unknown_release")
-        return _told(found.id, found.image, await self._inspector.release(found))
-
-
-def _told(release: str, image: str, evaluation: Evaluation) -> dict[str, Any]:
-    checks = [_check(one) for one in evaluation.checks]
-    return {"release_id": release, "image": image, "passed": evaluation.passed, "checks": checks}
-
-
-def _check(one: Check) -> dict[str, Any]:
-    told: dict[str, Any] = {"rule": one.rule, "passed": one.passed, "detail": one.detail}
-    if one.override is not None:
-        told["override"] = {"by": one.override.by, "reason": one.override.reason}
-    return told
+        return evaluations.told(found.id, found.image, await self._inspector.release(found))

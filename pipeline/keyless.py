@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pipeline import simplesigning
 from pipeline.errors import Invalid, Refused, Unavailable
+from pipeline.trust import named
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
@@ -127,11 +128,6 @@ class CertifiedIdentity:
             self._policy.verify(certificate)
         except Error as error:
             raise Refused(f"another identity signed this: {_line(error)}", reason="wrong_identity") from None
-
-
-def named(subject: str, issuer: str) -> str:
-    """One text for an identity and who vouches for it: what a policy names and a check shows."""
-    return f"{subject} by {issuer}"
 
 
 class Keyless:

@@ -63,6 +63,11 @@ class Identity(Protocol):
 Signs = Key | Identity
 
 
+def named(subject: str, issuer: str) -> str:
+    """One text for an identity and who vouches for it: what a policy means and a check shows."""
+    return f"{subject} by {issuer}"
+
+
 def checked_with(signs: Signs) -> PublicKey | Certified:
     """What the signatures of ``signs`` are read back with, as a stranger would."""
     return signs.certified if isinstance(signs, Identity) else signs.public

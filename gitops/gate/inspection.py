@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -40,20 +41,15 @@ class Inspector:
         if policy.reachable:
             branch = names.branch(release.ref) or ""
             facts = replace(facts, reachable=await self.sources.on_branch(release.repository, release.sha, branch))
-        return self._evaluated(found, facts, demand, policy)
+        return _evaluated(found, facts, demand, policy, self.builder_ids)
 
     async def image(self, image: str, project: str) -> Evaluation:
         """The same for an image alone: whatever its source, it must be signed and fulfil the policy."""
-        found = await self._evidence(image)
         policy = await asyncio.to_thread(self._policy, project)
-        return self._evaluated(found, facts_of(image, found), None, policy)
+        return await inspected(self.registry, image, self.keys, policy, self.builder_ids)
 
     async def _evidence(self, image: str) -> Evidence:
         return await gather_evidence(self.registry, ImageRef.parse(image), keys=self.keys)
-
-    def _evaluated(self, found: Evidence, facts: Facts, demand: Demand | None, policy: Policy) -> Evaluation:
-        told = evaluate(policy, facts, builders=self.builder_ids, at=datetime.now(UTC))
-        return Evaluation((_verified(found, facts.image, demand), *told.checks, *_reproduced(found)))
 
     def _policy(self, project: str) -> Policy:
         tip = self.repo.fetch()
@@ -61,6 +57,26 @@ class Inspector:
         if not tip:
             return Policy()
         return combined(self.repo.read(tip, POLICY_FILE), self.repo.read(tip, own) if own else None)
+
+
+async def inspected(
+    registry: Registry,
+    image: str,
+    keys: Sequence[Trusted],
+    policy: Policy,
+    builder_ids: frozenset[str],
+    demand: Demand | None = None,
+) -> Evaluation:
+    """What the gate would say of an image, by what lies beside it alone: for anyone, with the registry and a key."""
+    found = await gather_evidence(registry, ImageRef.parse(image), keys=keys)
+    return _evaluated(found, facts_of(image, found), demand, policy, builder_ids)
+
+
+def _evaluated(
+    found: Evidence, facts: Facts, demand: Demand | None, policy: Policy, builder_ids: frozenset[str]
+) -> Evaluation:
+    told = evaluate(policy, facts, builders=builder_ids, at=datetime.now(UTC))
+    return Evaluation((_verified(found, facts.image, demand), *told.checks, *_reproduced(found)))
 
 
 def _reproduced(found: Evidence) -> list[Check]:

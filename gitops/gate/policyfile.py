@@ -19,6 +19,7 @@ from ruamel.yaml.error import YAMLError
 from gitops.fields import File
 from pipeline import attest
 from pipeline.errors import Invalid
+from pipeline.trust import named
 
 POLICY_FILE = "policy.yaml"
 POLICY = File(POLICY_FILE, "bad_policy", most=10_000)
@@ -68,7 +69,9 @@ def parse(data: bytes) -> Policy:
     return Policy(
         predicates=ALWAYS | {_predicate(one) for one in POLICY.names(found.get("require"), "require")},
         builders=frozenset(POLICY.names(found.get("builders"), "builders")),
-        identities=frozenset(POLICY.names(found.get("identities"), "identities")),
+        identities=frozenset(
+            _identity(index, item) for index, item in enumerate(POLICY.items(found.get("identities"), "identities"))
+        ),
         reachable=reachable,
         licenses=POLICY.names(deny.get("licenses"), "deny.licenses"),
         packages=POLICY.names(deny.get("packages"), "deny.packages"),
@@ -116,6 +119,16 @@ def _predicate(name: str) -> str:
     if "://" not in name:
         raise POLICY.wrong("require", f"{name!r} is neither a predicate type's URI nor one of {', '.join(PREDICATES)}")
     return name
+
+
+def _identity(index: int, item: object) -> str:
+    """A key's hint, or who signs without a key and who vouches for it."""
+    where = f"identities[{index}]"
+    if isinstance(item, str):
+        return POLICY.names([item], where)[0]
+    fields = POLICY.mapping(item, where, frozenset({"identity", "issuer"}))
+    subject, issuer = (POLICY.names([fields.get(key)], f"{where}.{key}")[0] for key in ("identity", "issuer"))
+    return named(subject, issuer)
 
 
 def _override(index: int, item: object) -> Override:

@@ -17,12 +17,12 @@ from pipeline.__main__ import what_signs
 from pipeline.errors import EncliiError, Invalid, Refused, Unavailable
 from pipeline.evidence import Demand, open_bundle
 from pipeline.images import OCI_MANIFEST, Descriptor, ImageRef
-from pipeline.keyless import Keyless, named, open_root
+from pipeline.keyless import Keyless, open_root
 from pipeline.keys import SigningKey, write_public
 from pipeline.registry import Registry
 from pipeline.settings import Settings
 from pipeline.supply import sign_release
-from pipeline.trust import Signs, accepted
+from pipeline.trust import Signs, accepted, named
 from pipeline.verify import verify_image
 from tests.support.forgeries import BUILDER, SHA, SOURCE, SPDX, facts, sealed
 from tests.support.judge import cosign_identity
