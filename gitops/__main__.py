@@ -72,7 +72,7 @@ async def committer(process: Process) -> None:
         )  # fmt: skip
         known = frozenset({own, *former, *told.config_instances})  # a rotated key is no other installation
         writer = Committer(repo, process.store, ports=ports, instances=known)
-        async with in_background(Waker(process.store).follow()):
+        async with in_background(Waker(process.store).follow(), sources.follow()):
             await commit_forever(writer, process.store, process.stopping)
 
 

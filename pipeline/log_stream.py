@@ -56,9 +56,8 @@ class LogStream:
         await self._take(entry | ({"p": line.step} if line.step else {}))
 
     async def line(self, stream: str, text: str) -> None:
-        """Take one line of ours, and write it at once."""
+        """Take one line of ours."""
         await self._take({"t": now(), "s": stream, "l": text})
-        await self.flush()
 
     async def end(self) -> None:
         """Close the log."""

@@ -29,6 +29,7 @@ ASK_LIMIT = 30.0
 READ_LIMIT = 1 << 20
 MAX_PATHS = 200_000
 KEEP = "refs/enclii/commits/"
+HEAD = "refs/enclii/head"
 PROTOCOLS = ("https", "http", "ssh", "file")
 _SETTINGS = {
     "core.hooksPath": "/dev/null",
@@ -82,10 +83,32 @@ class Mirror:
             raise NotFound(f"{self._url} has no {wanted}", reason="ref_not_found")
         async with self._lock:
             if not await asyncio.to_thread(self.has, sha):
-                await self._fetch(sha)
+                await self._fetch(sha, f"{KEEP}{sha}")
                 if not await asyncio.to_thread(self.has, sha):
                     raise Invalid(f"{sha} is not a commit of {self._url}", reason="not_a_commit")
         return sha
+
+    async def fetch_head(self, ref: str) -> str | None:
+        """The commit that ``ref`` (a full ref) is now, fetched by the same question; None when there is no such ref.
+
+        Raises Invalid when it is no commit, and what ``fetch_commit`` raises.
+        """
+        names.ref(ref)
+        async with self._lock:
+            try:
+                await self._fetch(ref, HEAD)
+            except NotFound:
+                return None
+            return await asyncio.to_thread(self._kept, ref)
+
+    def _kept(self, ref: str) -> str:
+        """The commit that was just fetched, under a name of its own."""
+        repository = self._repository()
+        found = repository.references[HEAD].peel()
+        if not isinstance(found, pygit2.Commit):
+            raise Invalid(f"{ref} of {self._url} is not a commit", reason="not_a_commit")
+        repository.references.create(f"{KEEP}{found.id}", found.id, force=True)
+        return str(found.id)
 
     async def head(self, ref: str) -> str | None:
         """What the remote says that ``ref`` (a full ref or HEAD) is now; None when it has no such ref."""
@@ -184,11 +207,11 @@ class Mirror:
             raise NotFound(f"{sha[:12]} has no directory {path!r}", reason="path_not_found")
         return found
 
-    async def _fetch(self, sha: str) -> None:
+    async def _fetch(self, wanted: str, into: str) -> None:
         await asyncio.to_thread(self._prepare)
         options = ("--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--no-show-forced-updates")
         where = ("--git-dir", str(self._path))
-        await self._git(*where, "fetch", *options, "--", self._url, f"+{sha}:{KEEP}{sha}", limit=FETCH_LIMIT)
+        await self._git(*where, "fetch", *options, "--", self._url, f"+{wanted}:{into}", limit=FETCH_LIMIT)
 
     def _prepare(self) -> None:
         """Make the repository, or remove the locks that a killed git left: nobody else works here."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 
 import msgspec
@@ -10,9 +11,10 @@ import msgspec
 from pipeline.errors import EncliiError
 from pipeline.mirror import Mirror
 from pipeline.mirrors import Mirrors
-from pipeline.records import Repository
+from pipeline.records import Repository, Run
 from pipeline.store import Store
 
+AT_ONCE = 4
 log = logging.getLogger(__name__)
 
 
@@ -39,6 +41,25 @@ class Sources:
         if head is None or head == sha:
             return None if head is None else True
         return await self.is_descendant(repository, head, sha)
+
+    async def follow(self) -> None:
+        """Bring the commit of each new run here while it is built, for ever: nobody waits for it at the end.
+
+        What is missed, or cannot be had now, is fetched when it is asked for.
+        """
+        places = asyncio.Semaphore(AT_ONCE)
+        told = await self._store.bus.asked("STREAM.INFO.PIPE", {})
+        newest = int(told.get("state", {}).get("last_seq", 0))
+        async with asyncio.TaskGroup() as group, self._store.bus.watch("st.run.*", after=newest) as messages:
+            async for message in messages:
+                run = msgspec.json.decode(message.data, type=Run)
+                if run.status == "running" and run.preview is None:
+                    await places.acquire()
+                    group.create_task(self._bring(run)).add_done_callback(lambda _: places.release())
+
+    async def _bring(self, run: Run) -> None:
+        with contextlib.suppress(EncliiError):
+            await self.is_descendant(run.repository, run.sha, run.sha)
 
     async def spec_of(self, repository: Repository, sha: str, service: str) -> bytes | None:
         """The service as that commit has it, as JSON; None when the commit or the service cannot be read."""

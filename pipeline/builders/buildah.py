@@ -190,7 +190,7 @@ async def tidy(host: HostFacts) -> None:
     if not host.state.exists():
         return
     await host.cage.kill()
-    if host.store.root.exists():
+    if await asyncio.to_thread(host.store.has_containers):
         argv = commands.remove_containers_command(host.store)
         await run(orphan_proof(argv), timeout=TIDY_LIMIT, env=host.environment, check=False)
     for point in _mounts_below(host.state):

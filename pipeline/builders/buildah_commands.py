@@ -5,10 +5,14 @@ Only flags that version 1.28 knows are used. Nothing secret is ever an argument;
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+CONTAINER_LISTS = ("containers.json", "volatile-containers.json")
+"""Where containers/storage lists working containers; the second since 1.49, for those that do not outlive a boot."""
 
 Isolation = Literal["oci", "chroot"]
 Network = Literal["private", "none"]
@@ -21,6 +25,15 @@ class Store:
     root: Path
     runroot: Path
     driver: str
+
+    def has_containers(self) -> bool:
+        """False when the store's own list of working containers is empty, as a build that succeeds leaves it; True
+        for a list that cannot be read."""
+        lists = [self.root / f"{self.driver}-containers" / name for name in CONTAINER_LISTS]
+        try:
+            return any(file.exists() and json.loads(file.read_bytes() or b"[]") for file in lists)
+        except (OSError, ValueError):
+            return True
 
     def command(self, *words: str) -> tuple[str, ...]:
         paths = ("--root", str(self.root), "--runroot", str(self.runroot))

@@ -30,7 +30,7 @@ from pipeline.log_stream import LogStream
 from pipeline.previews import repository_of
 from pipeline.records import Job
 from pipeline.registry import Registry
-from pipeline.registry_http import together
+from pipeline.registry_http import both, together
 from pipeline.store import Change, Step, Store, Stored, now
 
 WATCH_SECONDS = 2.0
@@ -85,6 +85,7 @@ class BuildStage:
         with contextlib.suppress(EncliiError):
             log = LogStream(self.store.bus, event.run, event.service)
             await log.line("step", f"tried again later: {error.message} ({error.reason})")
+            await log.flush()
             found = await jobs.open_job(self.store, event.run, event.service, "building")
             if found is not None:
                 job = msgspec.structs.replace(found.record, reason=error.reason, message=f"retried: {error.message}")
@@ -105,17 +106,17 @@ class BuildStage:
                 "step", next((why for why in self.chosen.why if str(builder.facts) in why), str(builder.facts))
             )
             built = await self._while_wanted(event, builder.build(job, log.sink))
-            await self._confirmed(job, built)
             image = f"{job.repository}@{built.digest}"
             if told := build_report.summary(built.report):
                 await log.line("step", told)
             await log.line("step", f"pushed {image}")
-            documents = await sbom.documents(
+            scan = sbom.documents(
                 image, plain_http=job.plain_http, commit_time=event.commit_time, authfile=job.authfile
             )
+            documents, _ = await both(scan, self._confirmed(job, built))
         await log.line("step", "SBOM made")
-        await log.end()
-        return built, await self._stored(event, documents)
+        stored, _ = await both(self._stored(event, documents), log.end())
+        return built, stored
 
     async def again(self, event: BuildRequested) -> str:
         """The digest of the same build once more, without any cache and under a tag of its own; no log is kept of it.

@@ -7,7 +7,6 @@ step that creates the run, so a head starts one run however often and in whateve
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import re
 from collections.abc import Awaitable, Callable, Sequence
@@ -188,11 +187,9 @@ class Planner:
             tracing.link(found.record.trace)
 
     async def _head(self, delivery: Delivery, mirror: Mirror) -> str | None:
-        """The branch's head. From our own git host the commit that was pushed is fetched meanwhile: it mostly is it."""
-        if delivery.forge != "local" or not names.SHA.fullmatch(delivery.after):
-            return await mirror.head(delivery.ref)
-        head, _ = await asyncio.gather(mirror.head(delivery.ref), _fetched(mirror, delivery.after))
-        return head
+        """The branch's head. From our own git host it comes with its commit: one conversation instead of two, and
+        what is pushed there is mostly planned."""
+        return await (mirror.fetch_head if delivery.forge == "local" else mirror.head)(delivery.ref)
 
     async def _environments(self, project: str, ref: str) -> tuple[str, ...]:
         found = await self.store.first(Project, project, such=lambda _: True, limit=REGISTERING)
@@ -336,12 +333,6 @@ def _vanished(push: Push) -> str:
     before = push.branch.record.services if push.branch else None
     gone = sorted({*(before or ())} - {*(push.services or ())}) if push.delivery.kind not in CHOSEN else []
     return f"; no longer in enclii.yaml, and orphaned where deployed: {', '.join(gone)}" if gone else ""
-
-
-async def _fetched(mirror: Mirror, sha: str) -> None:
-    """Bring a commit here if it is there; what matters is asked again."""
-    with contextlib.suppress(EncliiError):
-        await mirror.fetch_commit(sha)
 
 
 def _as_delivery(event: Event) -> Delivery | None:

@@ -49,6 +49,7 @@ def pushed(story: Story) -> float:
     story.push()
     done = float(eventually(lambda: story.config.after(begun), what="the config commit"))
     story.until_runs(story.version)
+    story.settled()
     return done - story.source.after(begun)
 
 

@@ -39,6 +39,7 @@ def pushed(story: Story, page: str) -> float:
     git("push", "-q", story.line.url("shop/shop"), "main", cwd=story.folder)
     done = float(eventually(lambda: story.config.after(begun), what="the config commit"))
     story.until_runs(story.version)
+    story.settled()
     return done - story.source.after(begun)
 
 

@@ -15,6 +15,8 @@ from tests.support.line import Line, commit, eventually, git, running_line, samp
 HOST = "web.shop.localhost"
 PLACE = {"project": "shop", "environment": "production", "service": "web"}
 WATCH = 0.002
+HEAL = "30s"
+"""The default: the tests look for drift more often, which would be measured along."""
 
 
 @dataclass
@@ -81,6 +83,12 @@ class Story:
         """Wait for it."""
         eventually(lambda: self.runs(version), what=f"{version} runs")
 
+    def settled(self) -> None:
+        """Wait until the replaced release's pods are gone, too: ending them is no part of the push that follows."""
+        label = f"label=enclii.dev/instance={self.line.instance}"
+        desired = int(self.live()["replicas"].partition("/")[2])
+        eventually(lambda: len(self.line.podman("pod", "ps", "-q", "--filter", label)) == desired, what="old pods gone")
+
     def rollback(self) -> None:
         """Ask for the last healthy release."""
         self.line.api("/v1/rollbacks", dict(PLACE))
@@ -95,7 +103,7 @@ class Story:
 @contextlib.contextmanager
 def told(folder: Path) -> Iterator[Story]:
     """A line whose service runs its first release."""
-    with running_line(folder / "home") as line:
+    with running_line(folder / "home", {"HEAL": HEAL}) as line:
         sample(folder / "shop", "page 0\n")
         story = Story(line, folder / "shop")
         with followed_moves(story.source, story.config):

@@ -246,3 +246,31 @@ def git_over_http(root: Path, *, token: str = "", redirect: str = "") -> Iterato
 
 def basic(token: str) -> str:
     return base64.b64encode(f"x-access-token:{token}".encode()).decode()
+
+
+def test_a_branchs_head_comes_with_its_commit(source: pygit2.Repository) -> None:
+    first = commit(source, {"a.txt": (FILE, b"1")})
+    mirror = mirror_of(source)
+
+    before = asyncio.run(mirror.fetch_head("refs/heads/main"))
+    second = commit(source, {"a.txt": (FILE, b"2")}, first)
+    after = asyncio.run(mirror.fetch_head("refs/heads/main"))
+
+    assert (before, after) == (first, second)
+    assert mirror.read(second, "a.txt") == b"2"
+    assert mirror.has(first)
+    assert mirror.has(second)
+
+
+def test_a_branch_that_is_gone_has_no_head(source: pygit2.Repository) -> None:
+    commit(source, {"a.txt": (FILE, b"1")})
+
+    assert asyncio.run(mirror_of(source).fetch_head("refs/heads/gone")) is None
+
+
+def test_a_ref_that_is_a_tree_is_refused(source: pygit2.Repository) -> None:
+    sha = commit(source, {"a.txt": (FILE, b"1")})
+    source.references.create("refs/tags/tree", source[sha].tree.id)
+
+    with pytest.raises(Invalid, match="not a commit"):
+        asyncio.run(mirror_of(source).fetch_head("refs/tags/tree"))

@@ -92,3 +92,19 @@ def test_why_a_base_image_could_not_be_had(line: str, reason: str) -> None:
 
 def test_a_refused_push_is_tried_again_under_its_own_reason() -> None:
     assert of_push("x", "Error: … unauthorized: authentication required").reason == "registry_denied"
+
+
+@pytest.mark.parametrize(
+    ("written", "there"),
+    [(None, False), ("", False), ("[]", False), ('[{"id": "a"}]', True), ("[{", True)],
+    ids=["no-list", "never-written", "empty", "one", "torn"],
+)
+def test_a_store_has_containers_unless_its_list_says_that_there_are_none(
+    tmp_path: Path, written: str | None, there: bool
+) -> None:
+    store = Store(tmp_path, tmp_path / "run", "overlay")
+    if written is not None:
+        (tmp_path / "overlay-containers").mkdir()
+        (tmp_path / "overlay-containers" / "containers.json").write_text(written)
+
+    assert store.has_containers() is there
