@@ -194,7 +194,11 @@ def _runs(pod: Pod) -> bool:
 
 
 def judge(seen: Seen, replicas: Sequence[Replica], digest: str, *, now: datetime) -> Health:
-    """Live is: the cluster has rolled it out, and each current pod is ready and runs the committed digest."""
+    """Live is: the cluster has rolled it out, and each current pod is ready and runs the committed digest.
+
+    Rolled out is as ``kubectl rollout status`` has it. A pod that is ready counts as available only once it has been so
+    for ``minReadySeconds``, but old pods are available too: as long as there are any, the number proves nothing.
+    """
     deployment, wanted = seen.deployment, seen.deployment.spec.replicas
     if deployment.status.observed_generation < deployment.metadata.generation:
         return Health("unknown", "starting", "the cluster has not looked at the change yet")
@@ -212,7 +216,7 @@ def judge(seen: Seen, replicas: Sequence[Replica], digest: str, *, now: datetime
     if unproven:
         return Health("unknown", "digest_unknown", f"{unproven.name}: the node names no digest for what it runs")
     state = deployment.status
-    rolled = state.observed_generation >= deployment.metadata.generation and state.updated_replicas >= wanted
+    rolled = state.updated_replicas >= wanted and state.replicas <= state.updated_replicas
     if len(here) >= wanted and rolled and state.available_replicas >= wanted:
         return Health("healthy")
     progressing = condition(state.conditions, "Progressing")

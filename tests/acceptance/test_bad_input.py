@@ -265,7 +265,7 @@ def _build_log(line: Line, run: str) -> str:
         f"http://127.0.0.1:{line.ports['console']}/v1/runs/{run}/logs?service=web",
         headers={"Authorization": f"Bearer {API}"},
     )
-    with urllib.request.urlopen(request, timeout=20) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         return str(answer.read().decode())
 
 

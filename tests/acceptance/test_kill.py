@@ -182,13 +182,13 @@ def _exactly_one(line: Line, tmp: Path, project: str) -> None:
 def _digests(line: Line, project: str) -> set[str]:
     """What the tags of finished builds stand for; signatures and their like have tags that begin with the digest."""
     base = f"http://{line.registry}/v2/{project}/web"
-    with urllib.request.urlopen(f"{base}/tags/list", timeout=10) as answer:
+    with urllib.request.urlopen(f"{base}/tags/list", timeout=60) as answer:
         tags = [tag for tag in json.load(answer)["tags"] if not tag.startswith("sha256-")]
     found = set()
     for tag in tags:
         kinds = "application/vnd.oci.image.manifest.v1+json"
         request = urllib.request.Request(f"{base}/manifests/{tag}", method="HEAD", headers={"Accept": kinds})
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             found.add(str(answer.headers["Docker-Content-Digest"]))
     return found
 

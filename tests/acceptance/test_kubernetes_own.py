@@ -34,7 +34,7 @@ def test_in_a_namespace_that_is_being_deleted_nothing_is_called_running(tmp_path
         kubectl("-n", story.namespace, "create", "-f", "-", stdin=json.dumps(held))
         try:
             kubectl("delete", "namespace", story.namespace, "--wait=false")
-            eventually(lambda: said(story)[0] != "running", limit=40, what="no pod is ready, and it says so")
+            eventually(lambda: said(story)[0] != "running", limit=120, what="no pod is ready, and it says so")
             eventually(lambda: said(story) == ("degraded", "unhealthy"), limit=120, what="it cannot be mended yet")
         finally:
             free = json.dumps({"metadata": {"finalizers": None}})

@@ -66,7 +66,7 @@ def left(line: Line, environment: str) -> list[str]:
 def tags_of(line: Line, service: str, environment: str) -> list[str]:
     address = f"http://{line.registry}/v2/shop/{service}/previews/{environment}/tags/list"
     try:
-        with urllib.request.urlopen(address, timeout=10) as answer:
+        with urllib.request.urlopen(address, timeout=60) as answer:
             return list(json.load(answer)["tags"] or ())
     except urllib.error.HTTPError:
         return []

@@ -70,7 +70,7 @@ class Config:
     def _git(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[bytes]:
         identity = ("-c", "user.name=deployer", "-c", "user.email=deployer@example.test")
         return subprocess.run(
-            ("git", "-C", str(self.folder), *identity, *words), capture_output=True, check=check, timeout=30
+            ("git", "-C", str(self.folder), *identity, *words), capture_output=True, check=check, timeout=LIMIT
         )
 
 
@@ -166,7 +166,6 @@ def test_what_the_api_server_refuses_is_told_in_its_words(world: ArgoWorld) -> N
             await world.cluster.start(good)
             await world.cluster.wait_healthy(good, timeout=LIMIT)
             bad = refused(service.wanted("d2"))
-            await world.cluster.start(bad)
             given_up = await gives_up(world, bad, "sync_failed")
 
             assert 'Unsupported value: "Sometimes"' in given_up.message

@@ -53,7 +53,7 @@ class Browser:
         return await asyncio.to_thread(self._first_events, path, count)
 
     def _first_events(self, path: str, count: int) -> list[str]:
-        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=20)
+        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=60)
         cookie = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         connection.request("GET", path, None, {"Cookie": cookie, "Accept": "text/event-stream"})
         answer = connection.getresponse()
@@ -69,7 +69,7 @@ class Browser:
         return found
 
     def _ask(self, method: str, path: str, body: str | None, headers: dict[str, str]) -> Answer:
-        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=20)
+        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=60)
         cookie = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         connection.request(method, path, body, {"Cookie": cookie, **headers})
         answer = connection.getresponse()

@@ -36,7 +36,7 @@ from tests.support.nats import running_nats
 
 TOKEN = "the-token-of-a-test"
 PAGES = "http://console.example.test"
-LIMIT = 90.0
+LIMIT = 180.0
 FORGES = Forges("http://git.example.test", "https://hooks.example.test", ("root",))
 
 
@@ -129,7 +129,7 @@ def with_console(
 async def _console(
     nats_url: str, tmp: Path, providing: Callable[[Sessions], ProviderLogin] | None, others: Sequence[Known]
 ) -> AsyncIterator[Console]:
-    bus = await connect(nats_url, name="test")
+    bus = await connect(nats_url, name="test", wait=60.0)
     await bus.create_streams()
     projection, store, logs = Projection(tmp / "console.sqlite"), Store(bus, "test"), Lines()
     stopping = asyncio.Event()

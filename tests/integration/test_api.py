@@ -26,7 +26,7 @@ K1 = command_id("k-1", actor="deployer", project="shop")
 def test_without_the_token_there_is_a_problem_and_no_answer(tmp_path: Path) -> None:
     async def story(console: Console) -> None:
         def ask(headers: dict[str, str]) -> tuple[int, str | None, dict[str, object]]:
-            connection = http.client.HTTPConnection(urlsplit(console.url).netloc, timeout=5)
+            connection = http.client.HTTPConnection(urlsplit(console.url).netloc, timeout=60)
             connection.request("GET", "/v1/projects", headers=headers)
             answer = connection.getresponse()
             found = answer.status, answer.getheader("content-type"), json.loads(answer.read())
@@ -45,7 +45,7 @@ def test_without_the_token_there_is_a_problem_and_no_answer(tmp_path: Path) -> N
 def test_the_address_that_a_push_prints_leads_to_the_login_and_tells_nothing(tmp_path: Path) -> None:
     async def story(console: Console) -> None:
         def ask(path: str) -> tuple[int, str, str]:
-            connection = http.client.HTTPConnection(urlsplit(console.url).netloc, timeout=5)
+            connection = http.client.HTTPConnection(urlsplit(console.url).netloc, timeout=60)
             connection.request("GET", path)
             answer = connection.getresponse()
             found = answer.status, answer.getheader("location", ""), answer.read().decode()

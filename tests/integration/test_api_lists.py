@@ -23,7 +23,7 @@ def _at(minute: int) -> str:
 
 
 def _ask(console: Console, address: str, **headers: str) -> tuple[int, str, bytes]:
-    connection = http.client.HTTPConnection(urlsplit(console.url).netloc, timeout=5)
+    connection = http.client.HTTPConnection(urlsplit(console.url).netloc, timeout=60)
     connection.request("GET", address, headers={"Authorization": f"Bearer {TOKEN}", **headers})
     answer = connection.getresponse()
     found = answer.status, answer.getheader("etag", ""), answer.read()

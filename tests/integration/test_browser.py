@@ -55,7 +55,7 @@ def with_page(tmp: Path, story: Callable[[Console, Any, Any], Awaitable[None]], 
         async with browser() as found:
             context = await found.new_context(base_url=console.url, **how)
             page = await context.new_page()
-            page.set_default_timeout(15_000)
+            page.set_default_timeout(60_000)
             await page.goto(await invited(console))
             await story(console, context, page)
             await context.close()

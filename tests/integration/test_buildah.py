@@ -272,7 +272,7 @@ def test_a_step_reaches_no_service_of_this_machines_loopback(source: Path, host:
         asking = f"printf 'GET / HTTP/1.0\\r\\n\\r\\n' | busybox nc -w 3 127.0.0.1 {port}"  # wget may crash, static
         built(source, BASE + f"RUN PATH=/bin; {asking} || true\n", host, registry)
         from_inside = list(requests)
-        subprocess.run((needs("busybox"), "sh", "-c", asking), capture_output=True, timeout=20, check=False)
+        subprocess.run((needs("busybox"), "sh", "-c", asking), capture_output=True, timeout=60, check=False)
 
     assert from_inside == []
     assert requests, "outside of a build the same words reach it, so inside they could have been heard"
@@ -361,7 +361,7 @@ async def kill_worker_at(line: bytes, source: Path, registry: str, host: HostFac
     argv = (sys.executable, "-c", WORKER, str(host.state), str(source), f"{registry}/shop/web")
     worker = await asyncio.create_subprocess_exec(*argv, stdout=asyncio.subprocess.PIPE)
     assert worker.stdout is not None
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while await worker.stdout.readline() != line + b"\n":
             assert not worker.stdout.at_eof()
     worker.send_signal(signal.SIGKILL)

@@ -33,7 +33,7 @@ def tool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Buildx]:
     tool = Buildx(docker, config)
     with running_buildkitd() as daemon:
         words = ("buildx", "create", "--use", "--name", "test", "--driver", "remote", daemon.address)
-        asyncio.run(run((docker, *words), timeout=30, env=tool.around))
+        asyncio.run(run((docker, *words), timeout=120, env=tool.around))
         yield tool
 
 
@@ -113,7 +113,7 @@ def test_a_failing_step_is_told_with_its_code_and_last_lines(tool: Buildx, regis
 
 
 def test_what_the_builder_is_can_be_asked(tool: Buildx) -> None:
-    done = asyncio.run(run(tool.inspect(), timeout=30, env=tool.around))
+    done = asyncio.run(run(tool.inspect(), timeout=120, env=tool.around))
 
     version, platforms = told(done.stdout.decode())
     assert version

@@ -48,7 +48,7 @@ async def released(store: Store, name: str, preview: PreviewRef | None) -> Relea
 
 def test_an_image_of_a_preview_is_neither_built_twice_nor_attested_by_the_release_key(tmp_path: Path) -> None:
     async def story(url: str) -> list[str]:
-        store, builds = Store(await connect(url, name="test")), Builds()
+        store, builds = Store(await connect(url, name="test", wait=60.0)), Builds()
         await store.bus.create_streams()
         twice = Reproducer(store, cast(BuildStage, builds), 1.0)
         for name, preview in (("main", None), ("preview", PREVIEW)):

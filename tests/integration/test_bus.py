@@ -17,10 +17,10 @@ from tests.support.nats import running_nats
 
 def with_bus(tmp: Path, story: Callable[[Bus], Awaitable[None]]) -> None:
     async def go(url: str) -> None:
-        bus = await connect(url, name="test")
+        bus = await connect(url, name="test", wait=60.0)
         try:
             await bus.create_streams()
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 await story(bus)
         finally:
             await bus.close()
@@ -55,7 +55,7 @@ def test_a_batch_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_a_record_is_waited_for_until_it_is_as_wished(tmp_path: Path) -> None:
     async def story(bus: Bus) -> None:
         store = Store(bus)
-        waiting = asyncio.create_task(store.first(Route, "a", such=lambda one: bool(one.upstreams), limit=20.0))
+        waiting = asyncio.create_task(store.first(Route, "a", such=lambda one: bool(one.upstreams), limit=60.0))
         await store.commit(Step((Change(Route(host="a", upstreams=()), None),)))
         await store.commit(Step((Change(Route(host="a", upstreams=("b:1",)), None),)))
 
@@ -63,7 +63,7 @@ def test_a_record_is_waited_for_until_it_is_as_wished(tmp_path: Path) -> None:
 
         assert found is not None
         assert found.upstreams == ("b:1",)
-        assert await store.first(Route, "a", such=lambda _: True, limit=20.0) == found
+        assert await store.first(Route, "a", such=lambda _: True, limit=60.0) == found
         assert await store.first(Route, "never", such=lambda _: True, limit=0.2) is None
 
     with_bus(tmp_path, story)
@@ -113,13 +113,13 @@ def test_a_watch_tells_what_was_stored_and_what_comes(tmp_path: Path) -> None:
 def test_what_was_acknowledged_survives_the_servers_death_and_readers_go_on(tmp_path: Path) -> None:
     async def go() -> None:
         with running_nats(tmp_path) as url:
-            bus = await connect(url, name="test")
+            bus = await connect(url, name="test", wait=60.0)
             await bus.create_streams()
             await bus.commit(Write("ev.a.1", b"kept", 0))
         with pytest.raises(Unavailable):
             await bus.commit(Write("ev.a.2", b"refused", 0))
         with running_nats(tmp_path, port=int(url.rsplit(":", 1)[1])):
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while not bus.connected:  # noqa: ASYNC110 - the client reconnects by itself
                     await asyncio.sleep(0.01)
                 async with bus.consume("PIPE", "worker", ["ev.a.*"]) as messages:

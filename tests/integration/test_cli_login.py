@@ -13,7 +13,7 @@ from tests.integration import console_records as data
 from tests.integration.browser import logged_in
 from tests.integration.console_server import TOKEN, Console, with_console
 
-LIMIT = 30.0
+LIMIT = 90.0
 
 
 async def started(console: Console, tmp: Path, *argv: str, **env: str) -> asyncio.subprocess.Process:

@@ -137,7 +137,7 @@ def test_while_jobs_are_on_their_way_nothing_is_collected_and_the_planner_runs_a
 def test_who_was_killed_in_between_is_healed_by_the_next_up(installed: platform.Addresses) -> None:
 
     with platform.at_work(installed.home) as at:
-        supervise.end(at, ("planner", "registry"), limit=30.0)
+        supervise.end(at, ("planner", "registry"), limit=60.0)
 
     assert platform.up(installed.home, environ=ENVIRON, enclii=()).already_up
 

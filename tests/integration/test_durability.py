@@ -49,7 +49,7 @@ def test_whoever_says_so_in_words_may_lose_acknowledged_work(tmp_path: Path) -> 
             first = eventually(process.stdout.readline, what="the process logs")
         finally:
             process.terminate()
-            process.communicate(timeout=30)
+            process.communicate(timeout=120)
 
     assert "may be lost" in first
 

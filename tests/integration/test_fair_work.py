@@ -42,7 +42,7 @@ async def worked(store: Store, handle: Handle, stopping: asyncio.Event, *, slots
 
 def test_a_long_queue_of_one_repository_does_not_hold_up_another(tmp_path: Path) -> None:
     async def story(url: str) -> list[str]:
-        store, stopping, order = Store(await connect(url, name="test")), asyncio.Event(), list[str]()
+        store, stopping, order = Store(await connect(url, name="test", wait=60.0)), asyncio.Event(), list[str]()
         await store.bus.create_streams()
         await store.publish(*(request("flood", number) for number in range(30)), request("quiet", 0))
 
@@ -66,7 +66,7 @@ def test_a_long_queue_of_one_repository_does_not_hold_up_another(tmp_path: Path)
 
 def test_what_had_no_turn_goes_to_the_next_worker(tmp_path: Path) -> None:
     async def story(url: str) -> tuple[list[str], list[str]]:
-        store, ended = Store(await connect(url, name="test")), asyncio.Event()
+        store, ended = Store(await connect(url, name="test", wait=60.0)), asyncio.Event()
         await store.bus.create_streams()
         await store.publish(*(request("shop", number) for number in range(5)))
         first, second, all_done = list[str](), list[str](), asyncio.Event()

@@ -35,7 +35,7 @@ from tests.support.serving import serving
 
 URL = Source("https://git.example/enclii/config.git")
 OURS = "a" * 40
-LIMIT = 20.0
+LIMIT = 60.0
 
 
 def served(kind: Kind) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def site() -> Iterator[documents.Site]:
     try:
         kubectl("create", "namespace", name)
         kubectl("apply", "-f", "-", stdin=several(*kinds))
-        kubectl("wait", "--for=condition=Established", "--timeout=30s", *names)
+        kubectl("wait", "--for=condition=Established", "--timeout=120s", *names)
         kubectl("apply", "-f", "-", stdin=several(documents.git_repository(made, URL), receiver))
         yield made
     finally:

@@ -57,7 +57,7 @@ def test_rule_16_a_pull_request_has_one_comment_through_all_its_states(tmp_path:
         room.github.fail("POST .*/issues/2/comments", 502, heard=True)  # said, and never answered
         await room.write(PREVIEW)
         async with room.process():
-            await room.until(lambda: room.github.said("PATCH", "/issues/comments/"), limit=30.0)
+            await room.until(lambda: room.github.said("PATCH", "/issues/comments/"), limit=60.0)
             await room.write(replace(PREVIEW, state="asleep"))
             await room.until(lambda: "sleeps" in room.github.ours(2)[0])
             await room.until(lambda: last(room) == ["success"])
@@ -81,7 +81,7 @@ def environments(room: Room) -> list[dict[str, list[dict[str, str]]]]:
 
 async def remembered(room: Room, about: str, remote: str) -> None:
     """Wait until what was told is a record: a process that ends before may tell it again."""
-    assert await room.store.first(Answer, ORIGIN, about, such=lambda one: one.remote == remote, limit=20.0)
+    assert await room.store.first(Answer, ORIGIN, about, such=lambda one: one.remote == remote, limit=60.0)
 
 
 def last(room: Room) -> list[str]:
@@ -124,7 +124,7 @@ def test_a_deployment_is_shown_with_its_address_and_what_may_not_be_told_is_kept
             assert (shown["environment"], shown["production_environment"]) == ("production/web", True)
             assert shown["statuses"][0]["environment_url"] == "http://web.shop.test"
             told = await room.store.first(
-                Answer, ORIGIN, f"check/{HEAD}/enclii/web", such=lambda one: bool(one.problem), limit=20.0
+                Answer, ORIGIN, f"check/{HEAD}/enclii/web", such=lambda one: bool(one.problem), limit=60.0
             )
             assert told is not None
             assert told.problem == "forge_forbidden"

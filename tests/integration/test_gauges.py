@@ -105,7 +105,7 @@ def test_who_asks_is_counted_and_plain_text_is_what_prometheus_reads_without_ask
 
         async def read(port: int) -> tuple[int, str, str]:
             def ask() -> tuple[int, str, str]:
-                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
                 connection.request("GET", "/metrics")
                 answer = connection.getresponse()
                 found = answer.status, answer.getheader("content-type", ""), answer.read().decode()

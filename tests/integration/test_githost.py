@@ -240,7 +240,7 @@ def test_the_configuration_takes_the_committer_s_and_a_deployer_s_push(tmp_path:
 
 async def announced(room: Room, head: str) -> str:
     """Who moved the config branch to ``head``; the committer's move is told after its push was answered."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             for moved in await room.events(ConfigMoved):
                 if isinstance(moved, ConfigMoved) and moved.commit == head:

@@ -22,7 +22,7 @@ def test_the_second_of_two_installations_writes_nothing_and_says_who_the_other_i
         assert f"Enclii-Instance: test {FIRST}" in first.log("%B")
         (tmp_path / "second").mkdir()
         with running_nats(tmp_path / "second" / "nats") as url:
-            bus = await connect(url, name="second")
+            bus = await connect(url, name="second", wait=60.0)
             await bus.create_streams()
             try:
                 await _second(first, World(tmp_path / "second", first.remote, first.url, Store(bus), instance=SECOND))

@@ -146,7 +146,7 @@ async def nothing(_: ServiceRef) -> tuple[str, ...]:
 
 def test_the_syncer_hands_it_out_where_the_environment_is_bound_there(world: KubernetesWorld, tmp_path: Path) -> None:
     async def go(there: Theirs, url: str) -> None:
-        bus = await connect(url, name="test")
+        bus = await connect(url, name="test", wait=60.0)
         clusters = Clusters("office", lambda: {"office": lambda: world.cluster})
         relay = asyncio.create_task(Relay(bus, clusters, nothing).run())
         asked = AskManifest(

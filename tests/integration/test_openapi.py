@@ -92,7 +92,7 @@ def _ask(operation: Any) -> list[str]:
         case.headers.pop("Last-Event-ID", None)
         if isinstance(case.query, dict):
             case.query.pop("wait", None)
-        answer = case.call(headers=HEADERS, timeout=20)
+        answer = case.call(headers=HEADERS, timeout=60)
         try:
             case.validate_response(answer, checks=CHECKS)
         except BaseExceptionGroup as group:

@@ -133,7 +133,7 @@ def test_the_mark_is_read_from_git_again_and_a_person_may_take_it_away(tmp_path:
         await both(world)
         await declare(world, *ALONE)
         with running_nats(tmp_path / "empty") as url:
-            bus = await connect(url, name="new")
+            bus = await connect(url, name="new", wait=60.0)
             await bus.create_streams()
             world.store, lost = Store(bus), world.store
             world.committer = world.new_committer("another")
@@ -161,7 +161,7 @@ def test_a_push_that_touches_nothing_else_tells_which_services_are_left(tmp_path
     second = commit(source, {"enclii.yaml": (FILE, FILE_OF[ALONE]), **docker}, first)
 
     async def go(url: str) -> None:
-        bus = await connect(url, name="test")
+        bus = await connect(url, name="test", wait=60.0)
         await bus.create_streams()
         store = Store(bus)
         await store.commit(Step(tuple(Change(one, None) for one in _known(first))))

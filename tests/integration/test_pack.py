@@ -74,7 +74,7 @@ def _docker_api(registry: str) -> Iterator[str]:
     finally:
         subprocess.run((*podman, "rm", "--all", "--force", "--time", "0"), env=env, capture_output=True, check=False)
         service.terminate()
-        service.wait(20)
+        service.wait(60)
         subprocess.run(("umount", str(folder / "root/overlay")), capture_output=True, check=False)
         shutil.rmtree(folder, ignore_errors=True)
 

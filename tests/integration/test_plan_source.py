@@ -20,7 +20,7 @@ async def _unreached(repository: Repository) -> object:
 
 def test_a_commit_of_another_project_s_repository_is_not_planned(tmp_path: Path) -> None:
     async def story(url: str) -> None:
-        bus = await connect(url, name="test")
+        bus = await connect(url, name="test", wait=60.0)
         await bus.create_streams()
         store = Store(bus, "test")
         other = Repository(id="local:other/other", project="other", name="other", forge="local", url="http://h/o.git")

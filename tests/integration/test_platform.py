@@ -83,7 +83,7 @@ def _lives(pid: int) -> bool:
 
 
 def _get(port: int, path: str) -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("GET", path)
         return connection.getresponse().status
@@ -226,13 +226,12 @@ def test_nats_lets_the_builder_claim_no_release(home: Path) -> None:
         opened = await bus.connect(found.nats, name=name, user=name, password=password)
         try:
             await opened.create_streams()
-            async with asyncio.timeout(1.5):
-                await opened.commit(Write(subject, b"{}"))
+            await opened.commit(Write(subject, b"{}"))
         finally:
             await opened.close()
 
     asyncio.run(attempt("signer", "st.release.a"))
-    with pytest.raises((EncliiError, TimeoutError)):
+    with pytest.raises(EncliiError):
         asyncio.run(attempt("builder", "st.release.b"))
 
 
@@ -247,11 +246,11 @@ def test_nats_lets_the_syncer_alone_answer_what_people_ask_of_the_clusters(home:
     async def well(question: bytes) -> bytes:
         return b"answered " + question
 
-    async def asked_beside(name: str) -> bytes:
+    async def asked_beside(name: str, limit: float) -> bytes:
         answering, asking = await opened(name), await opened("console")
         task = asyncio.create_task(answering.answer("rq.exec.typed", well))
         try:
-            deadline = time.monotonic() + 5
+            deadline = time.monotonic() + limit
             while time.monotonic() < deadline:
                 with contextlib.suppress(EncliiError):  # not subscribed yet
                     return await asking.ask("rq.exec.typed", b"this", timeout=1)
@@ -261,9 +260,9 @@ def test_nats_lets_the_syncer_alone_answer_what_people_ask_of_the_clusters(home:
             task.cancel()
             await asyncio.gather(task, answering.close(), asking.close(), return_exceptions=True)
 
-    assert asyncio.run(asked_beside("syncer")) == b"answered this"
+    assert asyncio.run(asked_beside("syncer", 60.0)) == b"answered this"
     with pytest.raises(TimeoutError):
-        asyncio.run(asked_beside("builder"))
+        asyncio.run(asked_beside("builder", 3.0))
 
 
 def test_the_purge_of_nothing_is_nothing(tmp_path: Path) -> None:

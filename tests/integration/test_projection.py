@@ -23,10 +23,10 @@ from tests.support.nats import running_nats
 
 def with_store(tmp: Path, story: Callable[[Store], Awaitable[None]]) -> None:
     async def go(url: str) -> None:
-        bus = await connect(url, name="test")
+        bus = await connect(url, name="test", wait=60.0)
         await bus.create_streams()
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 await story(Store(bus))
         finally:
             await bus.close()
@@ -157,7 +157,7 @@ def test_a_record_that_is_superseded_before_it_is_read_holds_nothing_up(tmp_path
                 await store.commit(Step(changes))
                 entry = await store.bus.get(twice[1].subject)
                 assert entry is not None
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(60):
                     await reached(projection, entry.seq)
 
     with_store(tmp_path, story)

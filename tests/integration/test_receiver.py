@@ -36,7 +36,7 @@ GUID = "72d3162e-cc78-11e3-81ab-4c9367dc0958"
 ID = f"github:shop:{GUID}"
 NEW, OLD = b"the new secret", b"the old secret"
 SECRETS = {"shop": (Secret("new", NEW), Secret("old", OLD), Secret("gone", b"expired", not_after=1.0))}
-LIMIT = 30.0
+LIMIT = 90.0
 
 
 @dataclass
@@ -65,7 +65,7 @@ class Room:
 
 @contextlib.asynccontextmanager
 async def opened(nats: str) -> AsyncIterator[Room]:
-    bus = await connect(nats, name="test")
+    bus = await connect(nats, name="test", wait=60.0)
     await bus.create_streams()
     receiver = create_receiver(store=Store(bus), secrets=lambda _, hook: SECRETS.get(hook))
     try:

@@ -17,7 +17,7 @@ from tests.support.nats import running_nats
 
 def told(tmp: Path, story: Callable[[Store], Awaitable[None]]) -> None:
     async def go(url: str) -> None:
-        bus = await connect(url, name="test")
+        bus = await connect(url, name="test", wait=60.0)
         try:
             await bus.create_streams()
             await story(Store(bus))

@@ -178,8 +178,8 @@ def test_a_fallback_tag_that_is_no_index_is_left_alone(host: str, run: Run) -> N
 
 
 def test_a_registry_that_is_down_is_unavailable_and_works_again_when_it_is_back(tmp_path: Path, run: Run) -> None:
-    async def digest_of(host: str) -> str:
-        async with _client(host, timeout=3) as registry:
+    async def digest_of(host: str, limit: float) -> str:
+        async with _client(host, timeout=limit) as registry:
             found = await registry.manifest("registry/back", "v1")
             return found.digest if found else ""
 
@@ -190,9 +190,9 @@ def test_a_registry_that_is_down_is_unavailable_and_works_again_when_it_is_back(
     with running_registry(tmp_path) as host:
         digest = run(pushed(host))
     with pytest.raises(Unavailable) as caught:
-        run(digest_of(host))
+        run(digest_of(host, 3.0))
     with running_registry(tmp_path, port=int(host.rpartition(":")[2])):
-        assert run(digest_of(host)) == digest
+        assert run(digest_of(host, 60.0)) == digest
     assert caught.value.reason == "registry_unreachable"
 
 

@@ -43,7 +43,7 @@ def _token(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             ["--init-token", "--free", "--so-pin", "1357", *named],
             ["--import", str(folder / "key.pem"), "--token", "enclii", "--id", "02", *named],
         ):
-            subprocess.run([program, *argv], check=True, capture_output=True, timeout=30)
+            subprocess.run([program, *argv], check=True, capture_output=True, timeout=120)
         yield
 
 

@@ -43,7 +43,7 @@ def stores(tmp_path: Path) -> Iterator[tuple[str, str]]:
 
 @asynccontextmanager
 async def opened(stores: tuple[str, str]) -> AsyncIterator[Retainer]:
-    store = Store(await bus.connect(stores[0], name="test"))
+    store = Store(await bus.connect(stores[0], name="test", wait=60.0))
     try:
         await store.bus.create_streams()
         async with Registry(stores[1], plain_http=True) as registry:

@@ -43,7 +43,7 @@ def test_what_nobody_can_look_at_because_git_is_away_is_unknown(tmp_path: Path) 
     needs("podman")
 
     async def go(url: str) -> None:
-        bus = await connect(url, name="test")
+        bus = await connect(url, name="test", wait=60.0)
         await bus.create_streams()
         store = Store(bus)
         await store.commit(Step(tuple(Change(one, None) for one in records())))
@@ -55,7 +55,7 @@ def test_what_nobody_can_look_at_because_git_is_away_is_unknown(tmp_path: Path) 
             syncer = Syncer(store, clusters, Desired(gone), front, gate)
             passes = asyncio.create_task(syncer.follow())
             try:
-                async with asyncio.timeout(30), store.bus.watch("st.live.*") as messages:
+                async with asyncio.timeout(60), store.bus.watch("st.live.*") as messages:
                     async for message in messages:
                         live = msgspec.json.decode(message.data, type=Live)
                         if live.status == "unknown":

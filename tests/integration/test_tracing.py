@@ -74,7 +74,7 @@ def test_what_is_published_handled_and_rolled_out_is_one_trace_with_links_to_wha
     begun = trace.new()
 
     async def go(url: str) -> None:
-        bus = await connect(url, name="test")
+        bus = await connect(url, name="test", wait=60.0)
         await bus.create_streams()
         store, stopping = Store(bus, "test"), asyncio.Event()
 
@@ -84,7 +84,7 @@ def test_what_is_published_handled_and_rolled_out_is_one_trace_with_links_to_wha
             return Step()
 
         await store.publish(HoldRequested(id="k-1", **data.PLACE, trace=begun))
-        await asyncio.wait_for(work(Stage("committer", (HoldRequested,), handle), store, stopping), 30)
+        await asyncio.wait_for(work(Stage("committer", (HoldRequested,), handle), store, stopping), 60)
         await bus.close()
 
     with _collector() as (endpoint, found), running_nats(tmp_path) as url, _exporting(endpoint):

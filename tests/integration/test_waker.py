@@ -39,10 +39,10 @@ def live(healthy_since: str) -> Live:
 
 @contextlib.asynccontextmanager
 async def world(url: str) -> AsyncIterator[Store]:
-    bus = await connect(url, name="test")
+    bus = await connect(url, name="test", wait=60.0)
     try:
         await bus.create_streams()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             yield Store(bus)
     finally:
         await bus.close()

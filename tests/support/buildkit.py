@@ -16,7 +16,7 @@ from pipeline.builders.buildkit_commands import Daemon
 from pipeline.process import SEARCH_PATH, orphan_proof
 from tests.support.components import needs
 
-START_LIMIT = 30.0
+START_LIMIT = 120.0
 
 
 @contextlib.contextmanager

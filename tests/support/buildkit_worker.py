@@ -37,7 +37,7 @@ async def kill_worker_at(line: bytes, daemon: Daemon, *, state: Path, job: Build
     argv = (daemon.program, daemon.address, str(state), str(job.context), job.repository)
     worker = await asyncio.create_subprocess_exec(sys.executable, "-c", WORKER, *argv, stdout=asyncio.subprocess.PIPE)
     assert worker.stdout is not None
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while await worker.stdout.readline() != line + b"\n":
             assert not worker.stdout.at_eof()
     worker.send_signal(signal.SIGKILL)

@@ -76,7 +76,7 @@ def is_ready(pod: dict[str, Any]) -> bool:
 
 def kube_page(address: str) -> str:
     try:
-        with urlopen(f"http://{address}:8080/", timeout=5) as answer:
+        with urlopen(f"http://{address}:8080/", timeout=60) as answer:
             return str(answer.read().decode())
     except OSError:
         return ""
@@ -175,7 +175,7 @@ def followed(story: Story) -> Iterator[Path]:
             yield file
         finally:
             child.terminate()
-            child.wait(10)
+            child.wait(60)
 
 
 def tell(story: Story) -> None:

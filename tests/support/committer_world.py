@@ -215,7 +215,7 @@ def told(tmp: Path, story: Story, *, limit: float = 60) -> None:
     """Run one story in a world of its own, with the project linked."""
 
     async def go(url: str, served_at: str) -> None:
-        bus: Bus = await connect(url, name="test")
+        bus: Bus = await connect(url, name="test", wait=60.0)
         try:
             await bus.create_streams()
             async with asyncio.timeout(limit):

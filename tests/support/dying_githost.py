@@ -29,7 +29,7 @@ class DyingStore(Store):
 
 
 async def main(state: Path, nats: str) -> None:
-    store = DyingStore(await connect(nats, name="dying"))
+    store = DyingStore(await connect(nats, name="dying", wait=60.0))
     tokens = Tokens(deploy="deploy-token")
     host = create_githost(
         store=store, state=state, tokens=tokens, check=parse_servicefile, git_url="http://g", console_url="http://c"

@@ -64,7 +64,7 @@ class Forge:
         }
         request = urllib.request.Request(self.payload_url, data=body, headers=headers)
         try:
-            with urllib.request.urlopen(request, timeout=20) as answer:
+            with urllib.request.urlopen(request, timeout=60) as answer:
                 return answer.status, json.load(answer), answer.headers
         except urllib.error.HTTPError as refused:
             with refused:

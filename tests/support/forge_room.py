@@ -67,7 +67,7 @@ class Room:
         return event
 
     async def decision(self, identity: str) -> Decision:
-        found = await self.store.first(Decision, identity, such=lambda _: True, limit=20.0)
+        found = await self.store.first(Decision, identity, such=lambda _: True, limit=60.0)
         assert found is not None, f"no decision of {identity}"
         return found
 
@@ -109,7 +109,7 @@ def in_room(tmp: Path, scenario: Callable[[Room], Awaitable[None]]) -> None:
     """Run a scenario in a room of its own."""
 
     async def whole(nats: str) -> None:
-        bus = await connect(nats, name="test")
+        bus = await connect(nats, name="test", wait=60.0)
         await bus.create_streams()
         async with running_github() as github:
             host = github.url.removeprefix("http://")

@@ -27,7 +27,7 @@ from tests.support.serving import serving
 TOKENS = Tokens(deploy="deploy-token", read="read-token", config="config-token")
 SHOP = RepositoryName.of("shop", "web")
 CONFIG = RepositoryName.of("enclii", "config")
-LIMIT = 45.0
+LIMIT = 90.0
 
 
 @dataclass
@@ -78,7 +78,7 @@ class Room:
 async def opened(
     tmp: Path, nats: str, *, max_push: int = 512 << 20, check: Check = parse_servicefile, store: type[Store] = Store
 ) -> AsyncIterator[Room]:
-    bus = await connect(nats, name="test")
+    bus = await connect(nats, name="test", wait=60.0)
     await bus.create_streams()
     host = create_githost(
         store=store(bus),

@@ -91,7 +91,7 @@ class Line:
             child.send_signal(signal.SIGTERM)
         for child in self._children.values():
             try:
-                child.wait(15)
+                child.wait(60)
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
@@ -239,7 +239,7 @@ def git(*words: str, cwd: Path) -> str:
     """Run git as a person would; its output, with what the remote said."""
     done = subprocess.run(
         ["git", "-c", "user.name=deployer", "-c", "user.email=deployer@example.test", *words],
-        cwd=cwd, capture_output=True, text=True, check=False, timeout=60,
+        cwd=cwd, capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, f"git {' '.join(words)}: {done.stdout}{done.stderr}"
     return done.stdout + done.stderr

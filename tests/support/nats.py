@@ -16,8 +16,8 @@ from pathlib import Path
 from pipeline.process import orphan_proof
 from tests.support.components import needs
 
-START_LIMIT = 20.0
-END_LIMIT = 10.0
+START_LIMIT = 60.0
+END_LIMIT = 60.0
 MAX_PAYLOAD = 8 << 20
 
 _monitors: dict[str, str] = {}

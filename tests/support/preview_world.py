@@ -135,7 +135,7 @@ async def nothing_left(_: Preview) -> int:
 
 @contextlib.asynccontextmanager
 async def world(url: str, slug: str, *, limits: Limits | None = None, automatic: bool = False) -> AsyncIterator[World]:
-    bus = await connect(url, name="test")
+    bus = await connect(url, name="test", wait=60.0)
     try:
         await bus.create_streams()
         store, sources = Store(bus), Sources()
@@ -147,7 +147,7 @@ async def world(url: str, slug: str, *, limits: Limits | None = None, automatic:
         project = Project(slug=slug, repositories=(known.id,), previews=rules)
         await store.commit(Step((Change(known), Change(project), Change(origin))))
         stage = Previews(store, sources, limits or Limits(cap_all=1_000))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             yield World(store, slug, stage, sources)
     finally:
         await bus.close()

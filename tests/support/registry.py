@@ -24,8 +24,8 @@ from pipeline.registry import Registry
 from tests.support.components import needs
 
 _LISTENING = re.compile(r"listening on (127\.0\.0\.1:[0-9]+)")
-START_LIMIT = 20.0
-END_LIMIT = 10.0
+START_LIMIT = 60.0
+END_LIMIT = 60.0
 
 
 @contextlib.contextmanager

@@ -20,8 +20,9 @@ def made(kind: type[Any], **fields: Any) -> Any:
     return msgspec.convert(fields, kind)
 
 
-def judged(image_id: str) -> Health:
-    status = {"observedGeneration": 1, "updatedReplicas": 1, "availableReplicas": 1}
+def judged(image_id: str = f"r/web@{WANTED}", **other: int) -> Health:
+    """One pod that is ready, of a Deployment that says so in its status, but for ``other``."""
+    status = {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1} | other
     template = {"spec": {"containers": [{"name": "web", "image": f"r/web@{WANTED}"}]}}
     deployment = made(Deployment, metadata={"generation": 1}, spec={"replicas": 1, "template": template}, status=status)
     running = {"name": "web", "ready": True, "imageID": image_id, "state": {"running": {}}}
@@ -46,6 +47,21 @@ def test_ready_is_live_only_by_the_reported_digest(image_id: str, status: str, r
     found = judged(image_id)
 
     assert (found.status, found.reason) == (status, reason)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"observedGeneration": 0},  # the status is about what was wanted before
+        {"availableReplicas": 0},  # ready, and not yet for minReadySeconds
+        {"replicas": 2},  # so is the new pod, and the one that is available is the old one
+        {"updatedReplicas": 0},
+    ],
+)
+def test_a_pod_that_is_ready_is_not_healthy_before_the_cluster_has_rolled_it_out(other: dict[str, int]) -> None:
+    found = judged(**other)
+
+    assert (found.status, found.reason) == ("unknown", "starting")
 
 
 @pytest.mark.parametrize("reason", ["cluster_away", "cluster_unreadable", "index_unreadable", "sync_tool_away"])
