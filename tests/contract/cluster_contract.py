@@ -16,6 +16,8 @@ from uuid import uuid4
 from gitops.clusters import Cluster, Hint, LogLine, Observation, Replica, ServiceRef, Wanted
 from gitops.rendering.workload import SETTLED_SECONDS
 from pipeline.errors import EncliiError, Permanent
+from tests.contract.documents import replace_count, with_volumes
+from tests.contract.documents import with_image as with_image
 
 LIMIT = 120.0
 SHORT = 2.0
@@ -376,31 +378,3 @@ async def _said(world: World, ref: ServiceRef, text: str) -> bool:
 
 async def _count(world: World, ref: ServiceRef, count: int) -> bool:
     return len(await _lines(world, ref)) == count
-
-
-def replace_count(wanted: Wanted, replicas: int) -> Wanted:
-    (document,) = wanted.documents
-    return replace(wanted, documents=({**document, "spec": {**document["spec"], "replicas": replicas}},))
-
-
-def with_image(wanted: Wanted, image: str) -> Wanted:
-    (document,) = wanted.documents
-    pod = document["spec"]["template"]["spec"]
-    containers = [{**pod["containers"][0], "image": image}]
-    spec = {**document["spec"], "template": {"spec": {**pod, "containers": containers}}}
-    return replace(wanted, image=image, documents=({**document, "spec": spec},))
-
-
-def with_volumes(wanted: Wanted) -> Wanted:
-    """The same with an empty directory and the files of a ConfigMap."""
-    (document,) = wanted.documents
-    (container,) = document["spec"]["template"]["spec"]["containers"]
-    mounts = [{"name": "tmp", "mountPath": "/tmp"}, {"name": "etc", "mountPath": "/etc/web"}]  # noqa: S108
-    pod = {
-        **document["spec"]["template"]["spec"],
-        "containers": [{**container, "volumeMounts": mounts}],
-        "volumes": [{"name": "tmp", "emptyDir": {}}, {"name": "etc", "configMap": {"name": "settings"}}],
-    }
-    config = {"kind": "ConfigMap", "metadata": {"name": "settings"}, "data": {"level": "info"}}
-    spec = {**document["spec"], "template": {"spec": pod}}
-    return replace(wanted, documents=({**document, "spec": spec}, config))

@@ -47,7 +47,10 @@ def served(root: Path) -> Iterator[str]:
         def handle(self) -> None:
             subprocess.run(argv, stdin=self.request, stdout=self.request, check=False, timeout=60)
 
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Door) as server:
+    class House(socketserver.ThreadingTCPServer):
+        request_queue_size = 128  # of five, a busy test lets connections wait for the kernel to try them again
+
+    with House(("127.0.0.1", 0), Door) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:

@@ -210,7 +210,7 @@ def running_line(
             line.end()
 
 
-def opened(request: urllib.request.Request, *, limit: float = 10.0) -> Any:
+def opened(request: urllib.request.Request, *, limit: float = 60.0) -> Any:
     """The answer; an error is raised with its text read, so that no socket waits for the collector."""
     try:
         return urllib.request.urlopen(request, timeout=limit)
