@@ -39,6 +39,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "bootstrap": ("bootstrap", "Write what Argo CD or Flux needs to sync the config repository."),
     "init": ("init", "Look at this folder and write its enclii.yaml."),
     "link": ("link", "Register a repository and its branches."),
+    "github": ("github", "Make a GitHub App for this installation."),
     "adopt": ("adopt", "Take files of yours in the config repository under management."),
     "status": ("reading", "What is wanted, what is live, what to do next."),
     "diff": ("reading", "What an apply of what git says would change in the cluster."),

@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import functools
 
-from console import builds, checks, expiries, gauges, writers
+from console import builds, checks, expiries, forge_health, gauges, writers
 from console.api import create_api
 from console.audit import Audit
 from console.audit_routes import AuditRoutes
@@ -42,9 +42,10 @@ async def serve_api(process: Process) -> None:
             monitors=told.nats_monitor_url, durable=told.durability, registry=configured(told),
             githost=told.githost_url,
         )  # fmt: skip
-        return [dataclasses.asdict(one) for one in (*found, *await cluster.check())] + (
-            await asyncio.to_thread(lambda: [*builds.builders(projection), *writers.checks(projection)])
-        )
+        return [
+            dataclasses.asdict(one)
+            for one in (*found, *await cluster.check(), *await forge_health.checks(projection, process.store))
+        ] + (await asyncio.to_thread(lambda: [*builds.builders(projection), *writers.checks(projection)]))
 
     secure = expiries.endpoints(
         console=told.console_url, githost=told.githost_url, receiver=told.receiver_url,

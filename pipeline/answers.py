@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from pipeline.record import Record
+
+GAP: Final = ("forges", "gap")
+"""What no webhook told, when that last happened."""
+APP_HEALTH: Final = ("github", "health")
+"""What our GitHub App lacks, when that was last asked."""
 
 
 class Answer(Record, frozen=True, kw_only=True):

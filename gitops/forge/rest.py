@@ -33,3 +33,7 @@ class RestDoor:
         except ValueError:
             data = None
         return Answer(answer.status_code, {key.lower(): value for key, value in answer.headers.items()}, data)
+
+    async def close(self) -> None:
+        """Hang up."""
+        await self._client.aclose()

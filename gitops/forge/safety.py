@@ -20,7 +20,7 @@ from gitops.forge.forges import Forges, Place
 from gitops.forge.github import GitHub
 from gitops.forge.github_door import GitHubDoor
 from gitops.forge.github_events import EVENTS, PERMISSIONS
-from pipeline.answers import Answer
+from pipeline.answers import APP_HEALTH, GAP, Answer
 from pipeline.errors import EncliiError, NotFound, Permanent
 from pipeline.events import Delivery, Event, PullRequestChanged
 from pipeline.names import BRANCH_PREFIX
@@ -35,7 +35,6 @@ PAUSE: Final = 300.0
 BUDGET: Final = 200
 """Repositories looked at in one round; those left over begin the next."""
 KEPT: Final = datetime.timedelta(days=3)
-HEALTH: Final = "health"
 
 
 class SafetyNet:
@@ -69,7 +68,10 @@ class SafetyNet:
                     missed += await self._repository(place)
             except EncliiError as error:
                 log.warning("%s was not looked at: %s", repository.id, error)
-        await self._apps(every, missed)
+        await self._apps(every)
+        if missed:
+            gap = Answer(repository=GAP[0], about=GAP[1], said=", ".join(missed)[:500], at=now())
+            await self._store.commit(Step((Change(gap, None),)))
         return missed
 
     async def _repository(self, place: Place) -> list[str]:
@@ -119,7 +121,7 @@ class SafetyNet:
     async def _published(self, events: list[Any]) -> list[str]:
         return [event.id for event in events if await self._store.publish(event)]
 
-    async def _apps(self, every: list[Repository], missed: list[str]) -> None:
+    async def _apps(self, every: list[Repository]) -> None:
         """What GitHub says of the App itself: failed deliveries, and what it lacks."""
         for forge in {id(one): one for one in [await self._github(one) for one in every] if one is not None}.values():
             try:
@@ -128,9 +130,7 @@ class SafetyNet:
             except EncliiError as error:
                 log.warning("%s was not asked about its App: %s", forge.name, error)
                 continue
-            health = Answer(
-                repository="github", about=HEALTH, said=", ".join(missed)[:500], problem=", ".join(lacks), at=now()
-            )
+            health = Answer(repository=APP_HEALTH[0], about=APP_HEALTH[1], problem=", ".join(lacks), at=now())
             await self._store.commit(Step((Change(health, None),)))
 
     async def _github(self, repository: Repository) -> GitHub | None:

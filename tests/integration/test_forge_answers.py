@@ -7,6 +7,8 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from console import forge_health
+from console.projection import Projection
 from gitops.forge.forges import Forges
 from gitops.forge.github import GitHub as Client
 from gitops.forge.safety import SafetyNet
@@ -167,5 +169,10 @@ def test_a_failed_delivery_is_asked_for_again_once_and_what_an_app_lacks_is_kept
         health = await room.store.get(Answer, "github", "health")
         assert health is not None
         assert health.record.problem == "permission checks: write, event deployment"
+        projection = Projection(tmp_path / "projection.sqlite")
+        lines = {one.subject: one for one in await forge_health.checks(projection, room.store)}
+        projection.close()
+        assert (lines["GitHub App"].level, "checks: write" in lines["GitHub App"].message) == ("warning", True)
+        assert "poll:" in lines["missed webhooks"].message
 
     in_room(tmp_path, scenario)
