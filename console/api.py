@@ -40,6 +40,7 @@ from console.authority import Authority, principal_of
 from console.bearer import Bearer, Known, actor_of
 from console.bodies import accepted, read_body
 from console.build_logs import BuildLogs
+from console.build_secret_routes import BuildSecretRoutes
 from console.conditional import Conditional
 from console.configuration import configuration
 from console.domains import domains
@@ -193,6 +194,7 @@ class _Surface:
             *acting,
             *Resources(self._db, self._store.bus).routes(),
             *(SecretRoutes(self._db, self._store).routes() + PreviewRoutes(self._db, self._store).routes()),
+            *BuildSecretRoutes(self._db, self._store).routes(),
             *BuildLogs(self._db, self._store.bus, self._stopping).routes(),
             *ExecRoutes(self._db, Commands(self._store.bus), self._stopping).routes(),
         ]

@@ -14,6 +14,7 @@ import msgspec
 from console import actions, answers
 from console.answer_types import listed, many, struct_of
 from console.audit import Entry
+from pipeline.build_secrets import KeptBuildSecret
 from pipeline.events import Event, PreviewRequested
 from pipeline.principals import Role
 
@@ -105,6 +106,12 @@ READS: Final[dict[str, Operation]] = {
     "/v1/services/{id}/secrets": Operation(
         "its secrets' names and versions", "Secrets",
         many("Secrets", answers.SecretShown, "secrets"), "environment", "environment",
+    ),
+    "/v1/services/{id}/build-secrets": Operation(
+        "the names of its builds' secrets", "Secrets", many("BuildSecrets", KeptBuildSecret, "secrets")
+    ),
+    "/v1/build-secrets/key": Operation(
+        "the builder's key to seal a value to", "Secrets", struct_of("BuilderSealingKey", key=str, algorithm=str)
     ),
     "/v1/services/{id}/diff": Operation(
         "what an apply would change in the cluster", "Services", _ANY, "environment", "environment"
@@ -204,9 +211,22 @@ def _wish(kind: type[Event]) -> type[msgspec.Struct]:
     return msgspec.defstruct(kind.__name__, fields, kw_only=True, forbid_unknown_fields=True)
 
 
+_BUILD_SECRET: Final = {"project": str, "service": str, "name": str}
 _SECRET: Final = {"project": str, "environment": str, "service": str, "name": str}
 _TERMINAL: Final[Any] = dict[str, Any] | None
 WRITES: Final[dict[str, Operation]] = {
+    "/v1/build-secrets": Operation(
+        "keep a sealed value for builds",
+        "Secrets",
+        msgspec.defstruct("BuildSecretKept", _BUILD_SECRET.items()),
+        body=msgspec.defstruct("SetBuildSecret", [*_BUILD_SECRET.items(), ("sealed", str)]),
+    ),
+    "/v1/build-secrets/unset": Operation(
+        "forget a value of builds",
+        "Secrets",
+        msgspec.defstruct("BuildSecretForgotten", _BUILD_SECRET.items()),
+        body=msgspec.defstruct("UnsetBuildSecret", _BUILD_SECRET.items()),
+    ),
     "/v1/secrets": Operation(
         "keep a sealed value",
         "Secrets",

@@ -142,6 +142,10 @@ API: Final[Mapping[str, Need]] = {
     "GET /v1/services/{id}/logs": _VIEW_SERVICE,
     "GET /v1/services/{id}/configuration": _VIEW_SERVICE,
     "GET /v1/services/{id}/secrets": _VIEW_SERVICE,
+    "GET /v1/services/{id}/build-secrets": _VIEW_SERVICE,
+    "GET /v1/build-secrets/key": _SEEN,
+    "POST /v1/build-secrets": Need("admin", project),  # every environment stands on what is built with them
+    "POST /v1/build-secrets/unset": Need("admin", project),
     "GET /v1/services/{id}/diff": _VIEW_SERVICE,
     "GET /v1/deployments": _SEEN,
     "GET /v1/deployments/{id}": _SEEN,

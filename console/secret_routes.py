@@ -51,7 +51,7 @@ class SecretRoutes:
         ]
 
     async def key(self, _: Request) -> Response:
-        reply = await self._ask(KEY_SUBJECT, b"")
+        reply = await ask(self._store, KEY_SUBJECT, b"")
         return JSONResponse({"key": base64.b64encode(reply.key).decode(), "algorithm": "X25519"})
 
     async def keep(self, request: Request) -> Response:
@@ -61,8 +61,8 @@ class SecretRoutes:
         if known := await asking.taken(self._store, wish):  # an answer got lost: the value is stored already
             return accepted(wish.id, version=msgspec.json.decode(known.data, type=SecretChanged).number)
         after = await asyncio.to_thread(_highest, self._db, where)
-        asked = StoreSecret(**where, sealed=_sealed(body.get("sealed")), after=after)
-        reply = await self._ask(STORE_SUBJECT, msgspec.json.encode(asked))
+        asked = StoreSecret(**where, sealed=sealed_bytes(body.get("sealed")), after=after)
+        reply = await ask(self._store, STORE_SUBJECT, msgspec.json.encode(asked))
         await self._publish(request, wish, where, number=reply.number, why=str(body.get("why") or ""))
         return accepted(wish.id, version=reply.number)
 
@@ -95,16 +95,18 @@ class SecretRoutes:
         queries.known_environment(self._db, found["project"], found["environment"])
         return found
 
-    async def _ask(self, subject: str, data: bytes) -> Reply:
-        answer = await self._store.bus.ask(subject, data, timeout=ANSWER_LIMIT)
-        reply = msgspec.json.decode(answer, type=Reply)
-        if reply.reason:
-            raise (Unavailable if reply.retry else Refused)(reply.message, reason=reply.reason)
-        return reply
-
     async def _publish(self, request: Request, wish: Wish, where: Mapping[str, str], *, number: int, why: str) -> None:
         event = SecretChanged(id=wish.id, at=now(), actor=actor_of(request), number=number, why=why, **where)
         await asking.publish(self._store, event, wish)
+
+
+async def ask(store: Store, subject: str, data: bytes) -> Reply:
+    """What the keeper of secrets answers. Raises Unavailable, Refused."""
+    answer = await store.bus.ask(subject, data, timeout=ANSWER_LIMIT)
+    reply = msgspec.json.decode(answer, type=Reply)
+    if reply.reason:
+        raise (Unavailable if reply.retry else Refused)(reply.message, reason=reply.reason)
+    return reply
 
 
 def secrets_of(db: Projection, project: str, environment: str, service: str) -> list[dict[str, Any]]:
@@ -140,7 +142,8 @@ def _highest(db: Projection, where: Mapping[str, str]) -> int:
     return max([0, *found, *(number for one in past for number in one.secrets.values())])
 
 
-def _sealed(value: Any) -> bytes:
+def sealed_bytes(value: Any) -> bytes:
+    """What was sealed, out of a body. Raises Invalid."""
     try:
         sealed = base64.b64decode(value, validate=True)
     except (TypeError, ValueError, binascii.Error):

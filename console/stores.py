@@ -141,7 +141,8 @@ The console may send any event, because a parked one goes through again by its h
 
 
 ANSWERS: Final[Mapping[str, str]] = {
-    "rq.clusters.>": "syncer", "rq.secrets.>": "syncer", "rq.exec.>": "syncer", "rq.retention.>": "planner",
+    "rq.clusters.>": "syncer", "rq.secrets.>": "syncer", "rq.build_secrets.>": "builder",
+    "rq.exec.>": "syncer", "rq.retention.>": "planner",
     "hits.>": "planner",
 }  # fmt: skip
 """Who alone may listen to which questions: they carry what people type, and whose answer comes first is believed."""

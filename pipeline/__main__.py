@@ -112,7 +112,7 @@ async def builder(process: Process) -> None:
     try:
         async with configured(told) as images:
             stage = BuildStage(process.store, images, chosen, inputs_of(told, chosen), room(told, "builds"))
-            async with reproducing(process, stage):
+            async with build_secrets(process), reproducing(process, stage):
                 await work_fairly(
                     Stage("builder", (BuildRequested,), stage.handle, stage.failed),
                     process.store, process.stopping, gate=room_left.passed, share=choice.share,
@@ -121,6 +121,18 @@ async def builder(process: Process) -> None:
     finally:
         for one in chosen.builders():
             await one.close()
+
+
+@contextlib.asynccontextmanager
+async def build_secrets(process: Process) -> AsyncIterator[None]:
+    """Whoever has the right sets what builds may mount, sealed to this process."""
+    from pipeline import build_secrets as about
+
+    bus, told = process.store.bus, process.settings
+    keeper = about.BuildSecretKeeper(told.below_home(told.build_secrets))
+    answers = {about.KEY_SUBJECT: keeper.key, about.KEEP_SUBJECT: keeper.keep, about.LIST_SUBJECT: keeper.listed}
+    async with in_background(*(bus.answer(subject, reply) for subject, reply in answers.items())):
+        yield
 
 
 @contextlib.asynccontextmanager

@@ -1,6 +1,6 @@
 """From a request to the job that a builder gets: arguments, secrets, cache, registry accounts, and what is masked.
 
-A build's secrets are files that the operator laid into ``<folder>/<project>/<service>/<NAME>``. Only a build of a
+A build's secrets are files in ``<folder>/<project>/<service>/<NAME>`` (see build_secrets.py). Only a build of a
 trusted class gets them, and they reach a step by mount alone. Its accounts are those of the registries that its base
 images come from, found anew for each build; one that is not trusted gets that of its own registry alone, to push.
 """
@@ -137,8 +137,8 @@ def _secrets(folder: Path, names: tuple[str, ...], *, trusted: bool) -> dict[str
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
         raise BuildFailed(
-            f"no build secret {', '.join(missing)}: the operator lays it into {folder.parent.name}/{folder.name} of "
-            "ENCLII_BUILD_SECRETS",
+            f"no build secret {', '.join(missing)}: enclii secret set {missing[0]}=- --build -p {folder.parent.name} "
+            f"-s {folder.name}",
             reason="build_secret_missing",
         )
     return {name: (folder / name).resolve() for name in names}

@@ -10,12 +10,15 @@ from typing import Any, Final
 import click
 
 from console.client import USAGE, Failure, path
-from console.commands import waiting
+from console.commands import build_secret, waiting
 from console.commands.options import formatted, scoped, show
 from console.session import Scope, Session
 from console.views import table, when
 
 DECISION_LIMIT: Final = 60.0
+
+
+for_builds = click.option("--build", is_flag=True, help="For builds of the service, and not for what runs.")
 
 
 @click.group()
@@ -26,10 +29,11 @@ def secret() -> None:
 @secret.command(name="set")
 @click.argument("name", metavar="NAME[=-]")
 @click.option("--reason", default="", help="Why; kept in git.")
+@for_builds
 @scoped
 @formatted
 @click.pass_obj
-def set_(session: Session, *, name: str, scope: Scope, output: str, reason: str) -> None:
+def set_(session: Session, *, name: str, scope: Scope, output: str, reason: str, build: bool) -> None:
     """Set NAME to what comes from a pipe or is typed at the prompt; one line end is taken off.
 
     The service may be one that was never deployed yet.
@@ -40,8 +44,12 @@ def set_(session: Session, *, name: str, scope: Scope, output: str, reason: str)
             "a value on the command line is seen by every process of this machine, and kept by your shell",
             reason="value_in_arguments", exit_code=USAGE, advice=f"printf %s \"$VALUE\" | enclii secret set {name}=-",
         )  # fmt: skip
-    place = session.resolve(scope, service=True, environment=True)
+    place = session.resolve(scope, service=True, environment=not build)
     value = _value(session, name)
+    if build:
+        answer = build_secret.keep(session, place, name, value)
+        show(answer, output, lambda _: f"builds of {place.project}/{place.service} may mount {name}")
+        return
     command, version = _keep(session, place, name, value, reason)
     decisions = waiting.decided(session, command, session.limit(DECISION_LIMIT))
     answer = {"command": command, "name": name, "version": version, "decisions": decisions}
@@ -51,12 +59,16 @@ def set_(session: Session, *, name: str, scope: Scope, output: str, reason: str)
 @secret.command()
 @click.argument("name")
 @click.option("--reason", default="", help="Why; kept in git.")
+@for_builds
 @scoped
 @formatted
 @click.pass_obj
-def unset(session: Session, *, name: str, scope: Scope, output: str, reason: str) -> None:
+def unset(session: Session, *, name: str, scope: Scope, output: str, reason: str, build: bool) -> None:
     """Name NAME no more. Older deployments, and a rollback to them, keep it."""
-    place = session.resolve(scope, service=True, environment=True)
+    place = session.resolve(scope, service=True, environment=not build)
+    if build:
+        show(build_secret.forget(session, place, name), output, lambda _: f"builds have {name} no more")
+        return
     body = {**place.query(), "name": name, "why": reason}
     command = waiting.ask(session, "/v1/secrets/unset", body)
     decisions = waiting.decided(session, command, session.limit(DECISION_LIMIT))
@@ -64,12 +76,17 @@ def unset(session: Session, *, name: str, scope: Scope, output: str, reason: str
 
 
 @secret.command(name="list")
+@for_builds
 @scoped
 @formatted
 @click.pass_obj
-def list_(session: Session, *, scope: Scope, output: str) -> None:
+def list_(session: Session, *, scope: Scope, output: str, build: bool) -> None:
     """Names, versions, who set them and when; LIVE is what the running deployment has."""
-    place = session.resolve(scope, service=True, environment=True)
+    place = session.resolve(scope, service=True, environment=not build)
+    if build:
+        found = build_secret.listed(session, place)
+        show(found, output, lambda answer: build_secret.lines(session, answer), rows="secrets")
+        return
     answer = session.api.get(path("services", place.service_id, "secrets"), {"environment": place.environment})
     show(answer, output, lambda found: _table(session, found), rows="secrets")
 

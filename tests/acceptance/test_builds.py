@@ -75,3 +75,17 @@ def test_a_daemon_that_is_told_of_builds_the_pushes(tmp_path: Path) -> None:
 
         assert "Dockerfiles are built by buildkit" in enclii(line, "logs", "--build", "v1")
         assert "[2/2] COPY index.html" in enclii(line, "builds", "v1")
+        place = ("--build", "-p", "shop", "-s", "web")
+        done = run_enclii(line, API, "secret", "set", "NPM=-", *place, stdin="hunter2-of-npm")
+        assert "may mount NPM" in done.stdout, done.stderr
+        assert "NPM" in enclii(line, "secret", "list", *place)
+        dockerfile = (tmp_path / "shop" / "Dockerfile").read_text()
+        show = '["/bin/busybox", "sh", "-c", "/bin/busybox cat /run/secrets/NPM && echo ."]'
+        step = f"RUN --mount=type=secret,id=NPM,mode=0444 {show}\n"
+        (tmp_path / "shop" / "enclii.yaml").write_text("services: {web: {port: 8080, build: {secrets: [NPM]}}}\n")
+        commit_with(tmp_path / "shop", dockerfile.replace("USER", f"{step}USER"))
+        git("push", line.url("shop/shop"), "main", cwd=tmp_path / "shop")
+        eventually(lambda: runs(line, "v2"), what="v2 runs")
+        said = enclii(line, "logs", "--build", "v2")
+        assert "[secret]." in said
+        assert "hunter2-of-npm" not in said
