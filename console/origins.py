@@ -7,7 +7,6 @@ came of nothing but itself.
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,11 +14,11 @@ from typing import Final
 
 from starlette.requests import Request
 
-from console import texts
 from console.persons import Persons
 from pipeline.access import Principal
 from pipeline.principals import Token
 from pipeline.store import Store
+from pipeline.token_text import lasts, number_in
 
 ORIGIN: Final = "enclii.origin"
 SHORTEST: Final = 16
@@ -68,18 +67,13 @@ def of_file(name: str, token: bytes) -> str:
 
 def of_token(text: str) -> str:
     """The origin that a token of ours is, by its text."""
-    return f"token:{text.split('_')[1]}" if text.startswith("enclii_") else ""
+    number = number_in(text)
+    return f"token:{number}" if number else ""
 
 
 def origin_of(request: Request) -> str:
     """What the request's credential is, or came of."""
     return str(request.scope.get(ORIGIN, ""))
-
-
-def lasts(token: Token) -> bool:
-    """Whether it is neither revoked nor past its end."""
-    end = texts.moment(token.expires_at)
-    return not token.revoked_at and end is not None and end > datetime.datetime.now(datetime.UTC)
 
 
 def tokens_in(folder: Path | None) -> Iterator[tuple[str, bytes]]:

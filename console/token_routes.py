@@ -12,13 +12,14 @@ from starlette.routing import Route
 from console import sight
 from console.authority import Authority, Where, principal_of
 from console.bodies import read_body
-from console.origins import lasts, origin_of
+from console.origins import origin_of
 from console.projection import Projection
 from console.tokens import Tokens, not_yours, owned
 from pipeline.access import Grant, Principal
 from pipeline.errors import Invalid
 from pipeline.principals import Token
 from pipeline.records import Project
+from pipeline.token_text import lasts
 
 DEFAULT_SECONDS: Final = 90 * 86_400
 _FIELDS: Final = frozenset({"name", "role", "project", "environment", "expires_in"})

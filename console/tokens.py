@@ -7,25 +7,21 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import hashlib
-import hmac
-import re
 import secrets
 from typing import Final
 
 from msgspec.structs import replace
 
 from console import sight, texts
-from console.origins import Origins, lasts
+from console.origins import Origins
 from console.projection import Projection
 from pipeline.errors import Conflict, Denied, EncliiError, Invalid, NotFound
 from pipeline.principals import Principal, Token
 from pipeline.store import Change, Step, Store, now
+from pipeline.token_text import digest, new_text, number_in, opens
 
-PREFIX: Final = "enclii_"
 LONGEST: Final = 366 * 86_400.0
 USED_EVERY: Final = 60.0
-_FORM: Final = re.compile(r"enclii_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
 _NAME: Final = 100
 
 
@@ -46,10 +42,10 @@ class Tokens:
         if not 60 <= seconds <= LONGEST:
             raise Invalid("expires_in: from 60 seconds to 366 days", reason="bad_field")
         number = secrets.token_hex(6)
-        text = f"{PREFIX}{number}_{secrets.token_urlsafe(32)}"
+        text = new_text(number)
         end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=seconds)
         token = Token(
-            id=number, name=name, digest=_digest(text), who=who, by=by, origin=origin, created_at=now(),
+            id=number, name=name, digest=digest(text), who=who, by=by, origin=origin, created_at=now(),
             expires_at=end.isoformat(timespec="seconds").replace("+00:00", "Z"),
         )  # fmt: skip
         await self._store.commit(Step((Change(token, 0),)))
@@ -80,11 +76,11 @@ class Tokens:
 
     async def principal(self, text: str) -> Principal | None:
         """Whose token that is, while it lasts; None for every other text."""
-        form = _FORM.fullmatch(text)
-        found = await self._store.get(Token, form[1]) if form else None
-        if found is None or not hmac.compare_digest(found.record.digest, _digest(text)):
+        number = number_in(text)
+        found = await self._store.get(Token, number) if number else None
+        if found is None or not opens(found.record, text):
             return None
-        who = await self._origins.current(found.record.origin, found.record.who) if lasts(found.record) else None
+        who = await self._origins.current(found.record.origin, found.record.who)
         if who is not None:
             await self._used(found.record, found.seq)
         return who
@@ -105,7 +101,3 @@ def owned(token: Token, *, by: str) -> bool:
 def not_yours() -> Denied:
     """Somebody else's token, out of reach."""
     return Denied("it is another's token: ask who made it, or an admin where it counts", reason="role_missing")
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -14,7 +14,7 @@ from typing import Literal
 
 from ingest.gitrepos import RepositoryName
 
-Role = Literal["deploy", "read", "config"]
+Role = Literal["deploy", "read", "config", "machine"]
 HEADER_LIMIT = 2048
 NOBODY = "deployer"
 _NO_NAMES = {"x", "git", "token", "oauth2", "x-access-token", "x-token-auth", "x-oauth-basic"}
@@ -39,28 +39,33 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Caller:
-    """Somebody with a valid token."""
+    """Somebody with a valid token; ``reads`` and ``writes`` are a machine's, of the repository that it asked for."""
 
     role: Role
     actor: str
+    reads: bool = False
+    writes: bool = False
 
     def may_read(self, repository: RepositoryName) -> bool:
+        if self.role == "machine":
+            return self.reads
         return repository.is_config or self.role != "config"
 
     def may_write(self, repository: RepositoryName) -> bool:
-        return self.role == "deploy" or (self.role == "config" and repository.is_config)
+        return self.writes or self.role == "deploy" or (self.role == "config" and repository.is_config)
 
 
 def caller(authorization: str, tokens: Tokens) -> Caller | None:
     """Who sends this ``Authorization`` header (Basic or Bearer); None when no token in it is known."""
-    user, secret = _credentials(authorization)
+    user, secret = credentials(authorization)
     role = tokens.role(secret)
     if role is None:
         return None
     return Caller(role, "enclii" if role == "config" else _actor(user, tokens))
 
 
-def _credentials(authorization: str) -> tuple[str, str]:
+def credentials(authorization: str) -> tuple[str, str]:
+    """The user and the token of the header; empty where it names none."""
     scheme, _, value = authorization[:HEADER_LIMIT].partition(" ")
     if scheme.lower() == "bearer":
         return "", value.strip()

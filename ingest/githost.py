@@ -17,12 +17,14 @@ from types import TracebackType
 from typing import Any
 
 from ingest import backend
-from ingest.access import Caller, Tokens, caller
+from ingest.access import Caller, Tokens, caller, credentials
 from ingest.backend import Limits, Receive, Send
 from ingest.githost_hooks import Check, HookHandler, PushInFlight, install
 from ingest.gitrepos import Repositories, RepositoryName, durable, git_environment, requested
+from ingest.machine_tokens import MachineTokens
 from ingest.pushes import Announcer
 from ingest.sweep import Sweeper
+from pipeline.errors import Unavailable
 from pipeline.store import Store
 
 SERVICES = ("git-upload-pack", "git-receive-pack")
@@ -63,6 +65,7 @@ class GitHost:
         self,
         repositories: Repositories,
         tokens: Tokens,
+        machines: MachineTokens,
         hooks: HookHandler,
         sweeper: Sweeper,
         state: Path,
@@ -72,6 +75,7 @@ class GitHost:
         self.repositories = repositories
         self.sweeper = sweeper
         self._tokens = tokens
+        self._machines = machines
         self._hooks = hooks
         self._state = state
         self._config = config
@@ -101,9 +105,34 @@ class GitHost:
         if scope["type"] != "http":
             raise RuntimeError("the git host speaks HTTP only; start it with `async with` and lifespan off")
         try:
-            await self._serve(_accepted(scope, self._tokens), receive, send)
+            await self._serve(await self._accepted(scope), receive, send)
         except Refusal as refusal:
             await _answer(send, refusal)
+
+    async def _accepted(self, scope: Mapping[str, Any]) -> Request:
+        """The request, if its path, method, caller and headers are what this host serves. Raises Refusal."""
+        target = requested(scope.get("raw_path") or b"")
+        if target is None:
+            raise Refusal(404, "no such repository")
+        repository, endpoint = target
+        headers = {bytes(key).lower(): bytes(value) for key, value in scope["headers"]}
+        service = _service(endpoint, scope)
+        somebody = await self._caller(headers.get(b"authorization", b"").decode("latin-1"), repository)
+        if somebody is None:
+            raise Refusal(401, "a token is needed", ((b"www-authenticate", b'Basic realm="enclii"'),))
+        request = Request(repository, endpoint, service, somebody, headers)
+        _check_rights(request)
+        if endpoint != "info/refs":
+            _check_body(request)
+        return request
+
+    async def _caller(self, authorization: str, repository: RepositoryName) -> Caller | None:
+        try:
+            return caller(authorization, self._tokens) or await self._machines.caller(
+                credentials(authorization)[1], repository
+            )
+        except Unavailable as error:
+            raise Refusal(503, f"enclii: {error.message}", ((b"retry-after", b"5"),)) from None
 
     async def _serve(self, request: Request, receive: Receive, send: Send) -> None:
         if not self.repositories.exists(request.repository):
@@ -170,7 +199,9 @@ def create_githost(
     sweeper = Sweeper(repositories, announcer)
     hooks = HookHandler(repositories, announcer, check=check, console_url=console_url, late=sweeper.late)
     bounds = limits or Limits(body=max_push + (64 << 20))
-    return GitHost(repositories, tokens, hooks, sweeper, state.absolute(), _configuration(max_push), bounds)
+    return GitHost(
+        repositories, tokens, MachineTokens(store), hooks, sweeper, state.absolute(), _configuration(max_push), bounds
+    )
 
 
 def _configuration(max_push: int) -> dict[str, str]:
@@ -183,24 +214,6 @@ def _configuration(max_push: int) -> dict[str, str]:
         "uploadpack.allowReachableSHA1InWant": "true",
         "uploadpack.allowFilter": "true",
     }
-
-
-def _accepted(scope: Mapping[str, Any], tokens: Tokens) -> Request:
-    """The request, if its path, method, caller and headers are what this host serves. Raises Refusal."""
-    target = requested(scope.get("raw_path") or b"")
-    if target is None:
-        raise Refusal(404, "no such repository")
-    repository, endpoint = target
-    headers = {bytes(key).lower(): bytes(value) for key, value in scope["headers"]}
-    service = _service(endpoint, scope)
-    somebody = caller(headers.get(b"authorization", b"").decode("latin-1"), tokens)
-    if somebody is None:
-        raise Refusal(401, "a token is needed", ((b"www-authenticate", b'Basic realm="enclii"'),))
-    request = Request(repository, endpoint, service, somebody, headers)
-    _check_rights(request)
-    if endpoint != "info/refs":
-        _check_body(request)
-    return request
 
 
 def _service(endpoint: str, scope: Mapping[str, Any]) -> str:
