@@ -16,8 +16,7 @@ from uuid import uuid4
 from gitops.clusters import Cluster, Hint, LogLine, Observation, Replica, ServiceRef, Wanted
 from gitops.rendering.workload import SETTLED_SECONDS
 from pipeline.errors import EncliiError, Permanent
-from tests.contract.documents import replace_count, with_volumes
-from tests.contract.documents import with_image as with_image
+from tests.contract.documents import replace_count, with_image, with_volumes
 
 LIMIT = 120.0
 SHORT = 2.0

@@ -35,7 +35,7 @@ from tests.support.registry import running_registry
 
 BASE = "FROM scratch\nCOPY busybox /bin/busybox\nCOPY busybox /bin/sh\n"
 MIB = 1 << 20
-TIGHT = Limits(seconds=30, memory=96 * MIB, cpus=1, processes=64, disk=64 * MIB, keep_free=64 * MIB)
+TIGHT = Limits(seconds=120, memory=96 * MIB, cpus=1, processes=64, disk=64 * MIB, keep_free=64 * MIB)
 EPOCH = 1_700_000_000
 
 

@@ -21,7 +21,7 @@ from tests.support.components import needs, offered
 from tests.support.images import digest_of
 from tests.support.registry import running_registry
 
-LIMITS = Limits(seconds=60, memory=256 << 20, processes=200)
+LIMITS = Limits(seconds=120, memory=256 << 20, processes=200)
 
 
 @pytest.fixture(scope="module")

@@ -78,7 +78,7 @@ class Room:
 
     def ask(self, path: str) -> tuple[int, str]:
         """Status and body of an answer of the process's loopback port; 0 while there is none."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.ops, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.ops, timeout=60)
         try:
             connection.request("GET", path)
             answer = connection.getresponse()

@@ -67,7 +67,7 @@ def theirs(world: KubernetesWorld, **environment: str) -> Iterator[Theirs]:
     kubectl("create", "namespace", namespace)
     try:
         kubectl("apply", "-f", "-", stdin=json.dumps(document))
-        kubectl("-n", namespace, "rollout", "status", "deployment/web", "--timeout=60s")
+        kubectl("-n", namespace, "rollout", "status", "deployment/web", "--timeout=300s")
         yield Theirs(namespace)
     finally:
         kubectl("delete", "namespace", namespace, "--wait=false")

@@ -47,10 +47,10 @@ def test_a_rendered_service_becomes_ready_and_its_release_job_succeeds(tmp_path:
         spec = ServiceSpec(name="web", port=8080, health="/", release=release)
         files = Case("real", spec, user=user).files(image)
         (job,) = _applied(namespace, files.pop("release.yaml"))
-        kubectl("-n", namespace, "wait", "--for=condition=complete", "--timeout=60s", job)
+        kubectl("-n", namespace, "wait", "--for=condition=complete", "--timeout=300s", job)
         for data in files.values():
             _applied(namespace, data)
-        kubectl("-n", namespace, "rollout", "status", "--timeout=60s", "deployment/web")
+        kubectl("-n", namespace, "rollout", "status", "--timeout=300s", "deployment/web")
 
         (pod,) = found(namespace, "pods", "-l", "app.kubernetes.io/component=service")["items"]
         who = kubectl("-n", namespace, "exec", pod["metadata"]["name"], "--", "/bin/busybox", "id", "-u")

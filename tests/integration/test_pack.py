@@ -65,7 +65,7 @@ def _docker_api(registry: str) -> Iterator[str]:
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not (folder / "s").exists():
             assert service.poll() is None, "podman's API did not start"
             assert time.monotonic() < deadline, "podman's API does not answer"

@@ -67,7 +67,7 @@ def _up(home: Path, *codes: str) -> platform.Addresses:
     return platform.up(home, environ=ENVIRON, enclii=own)
 
 
-def _eventually(condition: Callable[[], bool], limit: float = 20.0) -> None:
+def _eventually(condition: Callable[[], bool], limit: float = 60.0) -> None:
     assert installation.until(condition, limit)
 
 
@@ -379,6 +379,6 @@ def _wanted(ref: ServiceRef, image: str) -> Wanted:
 
 async def _holds(image: str) -> bool:
     done = await process.run(
-        ("podman", "image", "exists", image), timeout=30, env={"HOME": str(Path.home())}, check=False
+        ("podman", "image", "exists", image), timeout=120, env={"HOME": str(Path.home())}, check=False
     )
     return done.returncode == 0

@@ -113,7 +113,7 @@ def test_a_policy_that_nobody_can_read_lets_nothing_pass(tmp_path: Path) -> None
 def test_a_rollback_needs_no_registry_when_the_policy_is_the_same(tmp_path: Path) -> None:
     async def story(world: World) -> None:
         with running_registry(tmp_path / "registry") as host:
-            async with Registry(host, plain_http=True, timeout=1.0) as registry:
+            async with Registry(host, plain_http=True, timeout=60.0) as registry:
                 world.committer = judge(world, registry)
                 shop = Shop(world, registry)
                 for number in (1, 2):

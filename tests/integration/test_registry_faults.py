@@ -64,7 +64,7 @@ def _answer(status: str, body: bytes = b"", headers: Sequence[str] = ()) -> byte
     return "\r\n".join(lines).encode() + body
 
 
-async def _failure(script: Script, *, timeout: float = 3.0) -> tuple[EncliiError, list[str]]:  # noqa: ASYNC109
+async def _failure(script: Script, *, timeout: float = 60.0) -> tuple[EncliiError, list[str]]:  # noqa: ASYNC109
     async with _speaking(script) as (host, seen), _client(host, timeout=timeout) as registry:
         with pytest.raises(EncliiError) as caught:
             await registry.manifest("shop/web", ABSENT)

@@ -18,7 +18,7 @@ from pipeline.cgroup import Cage
 from pipeline.errors import EncliiError
 
 MIB = 1 << 20
-TIGHT = Limits(seconds=60, stall=30, memory=96 * MIB, cpus=1, processes=64)
+TIGHT = Limits(seconds=120, stall=60, memory=96 * MIB, cpus=1, processes=64)
 EPOCH = 1_700_000_000
 NEVER_RAN = "runc run failed: container process is already dead"
 """Said by runc, rarely and on a busy machine, of a step that it did not get started; a step could print it too."""

@@ -80,7 +80,7 @@ class Room:
         found = await self.store.bus.scan(f"ev.{kind.type}.*")
         return [json.loads(entry.data) for entry in found]
 
-    async def until(self, question: Callable[[], Any], *, limit: float = 20.0) -> Any:
+    async def until(self, question: Callable[[], Any], *, limit: float = 60.0) -> Any:
         async with asyncio.timeout(limit):
             while not (found := question()):  # noqa: ASYNC110 - the other side's state
                 await asyncio.sleep(0.02)

@@ -341,7 +341,7 @@ async def running_github(state: GitHub | None = None) -> AsyncIterator[GitHub]:
         yield found
 
 
-async def until(question: Callable[[], Any], *, limit: float = 20.0) -> Any:
+async def until(question: Callable[[], Any], *, limit: float = 60.0) -> Any:
     """The first true answer. Raises TimeoutError."""
     async with asyncio.timeout(limit):
         while not (found := question()):  # noqa: ASYNC110 - the state is changed by the server's handlers

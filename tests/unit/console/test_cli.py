@@ -97,7 +97,7 @@ def test_help_imports_no_server_and_no_heavy_library(tmp_path: Path) -> None:
     )
     import asyncio
 
-    done = asyncio.run(process.run((sys.executable, "-c", code), timeout=30, cwd=Path(cli.__file__).parent.parent))
+    done = asyncio.run(process.run((sys.executable, "-c", code), timeout=120, cwd=Path(cli.__file__).parent.parent))
 
     assert done.stdout.decode().splitlines()[-1] == "[]"
 

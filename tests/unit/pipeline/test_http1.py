@@ -42,7 +42,7 @@ async def _speaking(peer: Peer, *, close: bool = False) -> AsyncIterator[tuple[P
             writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    pool = Pool(tls=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), seconds=2.0, most=2)
+    pool = Pool(tls=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), seconds=30.0, most=2)
     try:
         yield pool, Address.parse(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v2/"), seen
     finally:
