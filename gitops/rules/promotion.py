@@ -160,7 +160,7 @@ def _soaked(member: Member, source: str, soak: float, facts: Facts) -> tuple[Mem
         why = f"nobody has observed {version} in {source}{since}: is the syncer running?"
         return member, Wait("not_observed", why, facts.at + LOOK_AGAIN)
     ripe = found.healthy_since + datetime.timedelta(seconds=soak)
-    if not member.soaked_at and found.seen_at < ripe:
+    if soak and not member.soaked_at and found.seen_at < ripe:  # without a soak being healthy now is enough
         until = ripe if ripe > facts.at else facts.at + LOOK_AGAIN  # nobody has looked since its time was over
         return member, Wait("soaking", f"{version} soaks in {source} until {stamp(ripe)}", until)
     return replace(member, soaked_at=member.soaked_at or stamp(facts.at)), None

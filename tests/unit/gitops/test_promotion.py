@@ -69,6 +69,10 @@ def test_what_nobody_observes_is_not_called_healthy_and_is_looked_at_again(seen:
     assert "is the syncer running?" in found.message
 
 
+def test_without_a_soak_it_is_enough_to_be_healthy_now() -> None:
+    assert not standing(PromotionRule(), facts(healthy=1, seen=9)).waits
+
+
 def test_a_soak_counts_to_the_last_look_and_not_to_the_clock() -> None:
     found = standing(PromotionRule(soak=600), facts(healthy=605, seen=10))
 
