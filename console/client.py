@@ -166,7 +166,8 @@ class Client:
             self._tell(method, address, "no answer", begun)
             if isinstance(error, TimeoutError) and self._limit < ANSWER_LIMIT:
                 raise self._late() from error
-            raise self._away(str(error) or type(error).__name__) from error
+            told = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise self._away(told) from error
         self._tell(method, address, str(answer.response.status), begun)
         if answer.response.status >= 400:
             with _Closing(answer):

@@ -14,7 +14,8 @@ def status(db: Projection, project: str, environment: str, service: str) -> Valu
     check_scope(db, project, environment, service)
     targets = {t.key: t for t in db.find(Target, project=project, environment=environment, service=service)}
     lives = {v.key: v for v in db.find(Live, project=project, environment=environment, service=service)}
-    keys = sorted(targets.keys() | {key for key, live in lives.items() if live.replicas})
+    known = sorted(targets.keys() | lives.keys())
+    keys = [key for key in known if _there(targets.get(key), lives.get(key)) or (service and key in targets)]
     found = [_entry(db, key, targets.get(key), lives.get(key)) for key in keys]
     recent = next(iter(runs(db, project, 1)["runs"]), None)
     failed = [plain(job) for job in db.find(Job, run=recent["id"]) if job.status == "failed"] if recent else []
@@ -28,8 +29,13 @@ def page(db: Projection, wanted: str, offset: int, limit: int) -> tuple[list[Val
     """
     places, count = db.all_places(wanted, offset=offset, limit=limit)
     found = [(place, db.get(Target, *place), db.get(Live, *place)) for place in places]
-    shown = [one for one in found if one[1] or (one[2] and one[2].replicas)]
+    shown = [one for one in found if _there(one[1], one[2])]
     return [_entry(db, place, target, live) for place, target, live in shown], count
+
+
+def _there(target: Target | None, live: Live | None) -> bool:
+    """Whether git wants it or something of it runs; what was removed and is gone is shown to who asks for it alone."""
+    return bool(target and target.deployment) or bool(live and live.replicas)
 
 
 def _entry(db: Projection, key: tuple[str, ...], target: Target | None, live: Live | None) -> Value:

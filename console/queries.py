@@ -92,8 +92,10 @@ def known_project(db: Projection, slug: str) -> Project:
 def known_service(db: Projection, project: str, service: str) -> None:
     """Return if the service exists. Raises NotFound."""
     known_project(db, project)
-    if db.get(ServiceRecord, project, service) or db.find(Target, limit=1, project=project, service=service):
+    if db.get(ServiceRecord, project, service):
         return
+    if any(db.find(kind, limit=1, project=project, service=service) for kind in (Target, Job)):
+        return  # also while it is built for the first time
     if service not in (names := db.services(project)):
         hint = texts.suggestion(service, names)
         raise NotFound(f"no service {service!r} in {project}{hint}", reason="no_such_service")

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from gitops.layout import Place
 from pipeline.bus import connect
-from pipeline.events import Delivery, DestroyRequested, ServicesDeclared
+from pipeline.events import Delivery, DeployRequested, DestroyRequested, ServicesDeclared
 from pipeline.mirror import Mirror
 from pipeline.records import Branch, Decision, Environment, Project, Repository, Run, Target
 from pipeline.registry import Registry
@@ -64,6 +64,8 @@ def test_what_vanished_is_marked_once_and_destroyed_by_its_own_commit(tmp_path: 
         assert (api.orphaned, api.deployment) == (False, "")
         await declare(world, *ALONE, number=10)
         assert world.log()[0] == "Remove shop/api from production"
+        await world.do(DeployRequested(id="c-10", release="shop.api.v1", actor="operator", **asked))
+        assert (world.log()[0], (await world.target(API)).orphaned) == ("Deploy shop/api v1 to production", True)
 
     told(tmp_path, story)
 
