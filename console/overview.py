@@ -106,13 +106,11 @@ def _hold(target: Target | None) -> Value | None:
 
 
 def _next(word: str, target: Target | None) -> str:
-    if word == "orphaned" and target:
-        return f"enclii destroy -p {target.project} -e {target.environment} -s {target.service}"
-    if word == "failed":
-        return "enclii logs"
-    if target and target.held:
-        return "enclii resume"
-    return ""
+    if target is None:
+        return ""
+    verb = "destroy" if word == "orphaned" else "logs" if word == "failed" else "resume" if target.held else ""
+    # Whole: without a service, a resume is for every one of the environment.
+    return f"enclii {verb} -p {target.project} -e {target.environment} -s {target.service}" if verb else ""
 
 
 def processes(db: Projection, project: str, environment: str, service: str) -> Value:

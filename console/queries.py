@@ -194,7 +194,7 @@ def dead_lines(db: Projection, project: str, environment: str, service: str, rel
     found = next((one for one in tries if one.dead_logs), None)
     if found is None:
         of = f"{service} {release}".rstrip()
-        raise NotFound(f"no container of {of} died in {environment} yet", reason="no_dead_logs")
+        raise NotFound(f"no container of {of} that died in {environment} left a line", reason="no_dead_logs")
     parts = (line.partition(" ") for line in found.dead_logs)
     return [
         {"time": "", "replica": replica, "release": texts.version(found.release), "stream": "", "text": text}

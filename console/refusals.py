@@ -91,7 +91,7 @@ def _resume(db: Projection, event: Command, target: Target | None) -> None:
 def _deploy(_: Projection, event: Command, target: Target | None) -> None:
     assert isinstance(event, DeployRequested)
     if event.release and target is not None and target.held:
-        message = f"{event.service} is held in {event.environment}; resume it first: enclii resume"
+        message = f"{event.service} is held in {event.environment}; resume it first: enclii resume -s {event.service}"
         raise Refused(message, reason="held")
 
 

@@ -11,7 +11,7 @@ import click
 from console import views
 from console.client import NOT_FOUND, Failure, path
 from console.commands.builds import one_build
-from console.commands.options import scoped
+from console.commands.options import scoped, tell
 from console.forms import MACHINES, rendered
 from console.session import Scope, Session
 from console.texts import printable
@@ -91,9 +91,13 @@ def logs(
         query = {"environment": place.environment, "follow": follow, "tail": str(lines), "since": moment}
         query |= {"until": end, "release": _version(release)} | ({"previous": previous} if previous else {})
     form = "raw" if raw or build or run else output
+    told = False
     for event in session.api.events(address, query):
+        told = True
         if wanted.search(event.data["text"]):
             click.echo(_text(event.data, output if output in MACHINES else form, safe=session.terminal))
+    if not (told or build or run or previous or release or moment or end):
+        tell(f"nothing was printed; what died may have left its last lines: enclii logs --previous {place.flags()}")
 
 
 def _version(text: str) -> str:

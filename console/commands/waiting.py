@@ -139,7 +139,7 @@ def _failed(state: dict[str, Any]) -> Failure:
         f"the deployment failed: {state['message'] or state['reason']}{still}",
         reason=state["reason"] or "deployment_failed",
         exit_code=STILL_OLD if live else FAILED,
-        advice="enclii logs",
+        advice=f"enclii logs -p {state['project']} -e {state['environment']} -s {state['service']}",
     )
 
 
