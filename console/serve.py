@@ -45,7 +45,14 @@ async def serve_api(process: Process) -> None:
         return [
             dataclasses.asdict(one)
             for one in (*found, *await cluster.check(), *await forge_health.checks(projection, process.store))
-        ] + (await asyncio.to_thread(lambda: [*builds.builders(projection), *writers.checks(projection)]))
+        ] + (await asyncio.to_thread(lambda: [*trusted(), *builds.builders(projection), *writers.checks(projection)]))
+
+    def trusted() -> list[dict[str, str]]:
+        """Kept out of the idle process: keys and git are loaded when somebody asks."""
+        from console import trust_checks
+
+        found = [*trust_checks.signing(told), trust_checks.policy(verification.policy)]
+        return [dataclasses.asdict(one) for one in found]
 
     secure = expiries.endpoints(
         console=told.console_url, githost=told.githost_url, receiver=told.receiver_url,
@@ -68,6 +75,7 @@ async def serve_api(process: Process) -> None:
     ]
 
     async with configured(told) as images:
+        verification = Verification(projection, process, images)
         api = create_api(
             projection=projection,
             store=process.store,
@@ -76,7 +84,7 @@ async def serve_api(process: Process) -> None:
             people=people,
             forges=Forges(told.githost_url, told.receiver_url, tuple(root.reveal() for root in told.webhook_secrets)),
             doctor=doctor,
-            verify=Verification(projection, process, images).answer,
+            verify=verification.answer,
             diff=DifferenceView(projection, cluster.diff).answer,
             available=functools.partial(available, images),
             stopping=process.stopping,

@@ -18,6 +18,7 @@ from pipeline.registry import Registry
 
 if TYPE_CHECKING:
     from gitops.gate.inspection import Inspector
+    from gitops.gate.policyfile import Policy
 
 LIMIT = 20.0
 USER = "enclii"
@@ -44,6 +45,10 @@ class Verification:
                 )
         except TimeoutError:
             raise Unavailable(f"the stores did not answer within {LIMIT:g} s", reason="verify_timeout") from None
+
+    def policy(self) -> Policy:
+        """The policy for all projects as it is in git now. Raises Invalid, Unavailable."""
+        return self._inspector.policy("")
 
     @cached_property
     def _inspector(self) -> Inspector:

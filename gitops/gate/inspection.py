@@ -36,7 +36,7 @@ class Inspector:
         """What the gate asks before it lets ``release`` into git. Raises Unavailable, Invalid for a broken policy."""
         found = await self._evidence(release.image)
         demand = Demand(release.source_url, release.sha, self.builder_ids)
-        policy = await asyncio.to_thread(self._policy, release.project)
+        policy = await asyncio.to_thread(self.policy, release.project)
         facts = facts_of(release.image, found)
         if policy.reachable:
             branch = names.branch(release.ref) or ""
@@ -45,13 +45,14 @@ class Inspector:
 
     async def image(self, image: str, project: str) -> Evaluation:
         """The same for an image alone: whatever its source, it must be signed and fulfil the policy."""
-        policy = await asyncio.to_thread(self._policy, project)
+        policy = await asyncio.to_thread(self.policy, project)
         return await inspected(self.registry, image, self.keys, policy, self.builder_ids)
 
     async def _evidence(self, image: str) -> Evidence:
         return await gather_evidence(self.registry, ImageRef.parse(image), keys=self.keys)
 
-    def _policy(self, project: str) -> Policy:
+    def policy(self, project: str) -> Policy:
+        """What a project's policy is now; of all projects alike with "". Raises Invalid, Unavailable."""
         tip = self.repo.fetch()
         own = f"{names.name(project)}/{POLICY_FILE}" if project else ""
         if not tip:

@@ -47,7 +47,9 @@ def test_builds_explain_themselves(tmp_path: Path) -> None:
             assert "exit code 9" in told, words
         assert "the table is missing" in json.dumps(line.api(f"/v1/runs/{newest(line)}"))
 
-        assert "builder" in line.api("/v1/doctor")["checks"][-1]["subject"]
+        checked = {one["subject"]: one["level"] for one in line.api("/v1/doctor")["checks"]}
+        assert "builder" in [*checked][-1]
+        assert [checked[one] for one in ("signer", "accepted signatures", "policy")] == ["ok"] * 3
         enclii(line, "rebuild", "--no-cache", "-s", "web", "-e", "production")
         eventually(lambda: ended(line, 3), what="the rebuild has ended")
         rebuilt = json.loads(enclii(line, "builds", "-o", "json"))["builds"][0]
