@@ -1,4 +1,4 @@
-"""``cluster``, ``namespace`` and ``drift`` of an environment in ``project.yaml``: where its services run."""
+"""``cluster``, ``namespace``, ``pull_secret`` and ``drift`` of an environment: where and how its services run."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from gitops.fields import PROJECT
 from pipeline import names
 from pipeline.errors import EncliiError
 
-KEYS = frozenset({"cluster", "namespace", "drift"})
+KEYS = frozenset({"cluster", "namespace", "pull_secret", "drift"})
 Drift = Literal["heal", "keep"]
 RESERVED = frozenset({"argocd", "enclii", "flux-system"})
 _NAMESPACE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_SECRET = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
 
 
 def read(fields: Mapping[str, Any], where: str) -> tuple[str, str, Drift]:
@@ -32,6 +33,14 @@ def read(fields: Mapping[str, Any], where: str) -> tuple[str, str, Drift]:
     if drift not in ("heal", "keep"):
         raise PROJECT.wrong(f"{where}.drift", "must be heal or keep")
     return cluster, namespace, cast("Drift", drift)
+
+
+def pull_secret(fields: Mapping[str, Any], where: str) -> str:
+    """The Secret in the namespace that holds the registry's account; empty for none. Raises Invalid."""
+    named = fields.get("pull_secret", "")
+    if not isinstance(named, str) or (named and not _SECRET.fullmatch(named)):
+        raise PROJECT.wrong(f"{where}.pull_secret", "must be the name of a Secret (kubernetes.io/dockerconfigjson)")
+    return named
 
 
 def reserved(namespace: str) -> bool:

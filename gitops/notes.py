@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -17,7 +17,6 @@ from ruamel.yaml.error import YAMLError
 from gitops import emit
 from gitops.layout import DEPLOYMENT_FILE, ORPHANED_FILE, SCALE_FILE, SECRETS_FILE
 from gitops.rendering.surroundings import Surroundings
-from pipeline.domains import Domains
 from pipeline.errors import Invalid
 from pipeline.records import SecretVersion
 
@@ -62,9 +61,10 @@ class Notes:
     def versions(self) -> dict[str, int]:
         return {name: one.version for name, one in self.secrets.items()}
 
-    def around(self, domains: Domains) -> Surroundings:
-        """What a release is rendered into, with these notes."""
-        return Surroundings(domains, self.versions, self.scale.replicas if self.scale else None, self.restarted_at)
+    def around(self, given: Surroundings) -> Surroundings:
+        """What a release is rendered into: what the environment gives, with these notes."""
+        count = self.scale.replicas if self.scale else None
+        return replace(given, secrets=self.versions, replicas=count, restarted_at=self.restarted_at)
 
     def files(self) -> dict[str, bytes]:
         """The notes as files; an empty one is none."""

@@ -183,6 +183,7 @@ def _environment(key: str, item: object) -> Environment:
         cluster=cluster,
         namespace=namespace,
         drift=drift,
+        pull_secret=binding.pull_secret(fields, where),
         promotion=environment_rules.promotion(fields.get("promotion"), f"{where}.promotion"),
         freeze=environment_rules.windows(fields.get("freeze"), f"{where}.freeze"),
         rollback=environment_rules.rollback(fields.get("rollback"), f"{where}.rollback"),

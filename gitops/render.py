@@ -56,7 +56,7 @@ def _documents(spec: ServiceSpec, release: Release, place: Place, around: Surrou
     entrance = network.entrance(port, place, around.domains)
     kind = entrance["kind"] if entrance else ""
     return {
-        layout.ACCOUNT_FILE: policy.service_account(place),
+        layout.ACCOUNT_FILE: policy.service_account(place, around.pull_secret),
         layout.EXTERNAL_FILE: secrets.external_secret(spec, place) if spec.external_secrets else None,
         layout.NETWORK_POLICY_FILE: _network_policy(port, release, place),
         layout.RELEASE_JOB_FILE: workload.release_job(spec, release, place, around) if spec.release else None,

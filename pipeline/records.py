@@ -66,6 +66,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     protected: bool = False
     cluster: str = ""  # "": the installation's default
     namespace: str = ""  # "": after project and environment
+    pull_secret: str = ""  # the Secret by which the cluster pulls images; "": it has its own way
     drift: Literal["heal", "keep"] = "heal"
     promotion: PromotionRule | None = None
     freeze: tuple[FreezeWindow, ...] = ()

@@ -63,7 +63,7 @@ class Situation:
     def noted(self, **changes: Any) -> Situation:
         """The same place with other notes."""
         new = replace(self.notes, **changes)
-        around = new.around(self.around.domains)
+        around = new.around(self.around)
         if is_preview(self.place.environment):
             around = replace(around, secrets=self.around.secrets)  # those of all previews, not of this one
         return replace(self, notes=new, around=around)

@@ -29,6 +29,7 @@ from gitops.hold import Hold
 from gitops.layout import HOLD_FILE, NOTES, ORPHANED_FILE, Place, project_file
 from gitops.projectfile import ProjectFile
 from gitops.render import is_ours
+from gitops.rendering.surroundings import Surroundings
 from pipeline.domains import Domains
 from pipeline.errors import Invalid, Refused
 from pipeline.events import ConfigMoved, Event
@@ -182,24 +183,26 @@ class Session:
     async def situation(self, place: Place) -> Situation:
         """One directory at the tip, and what ``project.yaml`` says of its environment (nothing when it is broken)."""
         target = await self.target(place)
-        domains = Domains()
+        given = Surroundings()
         with contextlib.suppress(Invalid):  # whoever deploys asks for the project first, and is told there
             project = await self.project(place.project)
-            domains = next((one.domains for one in project.environments if one.name == place.environment), domains)
+            for one in project.environments:
+                if one.name == place.environment:
+                    given = Surroundings(one.domains, pull_secret=one.pull_secret)
             if is_preview(place.environment):
-                domains = Domains(tls=project.previews.tls, entrance=project.previews.entrance)
-        return await asyncio.to_thread(self._situation, place, target, domains)
+                given = Surroundings(Domains(tls=project.previews.tls, entrance=project.previews.entrance))
+        return await asyncio.to_thread(self._situation, place, target, given)
 
-    def _situation(self, place: Place, target: Target | None, domains: Domains) -> Situation:
+    def _situation(self, place: Place, target: Target | None, given: Surroundings) -> Situation:
         tree = self.repo.tree(self.tip, place.path)
         if not tree:
-            return Situation(place, target, around=self._shared(place, notes.Notes()).around(domains))
+            return Situation(place, target, around=self._shared(place, notes.Notes()).around(given))
         files = self.repo.files(tree)
         hold = holds.parse(files[HOLD_FILE]) if HOLD_FILE in files else None
         owned = frozenset(name for name, data in files.items() if is_ours(data))
         people = self._people(place, files, self.tip, repository(target.image) if target else "")
         noted, wrong = _notes(files)
-        around = self._shared(place, noted).around(domains)
+        around = self._shared(place, noted).around(given)
         return Situation(place, target, frozenset(files), owned, hold, around, people, noted, wrong)
 
     def _shared(self, place: Place, noted: notes.Notes) -> notes.Notes:

@@ -10,13 +10,15 @@ METADATA_V4 = "169.254.0.0/16"
 METADATA_V6 = "fd00:ec2::254/128"
 
 
-def service_account(place: Place) -> Manifest:
-    """An account of its own that holds no right and whose token no pod gets."""
+def service_account(place: Place, pull_secret: str = "") -> Manifest:
+    """An account of its own that holds no right and whose token no pod gets; its pods pull by the Secret, if any."""
+    pulls: Manifest = {"imagePullSecrets": [{"name": pull_secret}]} if pull_secret else {}
     return {
         "apiVersion": "v1",
         "kind": "ServiceAccount",
         "metadata": {"name": place.service, "labels": labels(place)},
         "automountServiceAccountToken": False,
+        **pulls,
     }
 
 

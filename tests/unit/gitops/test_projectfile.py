@@ -37,13 +37,16 @@ def test_a_branch_that_git_would_refuse_is_never_written() -> None:
 
 
 def test_an_environment_names_its_cluster_and_its_namespace() -> None:
-    data = b"environments:\n  live: {branch: main, cluster: east, namespace: shop-live}\n  next: {branch: next}\n"
+    place = "cluster: east, namespace: shop-live, pull_secret: registry.key"
+    data = f"environments:\n  live: {{branch: main, {place}}}\n  next: {{branch: next}}\n".encode()
     live, after = parse(data, project="shop").environments
-    assert (live.cluster, live.namespace) == ("east", "shop-live")
-    assert (after.cluster, after.namespace) == ("", "")
+    assert (live.cluster, live.namespace, live.pull_secret) == ("east", "shop-live", "registry.key")
+    assert (after.cluster, after.namespace, after.pull_secret) == ("", "", "")
 
 
-@pytest.mark.parametrize("wrong", ["cluster: East", "cluster: 3", "namespace: a_b", "namespace: [x]"])
+@pytest.mark.parametrize(
+    "wrong", ["cluster: East", "cluster: 3", "namespace: a_b", "namespace: [x]", "pull_secret: A/b", "pull_secret: [x]"]
+)
 def test_a_cluster_or_namespace_that_is_no_name_is_refused_by_its_field(wrong: str) -> None:
     with pytest.raises(Invalid, match=rf"environments\.live\.{wrong.partition(':')[0]}"):
         parse(f"environments:\n  live: {{branch: main, {wrong}}}\n".encode(), project="shop")

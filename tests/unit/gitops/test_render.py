@@ -88,6 +88,16 @@ def test_a_scaled_service_keeps_its_count() -> None:
     assert document(files, "deployment.yaml")["spec"]["replicas"] == 5
 
 
+def test_the_clusters_account_at_the_registry_is_the_service_accounts() -> None:
+    around = Surroundings(pull_secret="registry")
+    spec = ServiceSpec(name="web", port=8080)
+
+    told = document(render.render(release(spec), WEB, around), "serviceaccount.yaml")
+
+    assert told["imagePullSecrets"] == [{"name": "registry"}]
+    assert "imagePullSecrets" not in document(render.render(release(spec), WEB), "serviceaccount.yaml")
+
+
 def pod_of(spec: ServiceSpec, *, user: str) -> Any:
     made = msgspec.structs.replace(release(spec), user=user)
     return document(render.render(made, WEB), "deployment.yaml")["spec"]["template"]
