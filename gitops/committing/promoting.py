@@ -6,6 +6,7 @@ its whole set. So a promotion that is decided twice is done once.
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 from collections.abc import Mapping, Sequence
 
@@ -300,9 +301,11 @@ async def _written(session: Session, one: Promotion, drafts: dict[Place, Draft])
 
 
 async def _proposed(session: Session, one: Promotion, drafts: dict[Place, Draft]) -> Promotion:
-    mark = session.mark()
+    mark, tip = session.mark(), session.tip
     commit, *_ = await session.write(_joined(one, drafts))
     session.rewind(mark)
+    if one.status == "proposed" and await asyncio.to_thread(proposing.stands, session.repo, one, commit, on=tip):
+        return one
     branch = promotion.branch_name(one.project, one.environment, [member.service for member in one.members])
     session.propose(branch, commit.id)
     return replace(one, status="proposed", branch=branch, config_commit=commit.id)

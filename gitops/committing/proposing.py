@@ -5,7 +5,9 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from gitops.committing import freezing
+from gitops.committing.edits import Commit
 from gitops.committing.session import Session, Unit
+from gitops.git.configrepo import ConfigRepo
 from pipeline.errors import Permanent, Refused
 from pipeline.events import ProposalChanged
 from pipeline.promotions import OPEN, Promotion, PromotionStatus
@@ -43,6 +45,15 @@ def said(one: Promotion) -> Promotion:
     problem = f" (no pull request: {one.pull_problem})" if one.pull_problem else ""
     way = f"as the branch {one.branch} of the config repository: merge it, or enclii approve {one.id}"
     return replace(one, message=f"{waits}{_ABOUT}{way}{problem}")
+
+
+def stands(repo: ConfigRepo, one: Promotion, again: Commit, *, on: str) -> bool:
+    """Whether the branch says just that already: a commit that differs in its time alone would cost its reviews."""
+    if not repo.has(one.config_commit):
+        return False
+    before = repo.commit(one.config_commit)
+    same = (before.parents, dict(before.trailers)) == ((on,), dict(again.trailers))
+    return same and repo.same(before.id, again.id)
 
 
 def ended(session: Session, one: Promotion, status: PromotionStatus, error: Permanent) -> Unit:

@@ -1,61 +1,76 @@
-"""``cluster.logs``: three pods that print 300 lines a second each, followed: how late a line is, and that none is lost.
+"""``cluster.logs``: three pods of 300 lines a second each, read by ``enclii logs -f``: how late a line is.
 
-A line's birth is the time that the node's runtime wrote beside it; all clocks here are one.
+A line's birth is the time that the node's runtime wrote beside it; all clocks here are one. From the pod over the
+syncer and the API to what the command prints nothing may be lost: each pod counts, and its numbers have no gap.
 """
 
 from __future__ import annotations
 
-import asyncio
+import json
+import subprocess
+import sys
 import time
+from datetime import datetime
 from pathlib import Path
+from typing import IO, Any
 
-from gitops.clusters import LogLine, ServiceRef, Wanted
 from tests.bench.figures import Bound, Family, Figure
-from tests.support import kube
+from tests.support.cluster_story import Story, connected
+from tests.support.components import SEARCH_PATH
+from tests.support.line import API, ROOT, eventually
 
 PODS = 3
 BURST = 30
 SECONDS = 20
+LINES = SECONDS * 10 * BURST
 LOGS = Bound("cluster.logs", "ms", 300)
 PRINT = (
-    "sleep 3; n=0; b=0; while [ $b -lt %d ]; do i=0; while [ $i -lt %d ]; do echo $n; n=$((n+1)); i=$((i+1)); done;"
-    " b=$((b+1)); sleep 0.1; done; exec sleep 1000"
+    "n=0; while true; do i=0; while [ $i -lt %d ]; do echo $n; n=$((n+1)); i=$((i+1)); done; sleep 0.1; done &"
+    " exec /bin/busybox httpd -f -p 8080 -h /www"
 )
 
 
 def measure(folder: Path, _: frozenset[str]) -> list[Figure]:
-    """Follow from before the first line until every pod has printed its last."""
-    with kube.a_world(folder) as world:
-        return [asyncio.run(_measure(world))]
+    """Follow until so many lines of every pod were printed."""
+    with connected(folder, "own") as story:
+        service = story.shop / "enclii.yaml"
+        service.write_text(service.read_text().replace("replicas: 2", f"replicas: {PODS}"))
+        story.push("lines\n", json.dumps(["/bin/busybox", "sh", "-c", PRINT % BURST]))
+        eventually(lambda: story.runs("v1"), limit=180, what="the pods print")
+        return [_measured(story)]
 
 
-async def _measure(world: kube.KubernetesWorld) -> Figure:
-    ref, bursts = ServiceRef(f"lines-{world.instance}", "production", "web"), SECONDS * 10
-    image = world.image("lines")
-    container = {"name": "web", "image": image, "command": ["/bin/sh", "-c", PRINT % (bursts, BURST)]}
-    spec = {"replicas": PODS, "template": {"spec": {"terminationGracePeriodSeconds": 0, "containers": [container]}}}
-    document = {"kind": "Deployment", "metadata": {"name": "web"}, "spec": spec}
-    await world.cluster.start(Wanted(ref, "d1", "v1", image, (document,)))
-    late: list[float] = []
-    seen: dict[str, list[int]] = {}
-    try:
-        async with asyncio.timeout(SECONDS * 4):
-            async for line in world.cluster.logs(ref, follow=True):
-                _take(line, late, seen)
-                if len(seen) == PODS and all(len(numbers) == bursts * BURST for numbers in seen.values()):
-                    break
-    finally:
-        await world.cluster.remove(ref, grace=0)
-        await world.close()
-    lost = sum(numbers != list(range(bursts * BURST)) for numbers in seen.values())
+def _measured(story: Story) -> Figure:
+    words = ("logs", "-f", "-n", "0", "-o", "jsonl", "-p", story.name, "-s", "web", "-e", "production")
+    argv = (sys.executable, "-c", "from console.cli import main; main()", *words)
+    env = {"PATH": SEARCH_PATH, "HOME": str(story.line.home), "ENCLII_TOKEN": API, "PYTHONUNBUFFERED": "1"}
+    env["ENCLII_SERVER"] = f"http://127.0.0.1:{story.line.ports['console']}"
+    with subprocess.Popen(argv, cwd=ROOT, env=env, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        try:
+            late, seen = _read(child.stdout)
+        finally:
+            child.terminate()
+            child.wait(10)
+    lost = sum(numbers != list(range(numbers[0], numbers[0] + len(numbers))) for numbers in seen.values())
     late.sort()
     detail = {"lines": len(late), "pods_with_a_loss": lost, "p50": late[len(late) // 2], "max": late[-1]}
     return Figure(LOGS, None if lost else late[int(len(late) * 0.95)], len(late), detail)
 
 
-def _take(line: LogLine, late: list[float], seen: dict[str, list[int]]) -> None:
-    late.append(round((time.time_ns() - line.time) / 1e6, 1))
-    seen.setdefault(line.replica, []).append(int(line.text))
+def _read(printed: IO[bytes]) -> tuple[list[float], dict[str, list[int]]]:
+    """How late each line was in milliseconds, and the numbers of each pod."""
+    late: list[float] = []
+    seen: dict[str, list[int]] = {}
+    begun = time.monotonic()
+    for raw in printed:
+        line: dict[str, Any] = json.loads(raw)
+        late.append(round((time.time() - datetime.fromisoformat(line["time"]).timestamp()) * 1e3, 1))
+        seen.setdefault(line["replica"], []).append(int(line["text"]))
+        if len(seen) == PODS and all(len(numbers) >= LINES for numbers in seen.values()):
+            return late, seen
+        assert time.monotonic() - begun < SECONDS * 6, f"only {[len(one) for one in seen.values()]} lines came"
+    raise AssertionError("the command ended by itself")
 
 
 FAMILY = Family((LOGS,), measure)

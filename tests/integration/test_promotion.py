@@ -318,6 +318,25 @@ def test_a_protected_environment_is_entered_through_a_branch_that_an_approval_me
     told(tmp_path, story)
 
 
+def test_a_proposal_is_written_again_when_others_moved_the_branch_and_only_then(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        await ruled(world, "{protected: true, promotion: {from: staging}}")
+        await staged(world, 1)
+        await world.do(promote())
+        branch = (await only(world)).branch
+        first = git("rev-parse", branch, cwd=world.remote)
+        await woken(world, await only(world))
+        assert git("rev-parse", branch, cwd=world.remote) == first
+        person = world.person()
+        person.write("README.md", "ours")
+        person.push()
+        (moved, *_) = await world.moved()
+        await world.do(*moved.step.events)
+        assert git("rev-parse", f"{branch}^", cwd=world.remote) == git("rev-parse", "main", cwd=world.remote)
+
+    told(tmp_path, story)
+
+
 def test_a_proposal_of_the_same_services_is_updated_in_place(tmp_path: Path) -> None:
     async def story(world: World) -> None:
         await ruled(world, "{protected: true, promotion: {from: staging}}")
