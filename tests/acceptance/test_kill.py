@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,22 +64,10 @@ def died(line: Line, tmp_path_factory: pytest.TempPathFactory) -> frozenset[str]
     for name in STAGES:
         line.kill(name)
         line.start_as(name, "tests.support.dying", name, str(folder))
-    wanted = {f"{name}-{moment}" for name in STAGES for moment in ("before", "after")}
     for name in STAGES:
         _push(line, folder.parent / "sources" / name, f"dying-{name}")
-
-    def all_died() -> bool:
-        for name in STAGES:
-            if line.ended(name) is not None:
-                assert line.ended(name) == -9, line.log(name)[-2000:]
-                line.start_as(name, "tests.support.dying", name, str(folder))
-        return wanted == {mark.name for mark in folder.iterdir()}
-
-    eventually(all_died, limit=LIMIT, what="every boundary was reached")
-    for name in STAGES:
-        line.kill(name)  # the last one wrote its mark and may not be dead yet
-        line.start(name)
-    return frozenset(wanted)
+    _die(line, STAGES, folder)
+    return frozenset(mark.name for mark in folder.iterdir())
 
 
 @pytest.mark.parametrize("victim", STAGES)
@@ -103,6 +91,32 @@ def test_a_process_killed_at_every_moment_of_a_push_neither_loses_nor_doubles_it
         line.start(victim)
     _comes_to_run(line, project)
     _exactly_one(line, tmp_path, project)
+
+
+def test_a_rollback_over_a_dying_committer_and_a_dying_syncer_is_one_commit(tmp_path: Path, line: Line) -> None:
+    _push(line, tmp_path / "source", "back")
+    _comes_to_run(line, "back")
+    (tmp_path / "source/index.html").write_text("two\n")
+    commit(tmp_path / "source", "The second page")
+    git("push", line.url("back/shop"), "main", cwd=tmp_path / "source")
+    eventually(lambda: line.page("web.back.localhost") == "two\n", limit=LIMIT, what="the second page")
+    eventually(lambda: _status(line, "back", "latest") == "running", limit=LIMIT, what="v2 runs")
+
+    folder = tmp_path / "died"
+    folder.mkdir()
+    for name in ("committer", "syncer"):
+        line.kill(name)
+        line.start_as(name, "tests.support.dying", name, str(folder), "back")
+    asked = line.api("/v1/rollbacks", {"project": "back", "environment": "production", "service": "web"})["command"]
+    _die(line, ("committer", "syncer"), folder, "back")
+
+    _comes_to_run(line, "back")
+    told = line.api(f"/v1/commands/{asked}?wait=8")["decision"]
+    assert (told["outcome"], told["reason"]) == ("accepted", "rolled_back")
+    git("clone", "-q", line.url("enclii/config"), "config", cwd=tmp_path)
+    subjects = [one for one in git("log", "--format=%s", cwd=tmp_path / "config").splitlines() if " back/web " in one]
+    assert [one.partition(" ")[0] for one in subjects] == ["Revert", "Deploy", "Deploy"]
+    eventually(lambda: len(_containers(line, "back")) == 1, limit=LIMIT, what="one container")
 
 
 def test_everything_killed_at_once_goes_on_where_it_was(tmp_path: Path, line: Line) -> None:
@@ -137,6 +151,23 @@ def test_pushes_that_gather_before_a_dead_builder_end_as_the_newest(tmp_path: Pa
     line.start("builder")
     eventually(lambda: line.page("web.gather.localhost") == "3\n", limit=LIMIT, what="the newest page")
     _exactly_one(line, tmp_path, "gather")
+
+
+def _die(line: Line, names: Sequence[str], folder: Path, *project: str) -> None:
+    """Start each dying process again until it died at both of its boundaries; afterwards it is as it always was."""
+    wanted = {f"{name}-{moment}" for name in names for moment in ("before", "after")}
+
+    def all_died() -> bool:
+        for name in names:
+            if line.ended(name) is not None:
+                assert line.ended(name) == -9, line.log(name)[-2000:]
+                line.start_as(name, "tests.support.dying", name, str(folder), *project)
+        return wanted == {mark.name for mark in folder.iterdir()}
+
+    eventually(all_died, limit=LIMIT, what="every boundary was reached")
+    for name in names:
+        line.kill(name)  # the last one wrote its mark and may not be dead yet
+        line.start(name)
 
 
 def _push(line: Line, source: Path, project: str) -> None:
@@ -177,6 +208,10 @@ def _exactly_one(line: Line, tmp: Path, project: str) -> None:
     assert len([one for one in subjects if f" {project}/web " in one]) == 1
     assert len(_containers(line, project)) == 1
     eventually(lambda: not line.left_of_builds(), what="no build is left over")
+
+
+def _status(line: Line, project: str, deployment: str) -> str:
+    return str(line.api(f"/v1/services/{project}.web/deployments/{deployment}")["status"])
 
 
 def _digests(line: Line, project: str) -> set[str]:

@@ -1,4 +1,7 @@
-"""The main story: a push becomes a signed, running release; a second push replaces it; a rollback brings it back."""
+"""The main story: a push becomes a signed, running release; a second push replaces it; a rollback brings it back.
+
+Somebody asks for the page meanwhile, every process says that it is well, and at the end each ends in order.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,12 @@ import re
 import subprocess
 from pathlib import Path
 
+from tests.bench.requests import loaded
 from tests.support.components import needs
-from tests.support.line import Line, commit, eventually, git, running_line, sample
+from tests.support.line import COMMANDS, Line, commit, eventually, git, running_line, sample
+
+RATE, PATIENCE = 100, 60.0
+"""Requests a second, and seconds for an answer: what is slow on a busy machine has not failed."""
 
 
 def live(line: Line) -> dict[str, object]:
@@ -24,29 +31,33 @@ def runs(line: Line, version: str) -> bool:
 def test_a_push_runs_a_second_replaces_it_and_a_rollback_brings_it_back(tmp_path: Path) -> None:
     subprocess.run([needs("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "key")], check=True)
     with running_line(tmp_path / "home", {"CONFIG_SIGNING_KEY": str(tmp_path / "key")}) as line:
-        sample(tmp_path / "shop", "one\n")
+        sample(tmp_path / "shop", "page one\n")
         said = git("push", line.url("shop/shop"), "main", cwd=tmp_path / "shop")
         assert "run r-" in said
         eventually(lambda: runs(line, "v1"), what="v1 runs")
-        assert line.page("web.shop.localhost") == "one\n"
+        assert line.page("web.shop.localhost") == "page one\n"
         run, sha = re.findall("run (r-[a-z0-9]+)", said)[0], git("rev-parse", "HEAD", cwd=tmp_path / "shop")[:12]
         for process in ("githost", "planner", "builder", "signer", "committer", "syncer"):
             eventually(lambda p=process: (run, sha) in _bound(line, p), what=f"{process} logs the run and its commit")
 
-        (tmp_path / "shop/index.html").write_text("two\n")
-        commit(tmp_path / "shop", "The second page")
-        git("push", line.url("shop/shop"), "main", cwd=tmp_path / "shop")
-        eventually(lambda: runs(line, "v2"), what="v2 runs")
-        assert line.page("web.shop.localhost") == "two\n"
+        every_process_is_well(line)
 
-        first = line.api("/v1/releases/shop.web.v1/deployments")["deployments"]
-        assert [one["status"] for one in first] == ["replaced"]
+        with loaded(line.ports["door"], rate=RATE, limit=PATIENCE) as load:
+            (tmp_path / "shop/index.html").write_text("page two\n")
+            commit(tmp_path / "shop", "The second page")
+            git("push", line.url("shop/shop"), "main", cwd=tmp_path / "shop")
+            eventually(lambda: runs(line, "v2"), what="v2 runs")
+            assert line.page("web.shop.localhost") == "page two\n"
 
-        judged = line.api("/v1/verify?release=shop.web.v1")
-        assert judged["passed"], judged
-        line.api("/v1/rollbacks", {"project": "shop", "environment": "production", "service": "web"})
-        eventually(lambda: runs(line, "v1"), what="v1 runs again")
-        assert line.page("web.shop.localhost") == "one\n"
+            first = line.api("/v1/releases/shop.web.v1/deployments")["deployments"]
+            assert [one["status"] for one in first] == ["replaced"]
+
+            judged = line.api("/v1/verify?release=shop.web.v1")
+            assert judged["passed"], judged
+            line.api("/v1/rollbacks", {"project": "shop", "environment": "production", "service": "web"})
+            eventually(lambda: runs(line, "v1"), what="v1 runs again")
+            assert line.page("web.shop.localhost") == "page one\n"
+        assert (dict(load.failures), load.sent > RATE) == ({}, True)
 
         git("clone", "-q", line.url("enclii/config"), "config", cwd=tmp_path)
         subjects = git("log", "--format=%s", cwd=tmp_path / "config")
@@ -59,12 +70,22 @@ def test_a_push_runs_a_second_replaces_it_and_a_rollback_brings_it_back(tmp_path
         _rename(tmp_path / "shop", "site")
         git("push", line.url("shop/shop"), "main", cwd=tmp_path / "shop")
         eventually(lambda: _states(line) == {"site": "running", "web": "orphaned"}, what="web is an orphan and runs")
-        assert line.page("web.shop.localhost") == "one\n"
+        assert line.page("web.shop.localhost") == "page one\n"
         line.api("/v1/destroys", {"project": "shop", "environment": "production", "service": "web"})
         eventually(lambda: _states(line) == {"site": "running", "web": ""}, what="web is gone")
         git("revert", "--no-edit", "HEAD", cwd=tmp_path / "shop")
         git("push", line.url("shop/shop"), "main", cwd=tmp_path / "shop")
         eventually(lambda: _states(line) == {"site": "orphaned", "web": "running"}, what="web is back")
+    assert {name: line.ended(name) for name in COMMANDS} == dict.fromkeys(COMMANDS, 0)
+
+
+def every_process_is_well(line: Line) -> None:
+    """Each has its own loopback port, which says that it lives, that it is ready, and what it measured."""
+    for name in COMMANDS:
+        assert line.ops(name, "/healthz")[0] == 200, name
+        eventually(lambda name=name: line.ops(name, "/readyz") == (200, '{"failing": {}}\n'), what=f"{name} is ready")
+        status, figures = line.ops(name, "/metrics")
+        assert (status, 'enclii_ready{check="nats"} 1' in figures) == (200, True), name
 
 
 def _bound(line: Line, process: str) -> set[tuple[str, str]]:

@@ -45,11 +45,13 @@ def measure(folder: Path, _: frozenset[str]) -> list[Figure]:
 class Load:
     """Requests on a schedule, from a thread with a loop of its own."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, rate: float = RATE, limit: float = LIMIT) -> None:
         self.sent = 0
         self.seconds = 0.0
         self.failures: Counter[str] = Counter()
         self._port = port
+        self._rate = rate
+        self._limit = limit
         self._ended = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
 
@@ -75,12 +77,12 @@ class Load:
         number = 0
         while not self._ended.is_set():
             number += 1
-            await asyncio.sleep(begun + number / (RATE / 2) - time.monotonic())
+            await asyncio.sleep(begun + number / (self._rate / 2) - time.monotonic())
             group.create_task(self._single())
 
     async def _single(self) -> None:
         with self._judged():
-            async with asyncio.timeout(LIMIT):
+            async with asyncio.timeout(self._limit):
                 reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
                 try:
                     await get(reader, writer)
@@ -90,13 +92,13 @@ class Load:
     async def _kept(self, lane: int) -> None:
         """One reused connection; it is opened anew when the last answer said that it closes, or after a failure."""
         open_: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
-        due = time.monotonic() + lane / RATE
+        due = time.monotonic() + lane / self._rate
         while not self._ended.is_set():
-            due += KEPT / (RATE / 2)
+            due += KEPT / (self._rate / 2)
             await asyncio.sleep(due - time.monotonic())
             kept = False
             with self._judged():
-                async with asyncio.timeout(LIMIT):
+                async with asyncio.timeout(self._limit):
                     open_ = open_ or await asyncio.open_connection("127.0.0.1", self._port)
                     kept = await get(*open_)
             if not kept and open_ is not None:
@@ -145,9 +147,9 @@ async def chunks(reader: asyncio.StreamReader) -> bytes:
 
 
 @contextlib.contextmanager
-def loaded(port: int) -> Iterator[Load]:
+def loaded(port: int, *, rate: float = RATE, limit: float = LIMIT) -> Iterator[Load]:
     """Requests for as long as the body runs, or until it stops them."""
-    load = Load(port)
+    load = Load(port, rate=rate, limit=limit)
     load.start()
     try:
         yield load

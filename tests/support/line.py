@@ -36,6 +36,7 @@ COMMANDS = {
     "door": ("gitops", "door"),
     "console": ("console", "api"),
 }
+END_LIMIT = 60.0
 DEPLOY, READ, WRITE, API = "deploy-token", "read-token", "write-token", "api-token"
 ROOT = Path(__file__).parents[2]
 
@@ -72,6 +73,24 @@ class Line:
         """How the process ended, as Popen says it; None while it runs."""
         return self._children[name].poll()
 
+    def ops(self, name: str, path: str) -> tuple[int, str]:
+        """Status and body of an answer of the process's loopback port."""
+        request = urllib.request.Request(f"http://127.0.0.1:{self._ops_port(name)}{path}")
+        try:
+            with opened(request) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def _ops_port(self, name: str) -> int:
+        """The one port that the process listens on beside the one for its work; the system chose it."""
+        child = Path(f"/proc/{self._children[name].pid}")
+        held = {str(fd.readlink()) for fd in (child / "fd").iterdir()}
+        rows = [row.split() for row in (child / "net/tcp").read_text().splitlines()[1:]]
+        listening = {int(row[1].split(":")[1], 16) for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in held}
+        (port,) = listening - {self.ports.get(name)}
+        return port
+
     def listens(self, *names: str) -> bool:
         """True once each of the named processes (all that have a port, by default) accepts connections."""
         for name in names or ("githost", "receiver", "door", "console"):
@@ -91,7 +110,7 @@ class Line:
             child.send_signal(signal.SIGTERM)
         for child in self._children.values():
             try:
-                child.wait(60)
+                child.wait(END_LIMIT)
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
