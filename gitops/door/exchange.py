@@ -174,7 +174,8 @@ class Exchange:
         if head.status >= 500:
             self._state.count_failure(self._host)
         self.client.touch(self._state.limits.stream)
-        self.client.transport.write(head.for_client(chunked=self._chunked_out, close=self.close))
+        marks = self._state.marks(self._host)
+        self.client.transport.write(head.for_client(chunked=self._chunked_out, close=self.close, more=marks))
 
     def forward(self, data: bytes) -> None:
         self.client.moved()

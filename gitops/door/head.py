@@ -194,8 +194,8 @@ class ResponseHead:
         self.bodiless = method == b"HEAD" or status in (204, 304) or status < 200
         self.until_close = not (self.bodiless or self.chunked or self.length)
 
-    def for_client(self, *, chunked: bool, close: bool, upgrade: bytes = b"") -> bytes:
-        """The head as the client reads it, framed for the client's own version of HTTP."""
+    def for_client(self, *, chunked: bool, close: bool, upgrade: bytes = b"", more: bytes = b"") -> bytes:
+        """The head as the client reads it, framed for the client's own version of HTTP; ``more`` are whole lines."""
         lines = [b"HTTP/1.1 %d %b\r\n" % (self.status, self.reason)]
         named = connection_names(self.headers)
         for name, value in self.headers:
@@ -208,7 +208,7 @@ class ResponseHead:
             lines.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % upgrade)
         elif close:
             lines.append(b"Connection: close\r\n")
-        lines.append(b"\r\n")
+        lines.append(more + b"\r\n")
         return b"".join(lines)
 
 

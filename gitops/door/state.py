@@ -16,6 +16,8 @@ from gitops.door.routes import RouteTable
 
 SWEEP_EVERY = 1.0
 
+NOINDEX = b"X-Robots-Tag: noindex, nofollow\r\n"
+
 
 class Expiring(Protocol):
     """Something open that ends by itself when nothing moves."""
@@ -62,6 +64,10 @@ class DoorState:
         self._counters_of(host)["requests"] += 1
         if self._hits is not None:
             self._hits.heard(host, answers=bool(self.table.upstreams(host)))
+
+    def marks(self, host: str) -> bytes:
+        """Header lines that answers of ``host`` get: no search engine lists a preview."""
+        return NOINDEX if self._hits is not None and host in self._hits.hosts else b""
 
     def patience(self, host: str) -> float:
         """How long a request waits for somebody to answer; one for a preview that sleeps, until that is awake."""

@@ -28,6 +28,7 @@ HEADS: Final = {
 COMMANDS: Final = "`/preview` · `/preview restart` · `/preview extend 24h` · `/preview down`"
 LONGEST: Final = 300
 SERVICES: Final = 50
+_NAMES = re.compile(r"[^A-Za-z0-9_.-]")
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f<>|`\\\[\]()*_~]")
 
 
@@ -44,7 +45,7 @@ def comment(preview: Preview, *, console_url: str) -> str:
     if preview.services and preview.state not in ("removing", "removed"):
         lines += [*_table(preview, console_url), ""]
     if preview.omitted and preview.state != "removed":
-        names = ", ".join(f"`{plain(one)}`" for one in preview.omitted)
+        names = ", ".join(f"`{_NAMES.sub('', one)[:LONGEST]}`" for one in preview.omitted)
         lines += [f"Secrets that it does not get: {names}.", ""]
     lines.append(_foot(preview, console_url))
     return "\n".join(lines) + "\n"

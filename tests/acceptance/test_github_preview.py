@@ -13,6 +13,7 @@ HOST = "pr-12-web.preview.localhost"
 
 
 def test_a_comment_makes_a_preview_that_follows_pushes_and_ends_with_the_pull_request(tmp_path: Path) -> None:
+    """Rules 8, 9 and 11 by a fork's story at its end."""
     with linked_line(tmp_path) as (line, forge, head), running_site(line, forge) as site:
         shop = tmp_path / "shop"
         forge.deliver("72d3162e-cc78-11e3-81ab-4c9367dc0958", forge.pushed(head))
@@ -58,6 +59,8 @@ def nothing_is_left(line: Line, site: Site, tmp: Path) -> None:
 
 def a_fork_is_built_when_its_commit_was_read(line: Line, site: Site, shop: Path) -> None:
     """Rules 8 and 9, from the stranger's push to the end."""
+    own = "services:\n  web: {port: 8080, health: /index.html}\n  mine: {port: 8080, health: /index.html}\n"
+    (shop / "enclii.yaml").write_text(own)
     changed(shop, "a stranger's\n")
     head = site.pushed(13, shop, action="opened", fork=True)
     refused = site.commented(13, "/preview")
@@ -67,6 +70,7 @@ def a_fork_is_built_when_its_commit_was_read(line: Line, site: Site, shop: Path)
     approved = site.commented(13, f"/preview approve {head}", "mia")
     site.saw(approved, "eyes", "rocket")
     assert page(line, HOST.replace("12", "13")) == "a stranger's\n"
+    assert [one["name"] for one in previews(line)[0]["services"]] == ["web"]  # type: ignore[attr-defined]
 
     changed(shop, "another\n")
     newer = site.pushed(13, shop, fork=True)

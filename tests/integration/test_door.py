@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import uvloop
 
+from gitops.door.hits import Hits
 from gitops.door.proxy import Door
 from gitops.door.routes import RouteTable
 
@@ -301,3 +302,28 @@ def test_a_request_that_two_parties_could_read_differently_is_refused(request_by
             assert (await ask(port, request_bytes)).startswith(b"HTTP/1.1 %d " % status)
 
     in_loop(scenario())
+
+
+def test_rule_14_no_search_engine_lists_a_preview() -> None:
+    async def story() -> None:
+        async def nobody(_: str) -> None:
+            return None
+
+        async with upstream(answer_always) as address:
+            hits = Hits(nobody)
+            table = RouteTable()
+            for host in (HOST, "pr-2-web.preview.localhost"):
+                table.set(host, (address,), seq=1)
+            hits.hosts.add("pr-2-web.preview.localhost")
+            front = Door(table=table, hits=hits)
+            port = await front.start()
+            try:
+                for host, marked in ((HOST, False), ("pr-2-web.preview.localhost", True)):
+                    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                    writer.write(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+                    assert (b"X-Robots-Tag: noindex" in await reader.read()) == marked
+                    writer.close()
+            finally:
+                await front.close(grace=0.5)
+
+    in_loop(story())

@@ -79,3 +79,25 @@ def test_every_test_that_a_page_names_exists() -> None:
     named = {one for page in PAGES for one in re.findall(r"`(test_\w+\.py::test_\w+)`", page.read_text())}
     assert named
     assert named <= known
+
+
+def test_each_of_the_24_rules_has_a_test_that_names_its_number() -> None:
+    rows = re.findall(
+        r"^\| (\d+) \| .* \| `(test_\w+\.py)::(test_\w+)` \|$", (DOCS / "rules.md").read_text(), re.MULTILINE
+    )
+    unnamed = [
+        (rule, file, name)
+        for rule, file, name in rows
+        if not any(rule in named_rules(path.read_text(), name) for path in (ROOT / "tests").rglob(file))
+    ]
+
+    assert [int(rule) for rule, _, _ in rows] == list(range(1, 25))
+    assert unnamed == []
+
+
+def named_rules(source: str, name: str) -> set[str]:
+    """The numbers after "rule" in a test's name and in the line below it."""
+    _, _, rest = source.partition(f"def {name}(")
+    said = f"{name}\n{rest[:400].partition('async def')[0]}"
+    runs = re.findall(r"rules?[_ ]((?:\d+|_and_| and |, |_)+)", said, re.IGNORECASE)
+    return {number for run in runs for number in re.findall(r"\d+", run)}
