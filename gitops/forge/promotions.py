@@ -32,6 +32,7 @@ class Promotions:
         self._pause = pause
         self._open: dict[str, Promotion] = {}
         self._changed = asyncio.Event()
+        self._troubles: dict[str, str] = {}
 
     async def follow(self) -> None:
         """Watch the promotions, for ever."""
@@ -39,6 +40,7 @@ class Promotions:
             async for message in messages:
                 one = msgspec.json.decode(message.data, type=Promotion)
                 self._open.pop(one.id, None)
+                self._troubles.pop(one.id, None)
                 if one.status in OPEN and not one.pushed:
                     self._open[one.id] = one
                     self._changed.set()
@@ -70,7 +72,7 @@ class Promotions:
         try:
             await self._proposals.look()
         except EncliiError as error:
-            rest = max(rest, _patience(error, "the config repository"))
+            rest = max(rest, self._patience(error, "the config repository"))
         return rest
 
     async def _tend(self, one: Promotion) -> float:
@@ -79,10 +81,12 @@ class Promotions:
             try:
                 await tend(one)
             except EncliiError as error:
-                rest = max(rest, _patience(error, one.id))
+                rest = max(rest, self._patience(error, one.id))
         return rest
 
-
-def _patience(error: EncliiError, what: str) -> float:
-    log.warning("%s was not looked at: %s", what, error)
-    return error.delay or 0.0 if isinstance(error, Unavailable) and error.reason == "forge_limited" else 0.0
+    def _patience(self, error: EncliiError, what: str) -> float:
+        """The seconds to wait for a forge that asks for them; a trouble that stays is logged once."""
+        if self._troubles.get(what) != error.message:
+            log.warning("%s was not looked at: %s", what, error)
+        self._troubles[what] = error.message
+        return error.delay or 0.0 if isinstance(error, Unavailable) and error.reason == "forge_limited" else 0.0

@@ -155,8 +155,11 @@ def test_a_promotion_is_approved_by_its_form(tmp_path: Path) -> None:
         member = Member(service="web", release="shop.web.v2", image=data.IMAGE2)
         await console.put(
             Promotion(id="p-1", command="c-9", project="shop", source="staging", environment="production",
-                      members=(member,), status="waiting", reason="needs_approval", created_at=data.AT1)
+                      members=(member,), status="proposed", reason="needs_approval", created_at=data.AT1, pull=7,
+                      pull_url="https://forge.example/enclii/config/pull/7")
         )  # fmt: skip
+        page = (await browser.get("/promotions")).text
+        assert '<a href="https://forge.example/enclii/config/pull/7">Pull request 7</a>' in page
 
         answer = await browser.submit("/promotions", "/act/review", verdict="approved")
 
