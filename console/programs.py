@@ -40,8 +40,9 @@ def arguments(name: str) -> tuple[str, ...]:
 
 
 def needed(home: Path) -> tuple[str, ...]:
-    """The processes that this installation needs: the one that speaks with forges only where it has a credential."""
-    forges = any((home / "forges").glob("*.json"))
+    """The processes that this installation needs: the one that speaks with forges, and notifies, only where
+    it has a credential."""
+    forges = any((home / "forges").glob("*.json")) or any((home / "forges/notify").glob("*.json"))
     return tuple(name for name in PROCESSES if name != "forge" or forges)
 
 

@@ -245,6 +245,7 @@ async def forge(process: Process) -> None:
     from gitops.forge.commit_checks import CommitChecks
     from gitops.forge.credentials import Credential, configured
     from gitops.forge.forges import Forges
+    from gitops.forge.notifying import Notifier
     from gitops.forge.pending import Pending
     from gitops.forge.promotions import Promotions
     from gitops.forge.proposals import Proposals
@@ -274,6 +275,7 @@ async def forge(process: Process) -> None:
     answers = Answers(store, forges, console_url=told.console_url, commands=pending)
     commands = Commands(store, forges, pending, console_url=told.console_url)
     upkeep = Upkeep(store, forges, pending)
+    notifier = Notifier(store, folder, console_url=told.console_url)
     net = SafetyNet(store, forges)
     proposals = Proposals(
         store, forges, config_url=told.config_url, branch=told.config_branch, console_url=told.console_url
@@ -282,7 +284,15 @@ async def forge(process: Process) -> None:
     following = (promoted.follow(), promoted.hints(), promoted.work())
     comments = Stage("forge-comments", (CommentPosted,), commands.handle, commands.failed)
     others = Stage("forge-others", (CheckAsked, RepositoryMoved), upkeep.handle, upkeep.failed)
-    async with in_background(answers.work(), upkeep.decisions(), net.forever(), *following, *answers.watching()):
+    async with in_background(
+        notifier.work(),
+        *notifier.watching(),
+        answers.work(),
+        upkeep.decisions(),
+        net.forever(),
+        *following,
+        *answers.watching(),
+    ):
         await asyncio.gather(work(comments, store, process.stopping), work(others, store, process.stopping))
 
 

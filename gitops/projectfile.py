@@ -14,7 +14,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from gitops import binding, chat_rules, domains, emit, environment_rules, preview_rules
+from gitops import binding, chat_rules, domains, emit, environment_rules, notification_rules, preview_rules
 from gitops.fields import PROJECT
 from pipeline import names
 from pipeline.errors import EncliiError, Invalid
@@ -24,7 +24,7 @@ from pipeline.records import Environment, Repository
 
 LIMIT = 256 << 10
 DEFAULT_BRANCHES: Mapping[str, str] = {"production": "main"}
-_TOP = frozenset({"repositories", "environments", "roles", "chatops", "previews"})
+_TOP = frozenset({"repositories", "environments", "roles", "chatops", "previews", "notifications"})
 _REPOSITORY = ("id", "name", "forge", "url", "hook", "credential")
 _ENVIRONMENT = frozenset({"branch", "protected", "chatops"}) | environment_rules.KEYS | domains.KEYS | binding.KEYS
 
@@ -38,6 +38,7 @@ class ProjectFile:
     roles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     chatops: Mapping[str, str] = field(default_factory=dict)
     previews: PreviewRules = field(default_factory=PreviewRules)
+    notifications: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def fed_by(self, branch: str) -> tuple[Environment, ...]:
         """The environments that this branch feeds."""
@@ -68,6 +69,7 @@ def _parsed(data: bytes, project: str) -> ProjectFile:
         environment_rules.roles(found.get("roles")),
         chat_rules.project(found.get("chatops")),
         preview_rules.read(found.get("previews")),
+        notification_rules.read(found.get("notifications")),
     )
 
 

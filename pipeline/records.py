@@ -86,6 +86,7 @@ class Project(Record, frozen=True, kw_only=True):
     roles: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)  # role → its people
     chatops: dict[str, str] = msgspec.field(default_factory=dict)  # preview, approve → least level on the forge
     previews: PreviewRules = PreviewRules()
+    notifications: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)  # destination → what it is told of
     created_at: str = ""
 
     @property

@@ -335,6 +335,7 @@ class Session:
                     roles=dict(parsed.roles),
                     chatops=dict(parsed.chatops),
                     previews=parsed.previews,
+                    notifications=dict(parsed.notifications),
                     created_at=old.created_at if old else at,
                 )
             )

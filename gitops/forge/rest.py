@@ -34,6 +34,14 @@ class RestDoor:
             data = None
         return Answer(answer.status_code, {key.lower(): value for key, value in answer.headers.items()}, data)
 
+    async def post(self, body: bytes) -> Answer:
+        """Send these bytes to the address itself, once. Raises Unavailable when no answer came in time."""
+        try:
+            answer = await self._client.post("", content=body)
+        except httpx2.HTTPError as error:
+            raise Unavailable(f"nobody answered: {type(error).__name__}", reason="destination_away") from None
+        return Answer(answer.status_code, {key.lower(): value for key, value in answer.headers.items()})
+
     async def close(self) -> None:
         """Hang up."""
         await self._client.aclose()

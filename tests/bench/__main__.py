@@ -18,6 +18,7 @@ from tests.bench import (
     builders,
     cli,
     committer,
+    eyes,
     logs,
     memory,
     previews,
@@ -31,7 +32,7 @@ from tests.bench.figures import Family, Figure, unmeasured
 
 FAMILIES = (
     pushes.FAMILY, skips.FAMILY, builders.FAMILY, signing.FAMILY, logs.FAMILY, rollbacks.FAMILY, requests.FAMILY,
-    committer.FAMILY, api.FAMILY, memory.FAMILY, cli.FAMILY, previews.FAMILY,
+    committer.FAMILY, api.FAMILY, memory.FAMILY, cli.FAMILY, previews.FAMILY, eyes.FAMILY,
 )  # fmt: skip
 ABSENT = (pytest.skip.Exception, pytest.fail.Exception)
 """How a missing component is told; neither is an Exception."""
