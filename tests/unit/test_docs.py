@@ -70,6 +70,14 @@ def test_no_link_between_the_pages_is_broken(page: Path) -> None:
     assert [link for link in links if "://" not in link and broken(page, link)] == []
 
 
+def test_each_row_of_the_slsa_page_that_holds_names_its_test() -> None:
+    rows = [line for line in (DOCS / "slsa.md").read_text().splitlines() if line.startswith("| ")][2:]
+    unproven = [row for row in rows if "`test_" not in row.split("|")[4]]
+
+    assert len(rows) > 12
+    assert [row for row in unproven if not row.split("|")[3].strip().startswith("not ")] == []
+
+
 def test_every_test_that_a_page_names_exists() -> None:
     known = {
         f"{file.name}::{name}"
@@ -77,8 +85,10 @@ def test_every_test_that_a_page_names_exists() -> None:
         for name in re.findall(r"^def (test_\w+)", file.read_text(), re.MULTILINE)
     }
     named = {one for page in PAGES for one in re.findall(r"`(test_\w+\.py::test_\w+)`", page.read_text())}
+    files = {one for page in PAGES for one in re.findall(r"`(?:tests/[\w/]+/)?(test_\w+\.py)`", page.read_text())}
     assert named
     assert named <= known
+    assert files <= {one.partition("::")[0] for one in known}
 
 
 def test_each_of_the_24_rules_has_a_test_that_names_its_number() -> None:

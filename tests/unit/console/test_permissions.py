@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -177,3 +178,14 @@ def test_reads_find_what_may_be_seen_alone(db: Projection) -> None:
     assert seen("vic") == ["shop", "production"]
     assert seen("sam") == ["shop"]
     assert seen("eve") == []
+
+
+def test_a_build_that_runs_can_be_cancelled_and_not_steered() -> None:
+    reaching = {key for key in ADDRESSES if key.startswith("POST") and re.search("build|cancel|run", key)}
+
+    assert reaching == {
+        "POST /v1/cancels",
+        "POST /act/cancel",
+        "POST /v1/build-secrets",  # of the builds that come
+        "POST /v1/build-secrets/unset",
+    }
