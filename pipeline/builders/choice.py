@@ -128,7 +128,7 @@ async def _buildkit(told: Settings, room: Path) -> Builder:
     facts = await buildkit_daemon.ask(daemon)
     state = room / "buildkit"
     state.mkdir(mode=0o700, exist_ok=True)
-    cage = _cage(address) if daemon.local and not facts.rootless else None
+    cage = cage_of(address, room) if daemon.local and not facts.rootless else None
     return Buildkit(
         daemon, facts, state, limits_of(told), network=told.build_network, cage=cage, slots=told.build_slots,
         problems=_daemons_own(told),
@@ -232,9 +232,13 @@ def _program(told: str, name: str) -> str:
     return found
 
 
-def _cage(address: str) -> Cage | None:
-    """One group for all builds of a daemon on this machine, of the same name in each start."""
+def cage_of(address: str, room: Path) -> Cage | None:
+    """One group for all builds that this builder has a daemon on this machine do, of the same name in each start.
+
+    Another builder on the same daemon has a group of its own: who starts ends what is left in its group.
+    """
     version = cgroup.version()
     if version == "none" or os.geteuid() != 0:
         return None
-    return Cage("enclii-bk-" + hashlib.sha256(address.encode()).hexdigest()[:12], version)
+    whose = f"{address}\0{room.resolve()}"
+    return Cage("enclii-bk-" + hashlib.sha256(whose.encode()).hexdigest()[:12], version)
