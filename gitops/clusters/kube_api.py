@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import time
+import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -18,6 +20,7 @@ from pipeline.errors import EncliiError, Unavailable
 REQUEST_LIMIT = 30.0
 CONNECT_LIMIT = 10.0
 RELOGIN_AFTER = 2.0
+FAREWELL = 1.0
 HEARTBEAT = 20.0
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
@@ -33,6 +36,7 @@ class Api:
         self._login = login
         self._client: Any = None
         self._old: list[Any] = []
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._lock = asyncio.Lock()
         self._logged_in = 0.0
         self.requests = 0
@@ -43,7 +47,11 @@ class Api:
         for client in clients:
             if client is not None:
                 await client.close()
-            await asyncio.sleep(0)  # cut connections are closed at the loop's next turn
+        # What was cut is closed at the loop's next turn. What had been idle for too long takes its leave, as TLS has
+        # it, and the pool knows of it no more: left to itself it would outlive the loop.
+        end = time.monotonic() + FAREWELL
+        while any(one.fileno() >= 0 for one in self._sockets) and time.monotonic() < end:  # noqa: ASYNC110 - the loop's
+            await asyncio.sleep(0.01)
 
     async def get(self, path: str, query: Mapping[str, str] | None = None, *, doing: str, accept: str = "") -> bytes:
         """The body of a GET. Raises NotFound, Refused, Unavailable."""
@@ -182,10 +190,25 @@ class Api:
                     f"the cluster's credentials cannot be read: {type(error).__name__}",
                     reason="credentials_unreadable", delay=10.0,
                 ) from error  # fmt: skip
+            _note(fresh, self._sockets)
             old, self._client, self._logged_in = self._client, fresh, time.monotonic()
             if old is not None:
                 self._old.append(old)  # requests in flight still use it
             return fresh
+
+
+def _note(client: Any, sockets: weakref.WeakSet[socket.socket]) -> None:
+    """Have ``sockets`` hold every socket that the client opens."""
+    from aiohttp import TCPConnector
+
+    rest = client.rest_client
+
+    def opened(address: tuple[Any, ...]) -> socket.socket:
+        one = socket.socket(*address[:3])
+        sockets.add(one)
+        return one
+
+    rest._create_connector = lambda: TCPConnector(limit=rest.maxsize, ssl=rest.ssl_context, socket_factory=opened)
 
 
 def _cut(response: Any) -> None:
