@@ -39,8 +39,8 @@ def find(program: str) -> str | None:
 
 
 def offered(*programs: str) -> str:
-    """The first program's path; skips the test when one is missing, under CI too: for what one may do without, and
-    neither Debian nor PyPI has.
+    """The first program's path; skips the test when one is missing, under CI too: for what one may do without, neither
+    Debian nor PyPI has, and ``.ci/programs`` brings only where Go's modules can be had.
     """
     missing = [name for name in programs if find(name) is None]
     if missing:
