@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from console import collection, credentials, installation, platform, ports, supervise
+from console import collection, credentials, platform, ports, supervise
 from console.supervise import Program
+from console.until import until
 from pipeline import bus
 from pipeline.errors import Conflict
 from pipeline.events import RetentionRequested
@@ -131,7 +132,7 @@ def test_while_jobs_are_on_their_way_nothing_is_collected_and_the_planner_runs_a
     with pytest.raises(Conflict, match="on their way"):
         collection.collect(installed.home, quiet=lambda: next(answers))
 
-    assert installation.until(lambda: runs(installed.home, "planner"), 20.0)
+    assert until(lambda: runs(installed.home, "planner"), 20.0)
 
 
 def test_who_was_killed_in_between_is_healed_by_the_next_up(installed: platform.Addresses) -> None:
@@ -141,8 +142,8 @@ def test_who_was_killed_in_between_is_healed_by_the_next_up(installed: platform.
 
     assert platform.up(installed.home, environ=ENVIRON, enclii=()).already_up
 
-    assert installation.until(lambda: ports.answers(installed.ports["registry"]), 20.0)
-    assert installation.until(lambda: runs(installed.home, "planner"), 20.0)
+    assert until(lambda: ports.answers(installed.ports["registry"]), 20.0)
+    assert until(lambda: runs(installed.home, "planner"), 20.0)
 
 
 def runs(home: Path, name: str) -> bool:

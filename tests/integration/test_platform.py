@@ -20,6 +20,7 @@ import pytest
 
 from console import installation, platform, ports
 from console.supervise import Program
+from console.until import until
 from gitops.clusters import ServiceRef, Wanted, podman_host
 from gitops.clusters.podman import Podman
 from gitops.clusters.podman_commands import secret_mark, service_prefix
@@ -68,7 +69,7 @@ def _up(home: Path, *codes: str) -> platform.Addresses:
 
 
 def _eventually(condition: Callable[[], bool], limit: float = 60.0) -> None:
-    assert installation.until(condition, limit)
+    assert until(condition, limit)
 
 
 def _pid(home: Path, name: str) -> int:
