@@ -56,6 +56,43 @@ def test_what_the_policy_forbids_is_not_deployed_and_the_decision_names_each_rul
     deciding(tmp_path, story)
 
 
+def test_each_rule_of_a_policy_stops_what_breaks_it_and_nothing_is_committed(tmp_path: Path) -> None:
+    spdx = {
+        "spdxVersion": "SPDX-2.3",
+        "packages": [{"name": "left-pad", "versionInfo": "1.3.0", "licenseDeclared": "A"}],
+    }
+    sbom = json.dumps(spdx).encode()
+    broken = {
+        "require: [cyclonedx]": "predicates: https://cyclonedx.org/bom is missing",
+        "builders: [https://elsewhere.example]": f"builder: built by {BUILDER}, not allowed",
+        "identities: [somebody]": "identity: signed by",
+        "identities: [{identity: https://a.example, issuer: https://b.example}]": "identity: signed by",
+        "reachable: true": "reachable: the commit is not on the branch",
+        "deny: {licenses: [A]}": "licenses: left-pad@1.3.0 have a denied licence",
+        'deny: {packages: ["left-*"]}': "packages: left-pad@1.3.0 denied",
+    }
+
+    async def story(shop: Shop) -> None:
+        shop.world.committer = judge(shop.world, shop.registry, reachable=False)
+        for number, (policy, said) in enumerate(broken.items(), 1):
+            shop.policy(policy)
+            await shop.world.do(await shop.release(number, sbom=sbom))
+            decision = await shop.decision(number)
+            assert (decision.outcome, decision.reason) == ("refused", "policy_refused"), policy
+            assert said in decision.message
+        shop.policy("reachable: true")
+        shop.world.committer = judge(shop.world, shop.registry, reachable=None)
+        await shop.world.do(await shop.release(20, sbom=sbom))
+        assert "could not be found on" in (await shop.decision(20)).message
+        assert not [line for line in shop.world.log() if line.startswith("Deploy")]
+
+        shop.world.committer = judge(shop.world, shop.registry)
+        await shop.world.do(await shop.release(21, sbom=sbom))
+        assert (await shop.decision(21)).outcome == "accepted"
+
+    deciding(tmp_path, story)
+
+
 def test_a_projects_own_policy_counts_too(tmp_path: Path) -> None:
     async def story(shop: Shop) -> None:
         shop.policy("identities: [somebody]\n", "shop/policy.yaml")
