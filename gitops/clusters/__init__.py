@@ -58,6 +58,10 @@ class Wanted:
     """Its files are a person's: objects of their names that are there already, and nobody's, are taken over."""
     revision: str = ""
     """The commit of the config repository that it is read from."""
+    targets: tuple[str, ...] = ()
+    """The files that hold an adopted service's image, from the config repository's root."""
+    tool: Literal["plain", "kustomize", "helm"] = "plain"
+    """What renders its own directory."""
 
     @property
     def digest(self) -> str:

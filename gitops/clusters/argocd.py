@@ -16,16 +16,19 @@ from gitops.clusters import Finding, ServiceRef, Wanted, argocd_state, hints, ku
 from gitops.clusters.argocd_state import Application
 from gitops.clusters.kube_api import MERGE, Api
 from gitops.clusters.kube_cache import Cache
+from gitops.clusters.kube_follow import Name
 from gitops.clusters.kube_kinds import Kind
 from gitops.clusters.kube_objects import PREFIX
 from gitops.clusters.sync_state import Sync
+from gitops.clusters.tool_theirs import Theirs
 from gitops.clusters.tool_units import Units, check_path, waking
 from gitops.clusters.tools import LIST_LIMIT, Wake, unit_of
-from gitops.layout import DEPLOYMENT_FILE
+from gitops.layout import DEPLOYMENT_FILE, place_of
 from gitops.wiring import Unit
 from gitops.wiring import argocd as documents
 from pipeline.errors import NotFound, Unavailable
 
+UNIT = "Application"
 KIND = Kind(documents.GROUP, "Application", "applications")
 REFRESH = {"metadata": {"annotations": {"argocd.argoproj.io/refresh": "normal"}}}
 
@@ -51,12 +54,14 @@ class ArgoCD(Units[Access, documents.Site]):
         self._api = api
         path = KIND.collection(self._site.namespace)
         self._apps = Cache(api, path, Application, waking(wake), selector=f"{PREFIX}service")
+        self._theirs = Theirs(api, path, Application, own=self._apps, near=self._near, wake=wake)
         self._task = asyncio.create_task(self._apps.run())
 
     async def close(self) -> None:
         await self._hints.settled()
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
+        await self._theirs.close()
 
     async def ready(self) -> None:
         with contextlib.suppress(TimeoutError):
@@ -67,7 +72,10 @@ class ArgoCD(Units[Access, documents.Site]):
             raise Unavailable(f"Argo CD's Applications cannot be read: {why}", reason="sync_tool_away", delay=5.0)
 
     async def tell(self, wanted: Wanted) -> None:
-        unit = unit_of(wanted.ref, kube_plan.namespace_of(wanted))
+        unit = unit_of(wanted.ref, kube_plan.namespace_of(wanted), wanted.tool)
+        if wanted.adopted and await self._theirs.render(wanted, unit, UNIT):
+            self._hints.tell(wanted.revision, wanted.targets)
+            return
         app = self._app(unit)
         if app is not None:
             self._check_path(app, unit)
@@ -76,9 +84,15 @@ class ArgoCD(Units[Access, documents.Site]):
         self._hint(wanted, unit)
 
     async def sync(self, wanted: Wanted) -> Sync:
-        app = self._app(unit_of(wanted.ref))
+        app = await self._theirs.unit(wanted, UNIT) if wanted.adopted else self._app(unit_of(wanted.ref))
+        if isinstance(app, Sync):
+            return app
         reached = {one for one in argocd_state.revisions(app) if await self._includes(one, wanted.revision)}
         return argocd_state.sync_of(app, reached.__contains__)
+
+    async def managed(self, wanted: Wanted) -> list[Name]:
+        app = await self._theirs.unit(wanted, UNIT)
+        return [] if isinstance(app, Sync) else argocd_state.deployments(app)
 
     async def remove(self, ref: ServiceRef) -> bool:
         app = self._app(unit_of(ref))
@@ -101,6 +115,9 @@ class ArgoCD(Units[Access, documents.Site]):
     def _app(self, unit: Unit) -> Application | None:
         return self._apps.get(self._site.namespace, unit.name)
 
+    def _near(self, app: Application, file: str) -> int:
+        return argocd_state.nearness(app, file, address=self._source.url, server=self._site.server)
+
     def _check_path(self, app: Application, unit: Unit) -> None:
         check_path("Application", app, app.spec.path if app.spec else "", unit)
 
@@ -114,8 +131,10 @@ class ArgoCD(Units[Access, documents.Site]):
         await asyncio.gather(*(hints.post(url, signed) for url in urls))
 
     async def _annotate(self, path: str) -> None:
-        project, environment, service, _ = path.split("/")
-        name = unit_of(ServiceRef(project, environment, service)).name
-        target = KIND.object(self._site.namespace, name)
-        with contextlib.suppress(NotFound):
-            await self._api.call("PATCH", target, None, REFRESH, doing=f"refresh {name}", content=MERGE)
+        names = {app.metadata.name for app in self._theirs.reading(path)}
+        if (place := place_of(path.rpartition("/")[0])) is not None:
+            names.add(Unit(place, "").name)
+        for name in names:
+            target = KIND.object(self._site.namespace, name)
+            with contextlib.suppress(NotFound):
+                await self._api.call("PATCH", target, None, REFRESH, doing=f"refresh {name}", content=MERGE)

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import posixpath
+from collections.abc import Iterator
+
 import msgspec
 
+from gitops.clusters.hints import page_of
+from gitops.clusters.kube_follow import Name
 from gitops.clusters.kube_objects import Object, Shape
 from gitops.clusters.sync_state import Includes, Sync
+from gitops.clusters.tool_theirs import depth_of
+
+VALUES = 1_000
+"""Nearer than any directory: the Application names this very file."""
 
 
 class Condition(Shape):
@@ -25,11 +34,13 @@ class Applied(Shape):
 
 class SyncResult(Shape):
     revision: str = ""
+    revisions: list[str] | None = None
     resources: list[Applied] | None = None
 
 
 class Asked(Shape):
     revision: str = ""
+    revisions: list[str] | None = None
 
 
 class Operation(Shape):
@@ -43,23 +54,40 @@ class OperationState(Shape):
     sync_result: SyncResult | None = None
 
     @property
-    def revision(self) -> str:
-        """The commit that this sync is of."""
-        if self.sync_result is not None and self.sync_result.revision:
-            return self.sync_result.revision
+    def commits(self) -> set[str]:
+        """The commits that this sync is of: of each source one."""
+        done = self.sync_result
+        if done is not None and (done.revision or done.revisions):
+            return {done.revision, *(done.revisions or ())} - {""}
         asked = self.operation.sync if self.operation else None
-        return asked.revision if asked else ""
+        return {asked.revision, *(asked.revisions or ())} - {""} if asked else set()
 
 
 class Compared(Shape):
     status: str = ""
     revision: str = ""
+    revisions: list[str] | None = None
+
+    @property
+    def commits(self) -> set[str]:
+        """The commits that were compared: of each source one."""
+        return {self.revision, *(self.revisions or ())} - {""}
+
+
+class Managed(Shape):
+    """One object that the Application has, as ``status.resources`` lists it."""
+
+    group: str = ""
+    kind: str = ""
+    namespace: str = ""
+    name: str = ""
 
 
 class Status(Shape):
     sync: Compared | None = None
     operation_state: OperationState | None = None
     conditions: list[Condition] | None = None
+    resources: list[Managed] | None = None
 
 
 class Automated(Shape):
@@ -70,13 +98,26 @@ class Policy(Shape):
     automated: Automated | None = None
 
 
+class Chart(Shape):
+    value_files: list[str] | None = None
+
+
 class Origin(Shape):
     repo_url: str = msgspec.field(name="repoURL", default="")
     path: str = ""
+    ref: str = ""
+    helm: Chart | None = None
+
+
+class Destination(Shape):
+    server: str = ""
+    name: str = ""
 
 
 class Spec(Shape):
     source: Origin | None = None
+    sources: list[Origin] | None = None
+    destination: Destination | None = None
     sync_policy: Policy | None = None
 
     @property
@@ -95,10 +136,10 @@ def sync_of(app: Application | None, includes: Includes) -> Sync:
         return Sync("waiting", "no_unit", "Argo CD has no Application for this directory yet")
     status = app.status or Status()
     compared, operation = status.sync or Compared(), status.operation_state or OperationState()
-    about_us = bool(operation.revision) and includes(operation.revision)
+    about_us = any(map(includes, operation.commits))
     if about_us and operation.phase == "Succeeded":
         return Sync("synced")
-    seen = bool(compared.revision) and includes(compared.revision)
+    seen = any(map(includes, compared.commits))
     if seen and compared.status == "Synced":
         return Sync("synced")
     if about_us and operation.phase in ("Failed", "Error"):
@@ -106,7 +147,7 @@ def sync_of(app: Application | None, includes: Includes) -> Sync:
     if about_us and (refused := _refused(operation)):
         return Sync("failing", "sync_failed", refused)
     errors = [one.message for one in status.conditions or () if one.type.endswith("Error")]
-    if errors and (seen or not compared.revision):
+    if errors and (seen or not compared.commits):
         return Sync("failing", "sync_failed", f"Argo CD: {'; '.join(errors)}")
     return _waiting(app, seen=seen, running=operation.phase == "Running")
 
@@ -115,7 +156,40 @@ def revisions(app: Application | None) -> set[str]:
     """The commits that an Application speaks of."""
     status = app.status if app and app.status else Status()
     compared, operation = status.sync or Compared(), status.operation_state or OperationState()
-    return {compared.revision, operation.revision} - {""}
+    return compared.commits | operation.commits
+
+
+def deployments(app: Application) -> list[Name]:
+    """The Deployments that the Application has."""
+    found = (app.status.resources if app.status else None) or ()
+    return [Name(one.namespace, one.name) for one in found if (one.group, one.kind) == ("apps", "Deployment")]
+
+
+def nearness(app: Application, file: str, *, address: str, server: str) -> int:
+    """How near an Application is to a file of the config repository at ``address``: see ``tool_theirs.Near``.
+
+    It reads the files of its directory and below, and the values that it names wherever they lie. One that applies to
+    another cluster than ``server`` is of no interest.
+    """
+    spec = app.spec or Spec()
+    where = spec.destination or Destination()
+    if where.server not in ("", server) or where.name not in ("", "in-cluster"):
+        return -1
+    origins = [*([spec.source] if spec.source else ()), *(spec.sources or ())]
+    ours = [one for one in origins if page_of(one.repo_url) == page_of(address)]
+    depths = [depth_of(one.path, file) for one in ours if one.path]
+    named = {path for one in origins for path in _values(one, ours)}
+    return max([*depths, VALUES if file in named else -1])
+
+
+def _values(origin: Origin, ours: list[Origin]) -> Iterator[str]:
+    """The files of values that a source names, from the root of our repository."""
+    for path in (origin.helm.value_files if origin.helm else None) or ():
+        ref, _, rest = path.partition("/")
+        if any(one.ref and ref == f"${one.ref}" for one in ours):
+            yield posixpath.normpath(rest)
+        elif origin in ours and not path.startswith("$"):
+            yield posixpath.normpath(posixpath.join("/", origin.path, path)).lstrip("/")
 
 
 def told(operation: OperationState) -> str:

@@ -19,15 +19,18 @@ from gitops.clusters import Finding, ServiceRef, Wanted, flux_state, hints, kube
 from gitops.clusters.flux_state import GitRepository, Kustomization, Receiver
 from gitops.clusters.kube_api import MERGE, Api
 from gitops.clusters.kube_cache import Cache
-from gitops.clusters.kube_kinds import Kind
+from gitops.clusters.kube_follow import Name
+from gitops.clusters.kube_kinds import KNOWN, Kind
 from gitops.clusters.kube_objects import PREFIX
 from gitops.clusters.sync_state import Sync
+from gitops.clusters.tool_theirs import Theirs
 from gitops.clusters.tool_units import Units, check_path, waking
 from gitops.clusters.tools import LIST_LIMIT, Wake, unit_of
 from gitops.wiring import Unit
 from gitops.wiring import flux as documents
 from pipeline.errors import Unavailable
 
+RELEASES = "helm.toolkit.fluxcd.io"
 UNIT = Kind(documents.KUSTOMIZE, "Kustomization", "kustomizations")
 SOURCE = Kind(documents.SOURCE, "GitRepository", "gitrepositories")
 RECEIVER = Kind(documents.NOTIFICATION, "Receiver", "receivers")
@@ -58,6 +61,9 @@ class Flux(Units[Access, documents.Site]):
         space = self._site.namespace
         service = f"{PREFIX}service"
         self._units = Cache(api, UNIT.collection(space), Kustomization, waking(wake), selector=service)
+        self._theirs = Theirs(
+            api, UNIT.collection(space), Kustomization, own=self._units, near=flux_state.nearness, wake=wake
+        )
         name = f"metadata.name={self._site.name}"
         self._sources = Cache(api, SOURCE.collection(space), GitRepository, fetched, fields=name)
         self._tasks = [asyncio.create_task(cache.run()) for cache in (self._units, self._sources)]
@@ -67,6 +73,7 @@ class Flux(Units[Access, documents.Site]):
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._theirs.close()
 
     async def ready(self) -> None:
         with contextlib.suppress(TimeoutError):
@@ -79,7 +86,10 @@ class Flux(Units[Access, documents.Site]):
             raise Unavailable(f"Flux's objects cannot be read: {why}", reason="sync_tool_away", delay=5.0)
 
     async def tell(self, wanted: Wanted) -> None:
-        unit = unit_of(wanted.ref, kube_plan.namespace_of(wanted))
+        unit = unit_of(wanted.ref, kube_plan.namespace_of(wanted), wanted.tool)
+        if wanted.adopted and await self._theirs.render(wanted, unit, UNIT.kind):
+            self._hints.tell(wanted.revision, wanted.targets)
+            return
         found = self._unit(unit)
         if found is None:
             await self._make(unit, UNIT, documents.kustomization(unit, self._site))
@@ -88,10 +98,28 @@ class Flux(Units[Access, documents.Site]):
         self._hint(wanted, unit)
 
     async def sync(self, wanted: Wanted) -> Sync:
-        unit = self._unit(unit_of(wanted.ref))
+        unit = await self._theirs.unit(wanted, UNIT.kind) if wanted.adopted else self._unit(unit_of(wanted.ref))
+        if isinstance(unit, Sync):
+            return unit
         reached = {one for one in flux_state.revisions(unit) if await self._includes(one, wanted.revision)}
         source = self._sources.get(self._site.namespace, self._site.name)
         return flux_state.sync_of(unit, source, reached.__contains__)
+
+    async def managed(self, wanted: Wanted) -> list[Name]:
+        unit = await self._theirs.unit(wanted, UNIT.kind)
+        if isinstance(unit, Sync):
+            return []
+        found = flux_state.applied(unit, "apps", "Deployment")
+        for release in flux_state.applied(unit, RELEASES, "HelmRelease"):
+            found += await self._released(release)
+        return found
+
+    async def _released(self, release: Name) -> list[Name]:
+        """The Deployments of a chart: the helm controller writes its release's name on each object."""
+        labels = f"{RELEASES}/name={release.name},{RELEASES}/namespace={release.namespace}"
+        path = KNOWN["apps/v1", "Deployment"].collection()
+        data = await self._api.get(path, {"labelSelector": labels}, doing=f"look for the release {release}")
+        return flux_state.listed(data)
 
     async def remove(self, ref: ServiceRef) -> bool:
         unit = self._unit(unit_of(ref))

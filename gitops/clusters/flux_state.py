@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+import msgspec
+
+from gitops.clusters.kube_follow import Name
 from gitops.clusters.kube_objects import Condition, Object, Shape, condition
 from gitops.clusters.sync_state import Includes, Sync
+from gitops.clusters.tool_theirs import depth_of
+
+
+class Entry(Shape):
+    """One object: ``<namespace>_<name>_<group>_<kind>``."""
+
+    id: str = ""
+
+
+class Inventory(Shape):
+    entries: list[Entry] | None = None
 
 
 class KustomizationStatus(Shape):
@@ -11,10 +25,16 @@ class KustomizationStatus(Shape):
     conditions: list[Condition] | None = None
     last_applied_revision: str = ""
     last_attempted_revision: str = ""
+    inventory: Inventory | None = None
+
+
+class Reference(Shape):
+    kind: str = ""
 
 
 class KustomizationSpec(Shape):
     path: str = ""
+    source_ref: Reference | None = None
 
 
 class Kustomization(Object):
@@ -65,6 +85,30 @@ def revisions(unit: Kustomization | None) -> set[str]:
     return {commit_of(status.last_applied_revision), commit_of(status.last_attempted_revision)} - {""}
 
 
+def nearness(unit: Kustomization, file: str) -> int:
+    """How near a Kustomization is to a file of the config repository: see ``tool_theirs.Near``."""
+    spec = unit.spec or KustomizationSpec()
+    if spec.source_ref is not None and spec.source_ref.kind not in ("", "GitRepository"):
+        return -1
+    return depth_of(spec.path, file)
+
+
+def applied(unit: Kustomization, group: str, kind: str) -> list[Name]:
+    """The objects of a kind that a Kustomization has applied."""
+    inventory = unit.status.inventory if unit.status else None
+    found = [one.id.split("_") for one in (inventory.entries if inventory else None) or ()]
+    return [Name(one[0], one[1]) for one in found if len(one) == 4 and one[2:] == [group, kind]]
+
+
 def commit_of(revision: str) -> str:
     """The commit of ``main@sha1:…``."""
     return revision.rpartition(":")[2]
+
+
+class _List(Shape):
+    items: list[Object] | None = None
+
+
+def listed(data: bytes) -> list[Name]:
+    """The names in a list of objects."""
+    return [Name(*one.metadata.key) for one in msgspec.json.decode(data, type=_List).items or ()]

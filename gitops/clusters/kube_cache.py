@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Generic, TypeVar
 
 import msgspec
@@ -47,7 +47,10 @@ class _Change(msgspec.Struct):
 
 
 class Cache(Generic[T]):
-    """``changed`` is told the old and the new object; ``keep`` says which are worth keeping."""
+    """``changed`` is told the old and the new object; ``keep`` says which are worth keeping.
+
+    ``labels`` are those by which Enclii knows the objects, besides their own.
+    """
 
     def __init__(
         self,
@@ -59,6 +62,7 @@ class Cache(Generic[T]):
         selector: str = "",
         fields: str = "",
         metadata_only: bool = False,
+        labels: Mapping[str, str] | None = None,
         quiet: float = QUIET_SECONDS,
         keep: Callable[[T], bool] = lambda _: True,
     ) -> None:
@@ -68,6 +72,7 @@ class Cache(Generic[T]):
         self._changed = changed
         self._keep = keep
         self._metadata_only = metadata_only
+        self._labels = labels
         self._quiet = quiet
         self._query = {key: text for key, text in (("labelSelector", selector), ("fieldSelector", fields)) if text}
         self._objects: dict[Key, T] = {}
@@ -93,6 +98,11 @@ class Cache(Generic[T]):
         if known is None or _number(known) < _number(item):
             item.metadata.stripped()
             self._store(item)
+
+    def clear(self) -> None:
+        """Forget all objects; ``changed`` is told."""
+        for key in list(self._objects):
+            self._drop(key)
 
     async def run(self) -> None:
         """List and watch for ever."""
@@ -179,6 +189,8 @@ class Cache(Generic[T]):
         if not self._keep(item):
             self._drop(item.metadata.key)
             return
+        if self._labels:
+            item.metadata.labels = {**item.metadata.labels, **self._labels}
         old = self._objects.get(item.metadata.key)
         self._objects[item.metadata.key] = item
         self._changed(old, item)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gitops.clusters import Document, Wanted
+from gitops.clusters.kube_objects import Deployment
 from pipeline.errors import Invalid
 
 LISTS = ("containers", "initContainers", "ephemeralContainers")
@@ -71,6 +72,18 @@ def _is_deployed(wanted: Wanted, document: Document, what: str) -> None:
             f"{what}: no container has the verified image {wanted.image}: let a target in enclii-targets.yaml name it",
             reason="unverified_image",
         )
+
+
+def deployed(wanted: Wanted, deployment: Deployment) -> bool:
+    """Whether a Deployment's pods are made of the wanted image.
+
+    What a person's files render may write it with a tag beside the digest, or by a mirror's name: there the digest
+    alone counts, which only this image has.
+    """
+    images = [one.image for one in deployment.spec.template.spec.containers]
+    if wanted.adopted:
+        return any(image.partition("@")[2] == wanted.digest for image in images)
+    return wanted.image in images
 
 
 def _same(image: str, verified: str) -> bool:

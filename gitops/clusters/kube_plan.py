@@ -111,7 +111,7 @@ def elsewhere(wanted: Wanted) -> Refused:
     """Why a kustomization or a chart is not applied."""
     return Refused(
         f"the files of {wanted.ref} are a kustomization or a chart: Enclii writes the image into them and renders"
-        " neither. Have Argo CD or Flux deploy them; what runs is not seen here",
+        " neither. Have Argo CD or Flux deploy them, on a cluster that is added with --sync argocd or flux",
         reason="rendered_elsewhere",
     )
 

@@ -168,9 +168,11 @@ def _address(pod: Pod, container: str) -> str | None:
 
 
 def main_container(deployment: Deployment, image: str) -> str:
-    """The container that runs the committed image: the one whose image it is, else the first."""
-    containers = deployment.spec.template.spec.containers
-    found = [one.name for one in containers if one.image == image] or [one.name for one in containers]
+    """The container that runs the committed image: the one whose image it is, by another name too, else the first."""
+    containers, digest = deployment.spec.template.spec.containers, image.partition("@")[2]
+    found = [one.name for one in containers if one.image == image]
+    found += [one.name for one in containers if digest and one.image.partition("@")[2] == digest]
+    found += [one.name for one in containers]
     return found[0] if found else ""
 
 

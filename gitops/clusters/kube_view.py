@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -15,9 +16,10 @@ from gitops.clusters import Hint, ServiceRef
 from gitops.clusters.kube_api import Api
 from gitops.clusters.kube_apply import inventory_of
 from gitops.clusters.kube_cache import WATCH_SECONDS, Cache
+from gitops.clusters.kube_follow import Followed, Found
 from gitops.clusters.kube_kinds import KNOWN, Kind
 from gitops.clusters.kube_objects import PREFIX, REVISION, ConfigMap, Deployment, Event, Object, Pod, ReplicaSet
-from gitops.clusters.kube_plan import Inventory, ref_of
+from gitops.clusters.kube_plan import Inventory, ref_of, service_labels
 from gitops.clusters.kube_rollout import Seen, Warned
 from pipeline.errors import EncliiError, Unavailable
 
@@ -44,6 +46,7 @@ class View:
         self._inventories: dict[ServiceRef, dict[str, Inventory]] = defaultdict(dict)
         self.homes: dict[ServiceRef, str] = {}
         """The namespace that each service is wanted in: while it moves, it is in two."""
+        self._followed: dict[ServiceRef, Followed] = {}
         self._warned: dict[str, Warned] = {}
         self._metadata: dict[Kind, Cache[Object]] = {}
         self._pulse = True
@@ -92,6 +95,28 @@ class View:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
+        for ref in list(self._followed):
+            await self.unfollow(ref)
+
+    async def follow(self, ref: ServiceRef, there: Found) -> None:
+        """Watch a Deployment without Enclii's labels as the service's. Raises Unavailable."""
+        known = self._followed.get(ref)
+        if known is None or not known.same(there):
+            await self.unfollow(ref)
+            told = (self._deployment, self._set, self._pod)
+            wake = partial(self._wake, ref, "")
+            known = self._followed[ref] = Followed(self._api, there, service_labels(ref), told, wake)
+        await known.ready()
+        known.deployments.put(there.deployment)
+
+    async def unfollow(self, ref: ServiceRef) -> None:
+        """Watch it no longer, and know nothing of it."""
+        known = self._followed.pop(ref, None)
+        if known is not None:
+            await known.end()
+
+    def followed(self, ref: ServiceRef) -> Followed | None:
+        return self._followed.get(ref)
 
     # -- reading
 
@@ -247,9 +272,10 @@ class View:
         if len(self._warned) >= WARNINGS and about.uid not in self._warned:
             self._warned.pop(next(iter(self._warned)))
         self._warned[about.uid] = Warned(event.reason, event.message)
-        pod = self._pods.get(about.namespace, about.name)
-        if pod is not None:
-            self._say((pod,))
+        for pods in (self._pods, *(one.pods for one in self._followed.values())):
+            pod = pods.get(about.namespace, about.name)
+            if pod is not None:
+                self._say((pod,))
         return False
 
     def _file(self, index: Any, old: Any, new: Any) -> None:

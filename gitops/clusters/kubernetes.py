@@ -35,6 +35,7 @@ from gitops.clusters import (
     Wanted,
     Workload,
     kube_export,
+    kube_images,
     kube_plan,
 )
 from gitops.clusters import kube_rollout as rollout
@@ -362,9 +363,8 @@ class Kubernetes:
             return written
         ref = kube_plan.ref_of(deployment.metadata.labels)
         wanted = self._wanted.get(ref) if ref else None
-        images = {one.image for one in deployment.spec.template.spec.containers}
         release = deployment.metadata.annotations.get(PREFIX + "release", "").rpartition(".")[2]
-        if wanted and wanted.image in images and release in ("", wanted.release):
+        if wanted and kube_images.deployed(wanted, deployment) and release in ("", wanted.release):
             return wanted.deployment
         return ""
 

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, Protocol
 
-from gitops.clusters import DeadLog, Finding, Health, ServiceRef, Wanted, kube_plan
+from gitops.clusters import DeadLog, Finding, Health, ServiceRef, Wanted, Workload, kube_plan
 from gitops.clusters.kube_api import Api, Login
+from gitops.clusters.kube_follow import Name
 from gitops.clusters.kube_kinds import KNOWN
 from gitops.clusters.kubernetes import GONE_LIMIT, Kubernetes
+from gitops.clusters.rendered import Rendered
 from gitops.clusters.sync_state import Sync
 from gitops.layout import Place
+from gitops.wiring import Tool as Renders
 from gitops.wiring import Unit
 from pipeline.errors import EncliiError, NotFound, Unavailable
 
@@ -23,7 +27,7 @@ DEPLOYMENT = KNOWN["apps/v1", "Deployment"]
 LIST_LIMIT = 10.0
 REMOVE_LIMIT = 60.0
 ASK_AGAIN = 5.0
-UNSURE = frozenset({"syncing", "sync_is_manual", "no_unit"})
+UNSURE = frozenset({"syncing", "sync_is_manual", "no_unit", "several_units"})
 """Reasons that say nothing about the release: at the deadline it has not failed, nobody knows."""
 
 Wake = Callable[[ServiceRef], None]
@@ -53,6 +57,10 @@ class Tool(Protocol):
         """How far the tool is with it."""
         ...
 
+    async def managed(self, wanted: Wanted) -> list[Name]:
+        """The Deployments that the tool applied of an adopted service's files."""
+        ...
+
     async def remove(self, ref: ServiceRef) -> bool:
         """Have the tool take away what it applied; True once its unit is gone."""
         ...
@@ -62,9 +70,9 @@ class Tool(Protocol):
         ...
 
 
-def unit_of(ref: ServiceRef, namespace: str = "") -> Unit:
+def unit_of(ref: ServiceRef, namespace: str = "", tool: Renders = "plain") -> Unit:
     """The tool's unit for a service."""
-    return Unit(Place(ref.project, ref.environment, ref.service), namespace)
+    return Unit(Place(ref.project, ref.environment, ref.service), namespace, tool)
 
 
 class Synced(Kubernetes):
@@ -75,6 +83,7 @@ class Synced(Kubernetes):
     def __init__(self, access: Login, tool: Tool, **more: Any) -> None:
         super().__init__(access, **more)
         self._tool = tool
+        self._rendered = Rendered(self.api, self._view)
         self._started: dict[ServiceRef, str] = {}
         self._opened: asyncio.Task[None] | None = None
 
@@ -101,16 +110,29 @@ class Synced(Kubernetes):
         try:
             await self._ready()
             sync = await self._tool.sync(wanted)
-            if sync.progress == "synced" and self._started.get(wanted.ref) == wanted.deployment:
+            if sync.progress == "synced" and wanted.adopted:
+                there = await self._found(wanted)
+                if isinstance(there, Health):
+                    return there
+                wanted = replace(wanted, namespace=there.namespace)
+            elif sync.progress == "synced" and self._started.get(wanted.ref) == wanted.deployment:
                 await self._look(wanted)
         except Unavailable as error:
             return Health("unknown", error.reason, error.message)
         return sync.health(await super().healthy(wanted))
 
+    def workload(self, wanted: Wanted) -> Workload:
+        """What an adopted service asks for, its own renderer knows: here it is what the Deployment says."""
+        if not wanted.adopted:
+            return super().workload(wanted)
+        there = self._view.deployment(wanted.ref)
+        return Workload(replicas=there.spec.replicas if there else 0, port=None)
+
     async def remove(self, ref: ServiceRef, *, grace: float = 10.0) -> list[DeadLog]:
         await self._ready()
         logs = list(await asyncio.gather(*(self._words.of_pod(ref, pod) for pod in self._view.pods(ref))))
         await self._taken_away(ref)
+        await self._rendered.forget(ref)
         await self._gone(ref, grace + GONE_LIMIT)
         self._wanted.pop(ref, None)
         self._started.pop(ref, None)
@@ -122,6 +144,14 @@ class Synced(Kubernetes):
             self._opened = asyncio.ensure_future(self._tool.open(self.api, self._view.wake))
         await asyncio.shield(self._opened)
         await self._tool.ready()
+
+    async def _found(self, wanted: Wanted) -> Name | Health:
+        """The Deployment of an adopted service; after each start it is looked at once, as ``_look`` does."""
+        again = self._started.get(wanted.ref) == wanted.deployment
+        there = await self._rendered.find(wanted, await self._tool.managed(wanted), again=again)
+        if again and isinstance(there, Name):
+            self._started.pop(wanted.ref, None)
+        return there
 
     async def _look(self, wanted: Wanted) -> None:
         """The tool's word and the Deployment come by two watches: one look makes sure that they are of one moment."""

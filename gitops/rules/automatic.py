@@ -31,7 +31,9 @@ class Answer:
 
 
 NOTHING = Answer("nothing")
-NOT_ITS_FAULT = frozenset({"rendered_elsewhere", "unknown_cluster", "reserved_namespace"})
+NOT_ITS_FAULT = frozenset(
+    {"rendered_elsewhere", "not_rendered", "rendered_twice", "unknown_cluster", "reserved_namespace"}
+)
 """Reasons that speak of where a service is to run, and not of the release."""
 
 

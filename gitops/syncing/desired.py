@@ -13,6 +13,7 @@ from ruamel.yaml.error import YAMLError
 from gitops import layout
 from gitops.clusters import ServiceRef, Wanted
 from gitops.git.configrepo import ConfigRepo
+from gitops.wiring import tool_of
 from pipeline.errors import Invalid
 from pipeline.records import Deployment
 
@@ -75,8 +76,17 @@ def wanted_from(deployment: Deployment, files: Mapping[str, bytes]) -> Wanted:
     version = deployment.release.rpartition(".")[2] or "none"
     return Wanted(
         ref, deployment.id, version, deployment.image, documents, adopted=layout.TARGETS_FILE in files,
-        revision=deployment.config_commit,
+        revision=deployment.config_commit, targets=_targets(ref, files), tool=tool_of(files),
     )  # fmt: skip
+
+
+def _targets(ref: ServiceRef, files: Mapping[str, bytes]) -> tuple[str, ...]:
+    if layout.TARGETS_FILE not in files:
+        return ()
+    from gitops.editing import targetfile  # its parser is for installations that have adopted something
+
+    directory = layout.Place(ref.project, ref.environment, ref.service).path
+    return targetfile.parse(files[layout.TARGETS_FILE], directory).files
 
 
 def _documents(name: str, data: bytes) -> list[dict[str, Any]]:

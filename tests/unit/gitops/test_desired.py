@@ -23,6 +23,16 @@ def test_the_documents_of_all_manifests_are_wanted_and_no_note_is() -> None:
     assert (wanted.release, wanted.revision, wanted.adopted) == ("v7", "c" * 40, False)
 
 
+def test_an_adopted_service_says_which_files_hold_its_image_and_what_renders_its_directory() -> None:
+    targets = b"targets:\n- {file: /apps/web/values.yaml, helm: image}\n- {file: kustomization.yaml, kustomize: web}\n"
+
+    wanted = wanted_from(DEPLOYMENT, {"enclii-targets.yaml": targets, "kustomization.yaml": b"images: []\n"})
+
+    assert wanted.adopted
+    assert wanted.targets == ("apps/web/values.yaml", "shop/production/web/kustomization.yaml")
+    assert wanted.tool == "kustomize"
+
+
 @pytest.mark.parametrize("data", [b"a: [", b"a: 1\n b: 2", b"\xff\xfe", b"a: &a [*b]"])
 def test_a_file_that_is_no_yaml_is_named(data: bytes) -> None:
     with pytest.raises(Invalid) as caught:
