@@ -51,10 +51,10 @@ class Theirs(Generic[T]):
         found = [each for depth, each in near.values() if depth == best]
         if best < 0:
             files = ", ".join(f"/{file}" for file in wanted.targets)
-            return Sync("waiting", "no_unit", f"no {what} renders {files}: make one for its directory")
+            return Sync("failing", "no_unit", f"no {what} renders {files}: make one for its directory")
         if len(found) > 1:
             names = ", ".join(sorted(each.metadata.name for each in found))
-            return Sync("waiting", "several_units", f"more than one {what} renders the files of {wanted.ref}: {names}")
+            return Sync("failing", "several_units", f"more than one {what} renders the files of {wanted.ref}: {names}")
         return found[0]
 
     async def render(self, wanted: Wanted, unit: Unit, what: str) -> bool:

@@ -32,7 +32,15 @@ class Answer:
 
 NOTHING = Answer("nothing")
 NOT_ITS_FAULT = frozenset(
-    {"rendered_elsewhere", "not_rendered", "rendered_twice", "unknown_cluster", "reserved_namespace"}
+    {
+        "rendered_elsewhere",
+        "not_rendered",
+        "rendered_twice",
+        "no_unit",
+        "several_units",
+        "unknown_cluster",
+        "reserved_namespace",
+    }
 )
 """Reasons that speak of where a service is to run, and not of the release."""
 

@@ -94,6 +94,9 @@ def spliced(before: bytes, image: str, version: str) -> bytes:
 def test_what_argo_cd_renders_of_adopted_files_is_deployed_observed_and_rolled_back(tmp_path: Path) -> None:
     with teams(tmp_path) as both:
         files = {}
+        broken = both[0].story.config / "other/production/db/deployment.yaml"
+        broken.parent.mkdir(parents=True)
+        broken.write_text("{[ # somebody else's, and nobody waits for it\n")
         for team in both:
             files[team.path] = team.file.read_bytes()
             git("pull", "-q", "--rebase", "origin", "main", cwd=team.story.config)

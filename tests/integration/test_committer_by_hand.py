@@ -133,6 +133,20 @@ def test_a_directory_that_somebody_broke_fails_alone(tmp_path: Path) -> None:
     told(tmp_path, story)
 
 
+def test_broken_files_in_somebody_elses_project_stop_nothing_of_the_others(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        await world.deployed(1)
+        person = world.person()
+        for path in ("other/project.yaml", "other/production/db/deployment.yaml", "apps/base/values.yaml"):
+            person.write(path, "{[")
+        commit = person.push()
+        await world.do(await world.release(2))
+        assert (await world.target()).release == "shop.web.v2"
+        assert (await world.decision(f"{commit}/other")).reason == "bad_project_file"
+
+    told(tmp_path, story)
+
+
 def test_a_branch_rewritten_by_hand_is_followed_and_recorded(tmp_path: Path) -> None:
     async def story(world: World) -> None:
         first = await world.deployed(1)

@@ -64,6 +64,7 @@ def test_a_newer_deployment_ends_the_matter() -> None:
     (FAILED, TARGET, ago(1201), "too_old"),
     (degraded(3000), TARGET, ago(60), "ran_well"),
     (replace(FAILED, reason="rendered_elsewhere"), TARGET, NOW, "rendered_elsewhere"),
+    (replace(FAILED, reason="no_unit"), TARGET, NOW, "no_unit"),
 ])  # fmt: skip
 def test_what_people_must_decide_is_skipped_with_the_reason(
     deployment: Deployment, target: Target, seen: datetime.datetime, reason: str
