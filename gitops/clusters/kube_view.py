@@ -47,6 +47,7 @@ class View:
         self.homes: dict[ServiceRef, str] = {}
         """The namespace that each service is wanted in: while it moves, it is in two."""
         self._followed: dict[ServiceRef, Followed] = {}
+        self._following = asyncio.Lock()
         self._warned: dict[str, Warned] = {}
         self._metadata: dict[Kind, Cache[Object]] = {}
         self._pulse = True
@@ -100,12 +101,13 @@ class View:
 
     async def follow(self, ref: ServiceRef, there: Found) -> None:
         """Watch a Deployment without Enclii's labels as the service's. Raises Unavailable."""
-        known = self._followed.get(ref)
-        if known is None or not known.same(there):
-            await self.unfollow(ref)
-            told = (self._deployment, self._set, self._pod)
-            wake = partial(self._wake, ref, "")
-            known = self._followed[ref] = Followed(self._api, there, service_labels(ref), told, wake)
+        async with self._following:  # one that ends takes away what it knew, so the next one begins after that
+            known = self._followed.get(ref)
+            if known is None or not known.same(there):
+                await self.unfollow(ref)
+                told = (self._deployment, self._set, self._pod)
+                wake = partial(self._wake, ref, "")
+                known = self._followed[ref] = Followed(self._api, there, service_labels(ref), told, wake)
         await known.ready()
         known.deployments.put(there.deployment)
 

@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -167,6 +168,41 @@ def test_a_service_gets_one_kustomization_whose_status_is_read_until_it_is_remov
     asyncio.run(go())
 
     assert found(site.namespace, "kustomizations", "-l", f"enclii.dev/project={wanted.ref.project}")["items"] == []
+
+
+def test_a_persons_kustomization_is_read_for_adopted_files_with_what_its_charts_made(site: documents.Site) -> None:
+    team = f"team-{uuid4().hex[:8]}"
+    wanted = replace(a_wish(), adopted=True, targets=(f"{team}/production/release.yaml",))
+    entries = [f"{team}_front_apps_Deployment", f"{team}_shop_helm.toolkit.fluxcd.io_HelmRelease", f"{team}_a__Service"]
+    status = {"lastAppliedRevision": f"main@sha1:{OURS}", "inventory": {"entries": [{"id": one} for one in entries]}}
+    theirs = {
+        "apiVersion": UNIT.api, "kind": UNIT.kind, "metadata": {"name": team, "namespace": site.namespace},
+        "spec": {"path": f"./{team}", "sourceRef": {"kind": "GitRepository", "name": "theirs"}}, "status": status,
+    }  # fmt: skip
+
+    async def go() -> None:
+        async with opened(site, Access()) as flux:
+            assert "no Kustomization renders" in await until(flux, wanted, "failing")
+            await flux.tell(wanted)
+            assert (
+                found(site.namespace, "kustomizations", "-l", f"enclii.dev/project={wanted.ref.project}")["items"] == []
+            )
+            await asyncio.to_thread(kubectl, "apply", "-f", "-", stdin=several(theirs))
+            await until(flux, wanted, "synced")
+            assert [str(one) for one in await flux.managed(wanted)] == [f"{team}/front", f"{site.namespace}/{team}"]
+
+    labels = {"helm.toolkit.fluxcd.io/name": "shop", "helm.toolkit.fluxcd.io/namespace": team}
+    kubectl("apply", "-f", "-", stdin=several(sleeping(team, site.namespace, labels)))
+    asyncio.run(go())
+
+
+def sleeping(name: str, namespace: str, labels: dict[str, str]) -> dict[str, Any]:
+    """A Deployment of no pods."""
+    container = {"name": "web", "image": "host/web"}
+    pod = {"metadata": {"labels": {"app": name}}, "spec": {"containers": [container]}}
+    spec = {"replicas": 0, "selector": {"matchLabels": {"app": name}}, "template": pod}
+    metadata = {"name": name, "namespace": namespace, "labels": labels}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec}
 
 
 def test_without_a_receiver_the_repository_is_annotated(site: documents.Site) -> None:
