@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import http.server
+import secrets
 import threading
 from types import TracebackType
 from typing import Self
@@ -13,12 +14,15 @@ DONE = b"<!doctype html><title>Enclii</title><p>Thank you: the command line goes
 
 
 class Callback:
-    """Serves the first page at ``/`` and waits for ``/back?code=…&state=…``; for people on this machine alone."""
+    """Serves the first page at an address that nobody guesses, for others on this machine can ask too, and waits for
+    ``/back?code=…&state=…``.
+    """
 
     def __init__(self, state: str, port: int = 0) -> None:
         self.page = ""
         self.code = ""
         self._state = state
+        self._first = f"/{secrets.token_urlsafe(24)}"
         self._came = threading.Event()
         owner = self
 
@@ -38,6 +42,7 @@ class Callback:
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self.first = self.url + self._first
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -54,7 +59,7 @@ class Callback:
 
     def _answer(self, path: str) -> tuple[int, bytes]:
         parts = urlsplit(path)
-        if parts.path == "/":
+        if hmac.compare_digest(parts.path.encode(), self._first.encode()):
             return 200, self.page.encode()
         said = parse_qs(parts.query)
         code, state = said.get("code", [""])[0], said.get("state", [""])[0]

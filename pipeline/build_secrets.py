@@ -8,6 +8,7 @@ length of one call, and in no log, event, argument or error.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import logging
 import os
@@ -89,6 +90,8 @@ class BuildSecretKeeper:
             found = await asyncio.to_thread(self._listed, question)
         except EncliiError as error:
             found = KeptBuildSecrets(reason=error.reason, message=error.message)
+        except OSError as error:
+            found = KeptBuildSecrets(reason="secrets_unreadable", message=f"the folder: {error.strerror}")
         return msgspec.json.encode(found)
 
     async def _answer(self, work: Callable[[], Reply]) -> bytes:
@@ -115,6 +118,7 @@ class BuildSecretKeeper:
             _write(place / asked.name, self._opened(asked))
         else:
             (place / asked.name).unlink(missing_ok=True)
+            _sync(place)
         log.info("%s/%s: build secret %s %s", asked.project, asked.service, asked.name,
                  "set" if asked.sealed else "forgotten")  # fmt: skip
         return Reply()
@@ -155,9 +159,20 @@ def _write(file: Path, value: bytes) -> None:
             opened.flush()
             os.fsync(opened.fileno())
         Path(made).replace(file)
+        _sync(file.parent)
     except BaseException:
         Path(made).unlink()
         raise
+
+
+def _sync(folder: Path) -> None:
+    """What was set, or forgotten, stays so after a power cut."""
+    with contextlib.suppress(FileNotFoundError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _set_at(file: Path) -> str:

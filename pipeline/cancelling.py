@@ -14,10 +14,15 @@ T = TypeVar("T")
 
 
 async def not_lost(waited: Awaitable[T]) -> T:
-    """The result; raises CancelledError when this task was cancelled while it waited, whether or not a result came."""
+    """The result; raises CancelledError when this task was cancelled while it waited, whatever came of that."""
     task = asyncio.current_task()
     before = task.cancelling() if task else 0
-    found = await waited
+    try:
+        found = await waited
+    except Exception:
+        if task and task.cancelling() > before:
+            raise asyncio.CancelledError from None
+        raise
     if task and task.cancelling() > before:
         raise asyncio.CancelledError
     return found

@@ -49,7 +49,7 @@ def setup(session: Session, *, host: str, organization: str, name: str, url: str
             site=github_setup.site_of(host, organization), state=state, name=name or f"enclii-{instance}", hook=hook,
             home=home, back=f"{callback.url}/back",
         )  # fmt: skip
-        tell(f"Open this page in a browser of this machine: {callback.url}/")
+        tell(f"Open this page in a browser of this machine: {callback.first}")
         code = callback.wait(session.limit(LIMIT))
     if not code:
         raise Failure("GitHub sent nobody back in time", reason="timeout", exit_code=TIMED_OUT, advice="say it again")

@@ -179,6 +179,13 @@ def free_ports(count: int, among: range = PORTS) -> list[int]:
 
 def reached(listener: socket.socket) -> bool:
     """Whether a connection to a loopback port arrives at who listens there: it may be led elsewhere."""
+    listener.settimeout(REACH_LIMIT)
     with socket.socket() as probe:
         probe.settimeout(REACH_LIMIT)
-        return probe.connect_ex(listener.getsockname()) == 0
+        try:
+            probe.connect(listener.getsockname())
+            arrived, came_from = listener.accept()
+        except OSError:
+            return False
+        arrived.close()
+        return bool(came_from == probe.getsockname())  # and not somebody else, while ours went to another listener

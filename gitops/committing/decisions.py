@@ -14,7 +14,7 @@ from gitops.committing.intents import Cause
 from gitops.committing.snapshot import Snapshot
 from gitops.layout import Place
 from pipeline.errors import EncliiError, Permanent
-from pipeline.events import Command, LinkRequested
+from pipeline.events import Command, LinkRequested, ServicesDeclared
 from pipeline.records import Decision, Outcome, Release
 from pipeline.store import now
 
@@ -68,6 +68,15 @@ def refused(event: Command | LinkRequested, identity: str, error: Permanent, ser
         project=event.project, environment=command.environment if command else "",
         service=service or (command.service if command else ""),
         repository=event.repository if isinstance(event, LinkRequested) else "", actor=event.actor, at=now(),
+    )  # fmt: skip
+
+
+def not_marked(event: ServicesDeclared, here: Place, error: Permanent) -> Decision:
+    """That a service which vanished from ``enclii.yaml``, or came back, could not be marked so, and why."""
+    return Decision(
+        id=f"{event.id}/{here.path}", about="commit", outcome="refused", reason=error.reason, message=error.message,
+        project=here.project, environment=here.environment, service=here.service, repository=event.repository,
+        ref=event.ref, sha=event.sha, actor=event.actor, at=now(),
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
-from gitops.committing import intents
+from gitops.committing import decisions, intents
 from gitops.committing.intents import Cause, Situation
 from gitops.committing.session import Session, Unit
 from gitops.committing.writing import commit_draft
@@ -66,9 +66,9 @@ async def _one(session: Session, here: Place, event: ServicesDeclared) -> Unit:
         draft = intents.orphan(situation, Orphaned(event.sha, event.actor, cause.at), cause=cause)
     try:
         return await commit_draft(session, here, draft)
-    except Permanent:
+    except Permanent as error:
         session.rewind(mark)
-        return Unit()
+        return Unit([session.put(decisions.not_marked(event, here, error))])
 
 
 async def _comes_from(session: Session, here: Place, target: Target, repository: str) -> bool:

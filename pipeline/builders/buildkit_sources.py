@@ -13,18 +13,32 @@ import contextlib
 import hmac
 import os
 import secrets
+import tempfile
 from pathlib import Path
 
+from pipeline.errors import Refused
+
 SECOND = 1_000_000_000
+KEY_BYTES = 32
 
 
 def own_key(file: Path) -> bytes:
-    """The key in ``file``, made at the first start."""
-    with contextlib.suppress(FileExistsError):
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "wb") as made:
-            made.write(secrets.token_bytes(32))
-    return file.read_bytes()
+    """The key in ``file``, made at the first start: whole, or not there, whoever else makes it at the same moment."""
+    if not file.exists():
+        descriptor, made = tempfile.mkstemp(prefix=".", dir=file.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as opened:
+                opened.write(secrets.token_bytes(KEY_BYTES))
+                opened.flush()
+                os.fsync(opened.fileno())
+            with contextlib.suppress(FileExistsError):
+                os.link(made, file)
+        finally:
+            Path(made).unlink()
+    key = file.read_bytes()
+    if len(key) != KEY_BYTES:
+        raise Refused(f"{file} is no key of {KEY_BYTES} bytes: delete it, and it is made anew", reason="bad_key")
+    return key
 
 
 def fraction(key: bytes, source: str) -> int:

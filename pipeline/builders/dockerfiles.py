@@ -19,6 +19,8 @@ _FRONTEND = re.compile(r"^\ufeff?\s*(?:#|//)\s*syntax\s*=\s*(\S*)", re.IGNORECAS
 _OTHER_FORM = re.compile(r"\A\ufeff?\s*(?://|\{)")
 _FIRST_COMMENT = re.compile(r"\A(\ufeff?\s*#)")
 _JOINED = re.compile(r"\\[^\S\n]*\n(?:\s*(?:#[^\n]*)?\n)*")
+_WITH_BODY = re.compile(r"\s*(?:RUN|COPY|ADD)\s", re.IGNORECASE)
+_HERE = re.compile(r"<<-?[\"']?(\w+)[\"']?")
 _FROM = re.compile(r"\s*FROM\s", re.IGNORECASE)
 
 
@@ -71,11 +73,16 @@ def scoped(text: str, scope: str) -> str:
     """The same Dockerfile with an argument in each stage, so that a step's place in a layer cache is the scope's."""
     lines: list[str] = []
     inside = begun = False
+    bodies: list[str] = []
     for line in text.split("\n"):
         lines.append(line)
         bare = line.strip()
+        if bodies:  # of here-documents: what stands there is no instruction
+            bodies = bodies[1:] if bare == bodies[0] else bodies
+            continue
         if not bare or bare.startswith("#"):
             continue
+        bodies = _HERE.findall(line) if inside or _WITH_BODY.match(line) else []
         begun = begun if inside else bool(_FROM.match(line))
         inside = bare.endswith("\\")
         if begun and not inside:

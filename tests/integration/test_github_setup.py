@@ -47,6 +47,11 @@ class Command:
         self.thread = threading.Thread(target=run)
         self.thread.start()
 
+    def first(self) -> str:
+        """The path of the first page, as the terminal tells it."""
+        told = re.search(rf"http://127\.0\.0\.1:{self.port}(/\S+)", self.said.getvalue())
+        return told[1] if told else ""
+
     def get(self, path: str) -> str:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=20) as answer:
             return str(answer.read().decode())
@@ -64,13 +69,14 @@ def test_an_app_is_made_by_one_click_and_its_key_is_its_owners_alone(tmp_path: P
     installation.prepare(home, environ={})
     with github_in_thread() as github:
         command = Command(tmp_path, "--api", github.url, "--organization", "acme")
-        page = str(eventually(lambda: command.get("/"), what="the page is there"))
+        first = str(eventually(command.first, what="the page's address is told"))
+        page = str(eventually(lambda: command.get(first), what="the page is there"))
         manifest = json.loads(found(r'name=manifest value="([^"]*)"', page))
         assert manifest["hook_attributes"]["url"].startswith("https://hooks.example.org/hooks/github/")
         assert manifest["redirect_url"] == f"http://127.0.0.1:{command.port}/back"
         assert manifest["public"] is False
         state = found(r'action="https://github.com/organizations/acme/settings/apps/new\?state=([^"]+)"', page)
-        for wrong in ("/back?code=a-code&state=guessed", "/back?code=a-code", "/other"):
+        for wrong in ("/back?code=a-code&state=guessed", "/back?code=a-code", "/other", "/"):
             with pytest.raises(urllib.error.HTTPError):
                 command.get(wrong)
         command.get(f"/back?code=a-code&state={state}")
@@ -93,7 +99,8 @@ def test_a_code_that_github_does_not_know_keeps_nothing(tmp_path: Path) -> None:
     installation.prepare(tmp_path / "home", environ={})
     with github_in_thread() as github:
         command = Command(tmp_path, "--api", github.url)
-        page = str(eventually(lambda: command.get("/"), what="the page is there"))
+        first = str(eventually(command.first, what="the page's address is told"))
+        page = str(eventually(lambda: command.get(first), what="the page is there"))
         state = found(r'\?state=([^"]+)"', page)
         command.get(f"/back?code=spent&state={state}")
         command.thread.join(60)

@@ -106,7 +106,7 @@ def _older(change: Callable[[list[dict[str, Any]], SigningKey], object] = lambda
     async def make(registry: Registry, image: ImageRef, key: SigningKey) -> None:
         signed = simplesigning.payload(given.get("of") or image)
         signature = (given.get("by") or key).sign(signed)
-        layers = [simplesigning.layer(signed, signature)]
+        layers = [simplesigning.layer(signed, simplesigning.noted(signature))]
         change(layers, key)
         for blob in (signed, simplesigning.config(layers), *given.get("blobs", ())):
             await registry.put_blob(image.repository, blob)

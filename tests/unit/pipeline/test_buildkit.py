@@ -185,6 +185,13 @@ def test_the_time_of_files_stands_for_the_sources_by_a_key_that_is_kept(tmp_path
     assert fraction(key, "sha256:a") != fraction(b"another", "sha256:a")
 
 
+def test_a_key_that_was_cut_off_stands_for_nothing(tmp_path: Path) -> None:
+    (tmp_path / "key").write_bytes(b"")
+
+    with pytest.raises(Refused, match="no key of 32 bytes"):
+        own_key(tmp_path / "key")
+
+
 def test_a_mount_is_found_however_its_line_is_broken() -> None:
     assert mounts("RUN --mo\\\n# why\n\nunt=type=cache,target=/c x")
     assert not mounts("RUN echo mount")
@@ -195,5 +202,14 @@ def test_each_stage_has_its_scope_behind_its_first_line() -> None:
 
     assert scoped(text, "s").splitlines() == [
         "ARG V=1", "FROM a:$V \\", "  AS one", "ARG ENCLII_BUILD_SCOPE=s", "RUN x \\", "FROM no", "from b",
+        "ARG ENCLII_BUILD_SCOPE=s",
+    ]  # fmt: skip
+
+
+def test_a_here_document_is_left_as_it_is() -> None:
+    text = "FROM a\nRUN python3 <<EOF\nfrom os import path\nEOF\nFROM b"
+
+    assert scoped(text, "s").splitlines() == [
+        "FROM a", "ARG ENCLII_BUILD_SCOPE=s", "RUN python3 <<EOF", "from os import path", "EOF", "FROM b",
         "ARG ENCLII_BUILD_SCOPE=s",
     ]  # fmt: skip

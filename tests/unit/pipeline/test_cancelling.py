@@ -30,6 +30,23 @@ def test_a_cancellation_that_comes_with_the_result_is_not_lost() -> None:
     asyncio.run(story())
 
 
+def test_a_cancellation_that_comes_with_a_failure_is_not_lost() -> None:
+    async def story() -> None:
+        async def failing() -> None:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                raise ConnectionError("a closed connection, says the client") from None
+
+        task = asyncio.create_task(not_lost(failing()))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(story())
+
+
 def test_a_deadline_that_passes_with_the_result_is_kept() -> None:
     async def story() -> None:
         awaited: asyncio.Future[str] = asyncio.get_running_loop().create_future()
