@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from gitops.clusters import Document, Wanted
-from gitops.clusters.kube_objects import Deployment
+from gitops.clusters.kube_objects import Container, Deployment
 from pipeline.errors import Invalid
 
 LISTS = ("containers", "initContainers", "ephemeralContainers")
@@ -75,12 +75,17 @@ def _is_deployed(wanted: Wanted, document: Document, what: str) -> None:
 
 
 def deployed(wanted: Wanted, deployment: Deployment) -> bool:
-    """Whether a Deployment's pods are made of the wanted image.
+    """Whether a Deployment's pods are made of the wanted image."""
+    return runs(wanted, deployment.spec.template.spec.containers)
+
+
+def runs(wanted: Wanted, containers: Sequence[Container]) -> bool:
+    """Whether one of a pod's containers is of the wanted image.
 
     What a person's files render may write it with a tag beside the digest, or by a mirror's name: there the digest
     alone counts, which only this image has.
     """
-    images = [one.image for one in deployment.spec.template.spec.containers]
+    images = [one.image for one in containers]
     if wanted.adopted:
         return any(image.partition("@")[2] == wanted.digest for image in images)
     return wanted.image in images

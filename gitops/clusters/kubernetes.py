@@ -111,6 +111,7 @@ class Kubernetes:
         self._members = members
         self._indexes: dict[str, frozenset[str]] = {}
         self._wanted: dict[ServiceRef, Wanted] = {}
+        self._served: dict[ServiceRef, Wanted] = {}
         self._words = LastWords(self.api, self._view, self._id_of)
         self._applier = Applier(
             self.api, Kinds(self.api), instance=instance, pod_security=pod_security, look=self._view.look,
@@ -197,8 +198,9 @@ class Kubernetes:
     async def serving(self, wanted: Wanted) -> Health:
         """The pods of an older ReplicaSet are left to serve until the new ones are ready."""
         await self._view.ready()
+        self._served[wanted.ref] = wanted
         for name, seen in self._view.seen(wanted.ref).items():
-            if name and self._set_id(wanted.ref, name, seen.deployment) == wanted.deployment:
+            if name and self._set_id(name, seen) == wanted.deployment:
                 here = [one for one in await self._replicas(seen, wanted.image) if one.state == "ready"]
                 if len(here) >= self.workload(wanted).replicas:
                     return Health("healthy")
@@ -239,7 +241,7 @@ class Kubernetes:
         await self._view.ready()
         await self._leave(ref, keep)
         found = self._view.seen(ref)
-        going = [seen for name, seen in found.items() if self._set_id(ref, name, seen.deployment) not in keep]
+        going = [seen for name, seen in found.items() if self._set_id(name, seen) not in keep]
         pods = [pod for seen in going for pod in seen.pods if not rollout.ready(pod)]
         return list(await asyncio.gather(*(self._words.of_pod(ref, pod) for pod in pods)))
 
@@ -328,7 +330,7 @@ class Kubernetes:
             if not name or seen.pods:
                 image = self._wanted[ref].image if ref in self._wanted else ""
                 replicas = await self._replicas(seen, image)
-                found.append(Observation(ref, self._set_id(ref, name, seen.deployment), replicas))
+                found.append(Observation(ref, self._set_id(name, seen), replicas))
         return found
 
     async def _replicas(self, seen: rollout.Seen, image: str) -> tuple[Replica, ...]:
@@ -368,11 +370,15 @@ class Kubernetes:
             return wanted.deployment
         return ""
 
-    def _set_id(self, ref: ServiceRef, name: str, deployment: Deployment) -> str:
+    def _set_id(self, name: str, seen: rollout.Seen) -> str:
+        """As our apply wrote it; what another tool applied is known by the image of what is asked about."""
         if not name:
-            return self._id_of(deployment)
-        found = self._view.set_named(ref, name)
-        return found.metadata.annotations.get(PREFIX + "deployment", name) if found else name
+            return self._id_of(seen.deployment)
+        found, served = self._view.set_named(seen.ref, name), self._served.get(seen.ref)
+        written = found.metadata.annotations.get(PREFIX + "deployment", "") if found else ""
+        if not written and served and all(kube_images.runs(served, pod.spec.containers) for pod in seen.pods):
+            return served.deployment
+        return written or name
 
     # -- last words
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support import adopted_files, argocd
-from tests.support.cluster_story import Story, bind, connected, is_ready, kube_page
+from tests.support.cluster_story import DIES, Story, bind, connected, is_ready, kube_page
 from tests.support.components import needs
 from tests.support.kubernetes import found, kubectl, restricted_namespace
 from tests.support.line import commit, eventually, git, sample
@@ -45,6 +45,9 @@ class Team:
         """Under management, and not a byte has changed."""
         self.story.enclii("adopt", self.path, "-p", self.story.name, "-e", "production", "-s", "web", "--yes")
         assert self.content() == before
+
+    def ps(self) -> str:
+        return self.story.enclii("ps", "-p", self.story.name, "-e", "production")
 
     def content(self) -> bytes:
         git("pull", "-q", "--rebase", "origin", "main", cwd=self.story.config)
@@ -91,6 +94,19 @@ def spliced(before: bytes, image: str, version: str) -> bytes:
     return before.replace(b"ghcr.io/acme/web", name.encode()).replace(b"v1.2.3", f"{version}@{digest}".encode())
 
 
+def dies(team: Team) -> None:
+    """A release that cannot become healthy is degraded with its reason at once, and the old pods go on serving."""
+    team.story.push("page 3\n", DIES)
+    eventually(lambda: team.story.latest()["status"] == "degraded", limit=120, what="v3 is degraded at once")
+    latest = team.story.latest()
+    assert (latest["version"], latest["reason"]) == ("v3", "crash_loop")
+    assert "no database" in "".join(latest["dead_logs"])
+    assert {page for page, _ in team.answers()} == {"page 2\n"}
+    eventually(
+        lambda: [line.split()[-2] for line in team.ps().splitlines()[2:]] == ["v2"] * 2, what="the old pods in ps"
+    )
+
+
 def test_what_argo_cd_renders_of_adopted_files_is_deployed_observed_and_rolled_back(tmp_path: Path) -> None:
     with teams(tmp_path) as both:
         files = {}
@@ -110,14 +126,16 @@ def test_what_argo_cd_renders_of_adopted_files_is_deployed_observed_and_rolled_b
                 team.story.push(f"page {number}\n")
             for team in both:
                 eventually(lambda team=team, n=number: team.is_live(f"page {n}\n", f"v{n}"), limit=120, what=team.path)
+                assert team.ps().count("1/1    running") == 2
                 image = team.story.latest()["image"]
                 assert team.content() == spliced(files[team.path], image, f"v{number}")
 
+        dies(both[0])
+
         for team in both:
             words = ("-p", team.story.name, "-e", "production")
-            assert team.story.enclii("ps", *words).count("running") >= 2
             assert "it begins" in team.story.enclii("logs", *words)
-            team.story.enclii("rollback", *words, "--reason", "page 1 was better", "--wait")
+            team.story.enclii("rollback", *words, "--to", "v1", "--reason", "it was better", "--wait")
             eventually(lambda team=team: team.is_live("page 1\n", "v1"), limit=120, what=f"{team.path} is back")
             assert team.content() == spliced(files[team.path], team.story.latest()["image"], "v1")
 
