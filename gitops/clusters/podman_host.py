@@ -11,6 +11,7 @@ import pwd
 import resource
 import shutil
 import socket
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -187,5 +188,7 @@ def reached(listener: socket.socket) -> bool:
             arrived, came_from = listener.accept()
         except OSError:
             return False
+        # Broken off, or the system would keep the port for a minute after the connection, and podman be refused it.
+        arrived.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         arrived.close()
         return bool(came_from == probe.getsockname())  # and not somebody else, while ours went to another listener

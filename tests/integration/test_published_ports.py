@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -35,3 +36,10 @@ def test_ports_differ_and_lie_where_services_are_published() -> None:
     found = free_ports(20)
     assert len(set(found)) == 20
     assert all(port in PORTS for port in found)
+
+
+def test_a_port_can_be_taken_as_soon_as_it_was_found() -> None:
+    for port in free_ports(20):
+        with socket.socket() as taken:  # as podman takes it: without the option to take over what just ended
+            taken.bind(("127.0.0.1", port))
+            taken.listen(1)
