@@ -178,6 +178,7 @@ class Deployment(Record, frozen=True, kw_only=True):
     reverts: str = ""
     set: str = ""  # id of the promotion that brought it, with others or alone
     created_at: str = ""
+    since: str = ""  # when the observer saw it become what ``status`` says
     running_at: str = ""
     finished_at: str = ""
     dead_logs: tuple[str, ...] = ()  # last lines of each dead container, newest last

@@ -17,13 +17,14 @@ import time
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any, Final, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
 from gitops.forge.credentials import OPEN_TO_OTHERS
 from gitops.forge.door import fine
 from gitops.forge.notices import Notice
-from gitops.forge.rest import RestDoor
+from gitops.forge.rest import post
 from pipeline.errors import Refused, Unavailable
 from pipeline.names import token
 
@@ -57,10 +58,17 @@ def read(folder: Path, name: str) -> Destination:
         found = msgspec.json.decode(file.read_bytes(), type=Destination)
     except (OSError, msgspec.MsgspecError) as error:
         raise Refused(f"{file.name} is no destination: {type(error).__name__}", reason="destination_unfit") from None
-    fit = found.server and found.sender and found.to if found.kind == "email" else found.url
+    fit = _mailable(found.server) and found.sender and found.to if found.kind == "email" else found.url
     if not fit or (found.kind == "webhook" and not _key(found.secret)):
         raise Refused(f"{file.name} lacks what a destination of its kind needs", reason="destination_unfit")
     return found
+
+
+def _mailable(server: str) -> bool:
+    try:
+        return bool(host_and_port(server)[0])
+    except ValueError:
+        return False
 
 
 async def send(found: Destination, notice: Notice, *, link: str) -> None:
@@ -71,11 +79,10 @@ async def send(found: Destination, notice: Notice, *, link: str) -> None:
     signed = found.kind == "webhook"
     body = msgspec.json.encode(event(notice, link) if signed else {"text": slack(notice, link)})
     headers = {"Content-Type": "application/json", **(_signature(found, notice.id, body) if signed else {})}
-    door = RestDoor(found.url, headers)
-    try:
-        fine(await door.post(body), f"the {found.kind}")
-    finally:
-        await door.close()
+    answer = await post(found.url, body, headers)
+    if 300 <= answer.status < 400:
+        raise Refused(f"the {found.kind} has moved: put its new url into the file", reason="destination_moved")
+    fine(answer, f"the {found.kind}")
 
 
 def event(notice: Notice, link: str) -> dict[str, Any]:
@@ -113,6 +120,19 @@ def _escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")[:2_000]
 
 
+def host_and_port(server: str) -> tuple[str, int]:
+    """Of ``host``, ``host:port`` or ``[::1]:port``; port 0 stands for the protocol's own. Raises ValueError."""
+    parts = urlsplit(f"//{server}")
+    return parts.hostname or "", parts.port or 0
+
+
+def _server(found: Destination) -> smtplib.SMTP:
+    host, port = host_and_port(found.server)
+    if found.tls == "tls":
+        return smtplib.SMTP_SSL(host, port, timeout=LIMIT, context=ssl.create_default_context())
+    return smtplib.SMTP(host, port, timeout=LIMIT)
+
+
 def _mail(found: Destination, notice: Notice, link: str) -> None:
     message = EmailMessage()
     message["From"], message["To"] = found.sender, ", ".join(found.to)
@@ -120,10 +140,8 @@ def _mail(found: Destination, notice: Notice, link: str) -> None:
     message["Message-ID"] = f"<{token(notice.id)}@enclii>"
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(f"{notice.text}\n\n{link}\n")
-    host, _, port = found.server.partition(":")
     try:
-        kind = smtplib.SMTP_SSL if found.tls == "tls" else smtplib.SMTP
-        with kind(host, int(port or 0), timeout=LIMIT) as server:
+        with _server(found) as server:
             if found.tls == "starttls":
                 server.starttls(context=ssl.create_default_context())
             if found.user:

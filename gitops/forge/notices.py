@@ -7,6 +7,7 @@ from typing import Final
 
 from pipeline.previews import Preview, is_preview
 from pipeline.records import Deployment, Target
+from pipeline.runs import Run
 
 PREVIEWS: Final = {"ready": "is ready", "failed": "failed", "removed": "is gone"}
 
@@ -22,6 +23,7 @@ class Notice:
     text: str
     about: str  # what `enclii why` explains
     place: str = ""  # of a failure and of its recovery
+    at: str = ""  # when it became so
 
 
 def of_deployment(one: Deployment) -> Notice | None:
@@ -29,12 +31,23 @@ def of_deployment(one: Deployment) -> Notice | None:
     if is_preview(one.environment):
         return None
     where = f"{one.project}/{one.environment}/{one.service}"
+    at = one.since or one.finished_at or one.created_at
+    identity = f"{one.id}/{one.status}/{one.since}"  # each time that it becomes so is another one
     if one.status in ("failed", "degraded"):
         text = f"{one.message} ({one.reason})" if one.reason else one.message
-        return Notice(f"failure/{one.id}", "failure", one.project, f"{where} {one.status}", text, one.id, where)
+        return Notice(f"failure/{identity}", "failure", one.project, f"{where} {one.status}", text, one.id, where, at)
     if one.status == "running":
-        return Notice(f"recovery/{one.id}", "recovery", one.project, f"{where} runs again", "", one.id, where)
+        return Notice(f"recovery/{identity}", "recovery", one.project, f"{where} runs again", "", one.id, where, at)
     return None
+
+
+def of_run(one: Run) -> Notice | None:
+    """A push that came to no release; its next push's success is no recovery, for nothing was down."""
+    if one.preview is not None or one.status != "failed":
+        return None
+    text = f"{one.message} ({one.reason})" if one.reason else one.message
+    title = f"{one.project}: the run of {one.sha[:12]} failed"
+    return Notice(f"failure/{one.id}/failed", "failure", one.project, title, text or one.subject_line, one.id)
 
 
 def of_target(one: Target) -> Notice | None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 
 import httpx2
 
 from gitops.forge.door import Answer
-from pipeline.errors import Unavailable
+from pipeline.errors import Refused, Unavailable
 
 TIMEOUT: Final = 10.0
+LONGEST: Final = 30.0
 
 
 class RestDoor:
@@ -34,14 +36,24 @@ class RestDoor:
             data = None
         return Answer(answer.status_code, {key.lower(): value for key, value in answer.headers.items()}, data)
 
-    async def post(self, body: bytes) -> Answer:
-        """Send these bytes to the address itself, once. Raises Unavailable when no answer came in time."""
-        try:
-            answer = await self._client.post("", content=body)
-        except httpx2.HTTPError as error:
-            raise Unavailable(f"nobody answered: {type(error).__name__}", reason="destination_away") from None
-        return Answer(answer.status_code, {key.lower(): value for key, value in answer.headers.items()})
-
     async def close(self) -> None:
         """Hang up."""
         await self._client.aclose()
+
+
+async def post(address: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+    """Send these bytes to exactly this address, once; the answer's body is not read, a redirect is not followed.
+
+    Raises Unavailable when no answer came in time, Refused for what is no address; the address may be secret: untold.
+    """
+    try:
+        async with (
+            asyncio.timeout(LONGEST),
+            httpx2.AsyncClient(timeout=TIMEOUT) as client,
+            client.stream("POST", address, content=body, headers=dict(headers)) as answer,
+        ):
+            return Answer(answer.status_code, {key.lower(): value for key, value in answer.headers.items()})
+    except (httpx2.InvalidURL, httpx2.UnsupportedProtocol):
+        raise Refused("its url is no http address", reason="destination_unfit") from None
+    except (httpx2.HTTPError, TimeoutError) as error:
+        raise Unavailable(f"nobody answered: {type(error).__name__}", reason="destination_away") from None

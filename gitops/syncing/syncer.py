@@ -346,6 +346,7 @@ class Syncer:
         record = msgspec.structs.replace(
             old, status=status, reason=reason, message=message, running_at=running_at or old.running_at,
             dead_logs=dead_logs or old.dead_logs, finished_at=now() if status in {"running", "failed"} else "",
+            since=old.since if status == old.status else now(),
         )  # fmt: skip
         event = DeploymentObserved(
             id=f"{old.id}/{found.seq}/{status}", at=now(), deployment=old.id, project=old.project,
@@ -358,8 +359,7 @@ class Syncer:
             spans.rollout(record)
         with bound(run=old.run, commit=old.sha[:12]):
             log.info("%s/%s/%s: %s %s", old.project, old.environment, old.service, old.id, status)
-        again = await self.store.get(Deployment, old.id)
-        return again or found
+        return await self.store.get(Deployment, old.id) or found
 
     async def _keep_dead(self, dead: list[DeadLog]) -> None:
         """The last lines of what is gone stay with its deployment."""

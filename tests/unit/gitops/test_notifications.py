@@ -6,14 +6,16 @@ import json
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from gitops import projectfile
 from gitops.forge import notices
-from gitops.forge.destinations import read, signature, slack
+from gitops.forge.destinations import host_and_port, read, signature, slack
 from gitops.forge.notices import Notice
 from pipeline.errors import Invalid, Refused
-from pipeline.previews import Preview
+from pipeline.previews import Preview, PreviewRef
 from pipeline.records import Deployment, Target
+from pipeline.runs import Run
 
 FAILED = Deployment(
     id="d-1", project="shop", environment="production", service="web", release="shop.web.v2", image="i",
@@ -72,6 +74,11 @@ def test_what_people_wrote_calls_nobody_in_slack() -> None:
         ({"kind": "slack"}, 0o600, "destination_unfit"),
         ({"kind": "webhook", "url": "https://x.test", "secret": "plain"}, 0o600, "destination_unfit"),
         ({"kind": "email", "server": "x.test:25"}, 0o600, "destination_unfit"),
+        (
+            {"kind": "email", "server": "x.test:smtp", "sender": "a@x.test", "to": ["b@x.test"]},
+            0o600,
+            "destination_unfit",
+        ),
     ],
 )
 def test_an_unfit_destination_is_refused_and_not_quoted(
@@ -85,3 +92,30 @@ def test_an_unfit_destination_is_refused_and_not_quoted(
         read(tmp_path, "team")
     assert caught.value.reason == reason
     assert "x.test" not in str(caught.value)
+
+
+def test_each_time_that_a_deployment_becomes_unwell_is_another_notice() -> None:
+    seen = [("degraded", "10:00"), ("running", "10:01"), ("degraded", "10:02"), ("failed", "10:03")]
+    found = [notices.of_deployment(replace(FAILED, status=status, since=since)) for status, since in seen]
+    assert len({one.id for one in found if one}) == 4
+    assert found[0] == notices.of_deployment(replace(FAILED, status="degraded", since="10:00"))
+
+
+def test_a_failed_build_is_a_failure_and_a_preview_s_is_told_as_the_preview() -> None:
+    run = Run(
+        id="r-1", project="shop", repository="1", ref="main", sha="a" * 40, actor="ada", subject_line="Add a cart",
+        delivery="d", created_at="2026-11-23T12:00:00.000Z", status="failed", reason="build_failed", message="exit 1",
+    )  # fmt: skip
+    failure = notices.of_run(run)
+    assert failure is not None
+    assert (failure.kind, failure.text, failure.about) == ("failure", "exit 1 (build_failed)", "r-1")
+    assert notices.of_run(replace(run, status="succeeded")) is None
+    assert notices.of_run(replace(run, preview=PreviewRef(environment="preview-2"))) is None
+
+
+@pytest.mark.parametrize(
+    ("server", "place"),
+    [("x.test:587", ("x.test", 587)), ("[::1]:587", ("::1", 587)), ("[::1]", ("::1", 0)), ("x.test", ("x.test", 0))],
+)
+def test_a_mail_server_is_a_host_and_perhaps_a_port(server: str, place: tuple[str, int]) -> None:
+    assert host_and_port(server) == place
