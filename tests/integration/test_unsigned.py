@@ -110,6 +110,7 @@ def test_an_unsigned_digest_that_is_pushed_by_hand_fails_and_says_why(tmp_path: 
         failed = await shop.ended(pending.id)
         assert failed.reason == "unsigned"
         assert failed.message
+        assert failed.since >= pending.created_at > ""  # by which a notice tells one failure from the next
         assert await shop.world.store.get(Live, *WEB) is None
 
     _told(tmp_path, story)
