@@ -29,6 +29,7 @@ Deployed = with_every_field(
     deployment_id=str, service_id=str, release_id=str, version=str, health=Health, replicas=int, ready_replicas=int,
 )  # fmt: skip
 RunShown = with_every_field(Run)
+PushShown = struct_of("PushShown", repository=str, ref=str, sha=str, actor=str, at=str, delivery=str, run=str)
 JobShown = with_every_field(Job)
 DecisionShown = with_every_field(Decision)
 ParkedShown = with_every_field(Parked)
@@ -50,7 +51,7 @@ DeviceToken = struct_of("DeviceToken", token=str, name=str, expires_at=str, id=s
 
 
 class Problem(msgspec.Struct):
-    """RFC 9457. ``reason_code`` is for programs, ``exit_code`` what the command line ends with."""
+    """RFC 9457. ``reason_code`` is for programs, ``exit_code`` what the command line ends with, ``next`` what to do."""
 
     type: str
     title: str
@@ -58,6 +59,7 @@ class Problem(msgspec.Struct):
     detail: str
     reason_code: str
     exit_code: int
+    next: str
 
 
 class Current(msgspec.Struct):
@@ -236,3 +238,24 @@ Why = struct_of(
     releases=list[dict[str, Any]], deployments=list[dict[str, Any]], parked=list[ParkedShown],  # type: ignore[valid-type]
     promotions=list[dict[str, Any]],
 )  # fmt: skip
+
+
+class TraceStep(msgspec.Struct):
+    """One step of a run or of a command; times are None until it began, or ended."""
+
+    run: str
+    command: str
+    service: str
+    step: str
+    started_at: str
+    ended_at: str
+    after_seconds: float | None
+    seconds: float | None
+
+
+class Trace(msgspec.Struct):
+    """The steps of what was asked for, and the ids of its traces in hex."""
+
+    query: str
+    traces: list[str]
+    steps: list[TraceStep]

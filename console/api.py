@@ -33,6 +33,7 @@ from console import (
     promotions,
     queries,
     service_list,
+    steps,
     streams,
 )
 from console.audit import Audit
@@ -54,7 +55,9 @@ from console.resources import Resources
 from console.retention import RetentionView
 from console.revocable import RECHECK
 from console.secret_routes import SecretRoutes
+from console.service_feed import Feeds
 from console.service_logs_view import LogsView
+from console.web.security import SecureHeaders
 from console.why import why
 from gitops.clusters.exec_relay import Commands
 from pipeline.errors import EncliiError
@@ -80,7 +83,7 @@ def create_api(
     *,
     projection: Projection,
     store: Store,
-    logs: streams.Logs,
+    logs: Feeds,
     token: str,
     forges: Forges,
     doctor: Doctor | None = None,
@@ -113,6 +116,7 @@ def create_api(
     return Starlette(
         routes=guarded(routes, permissions.API, authority=authority, db=projection, audit=audit, recheck=recheck),
         middleware=[
+            Middleware(SecureHeaders, https=False),
             Middleware(Bearer, token=token, actor=actor, authority=authority, people=people, others=others),
             Middleware(Conditional),
         ],
@@ -133,7 +137,7 @@ class _Surface:
         self,
         projection: Projection,
         store: Store,
-        logs: streams.Logs,
+        logs: Feeds,
         forges: Forges,
         doctor: Doctor | None,
         verify: Handler | None,
@@ -175,6 +179,7 @@ class _Surface:
                 "/v1/runs/{id}": self.run,
                 "/v1/runs/{id}/events": self.run_events,
                 "/v1/why/{id:path}": self.why,
+                "/v1/trace/{id:path}": self.trace,
                 "/v1/events": self.events,
                 "/v1/parked": self.parked,
                 "/v1/promotions": self.promotions,
@@ -283,6 +288,9 @@ class _Surface:
     def why(self, request: Request) -> Response:
         return JSONResponse(why(self._db, request.path_params["id"]))
 
+    async def trace(self, request: Request) -> Response:
+        return JSONResponse(await steps.trace(self._db, self._store.bus, request.path_params["id"]))
+
     def promotions(self, request: Request) -> Response:
         project, environment, _ = given.scope(request)
         limit, every = given.limit(request, 50), given.flag(request, "all")
@@ -306,7 +314,9 @@ class _Surface:
     async def events(self, request: Request) -> Response:
         wanted = happenings.Wanted(*given.scope(request), type=request.query_params.get("type", ""))
         await asyncio.to_thread(queries.check_scope, self._db, *given.scope(request))
-        told = happenings.happenings(self._store.bus, wanted, last_id=_last_id(request))
+        follow = "follow" not in request.query_params or given.flag(request, "follow")
+        tail = given.whole(request, "tail", 0, happenings.MOST)
+        told = happenings.happenings(self._store.bus, wanted, last_id=_last_id(request), tail=tail, follow=follow)
         return streams.response(told, self._stopping)
 
     async def command(self, request: Request) -> Response:

@@ -22,6 +22,7 @@ import msgspec
 
 from console import sight
 from pipeline.bus import Bus, Message, Write
+from pipeline.entries import AUDIT, NANO
 from pipeline.errors import Conflict, EncliiError
 from pipeline.names import token
 from pipeline.records import Decision
@@ -29,9 +30,7 @@ from pipeline.store import now
 
 log = logging.getLogger(__name__)
 Way = Literal["push", "CLI", "page", "comment", "API", "git"]
-NANO: Final = 1_000_000_000
 RETRY: Final = 1.0
-STREAM: Final = {"subjects": ["audit.>"], "discard": "new", "deny_delete": True, "deny_purge": True}
 COLUMNS: Final = ("who", "way", "project", "environment", "service", "what", "result")
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS entries (
@@ -97,7 +96,8 @@ class Audit:
         """Keep the stream, the table and the decisions' entries up to date, for ever."""
         while True:
             try:
-                await self._bus.create("AUDIT", {**STREAM, "max_age": int(self._keep * NANO)})
+                if not self._bus.restricted:  # else it is made with the others
+                    await self._bus.create("AUDIT", {**AUDIT, "max_age": int(self._keep * NANO)})
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._fill())
                     group.create_task(self._tell())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +14,7 @@ from starlette.routing import Route
 from console import queries
 from console.bodies import read_body
 from console.projection import Projection
-from console.secret_routes import ANSWER_LIMIT, ask, sealed_bytes
+from console.secret_routes import ANSWER_LIMIT, ask, key_of, place_of, sealed_bytes
 from pipeline.build_secrets import (
     KEEP_SUBJECT,
     KEY_SUBJECT,
@@ -24,12 +23,11 @@ from pipeline.build_secrets import (
     KeepBuildSecret,
     KeptBuildSecrets,
 )
-from pipeline.errors import Invalid, Refused
-from pipeline.names import name, split_service_id
-from pipeline.servicefile import VARIABLE
+from pipeline.errors import Refused
+from pipeline.names import split_service_id
 from pipeline.store import Store
 
-_PLACE = frozenset({"project", "service", "name"})
+_PLACE = ("project", "service", "name")
 
 
 class BuildSecretRoutes:
@@ -48,17 +46,16 @@ class BuildSecretRoutes:
         ]
 
     async def key(self, _: Request) -> Response:
-        reply = await ask(self._store, KEY_SUBJECT, b"")
-        return JSONResponse({"key": base64.b64encode(reply.key).decode(), "algorithm": "X25519"})
+        return await key_of(self._store, KEY_SUBJECT)
 
     async def keep(self, request: Request) -> Response:
         body = await read_body(request)
-        where = await asyncio.to_thread(self._place, body, _PLACE | {"sealed"})
+        where = await asyncio.to_thread(self._place, body, "sealed")
         return await self._kept(where, sealed_bytes(body.get("sealed")))
 
     async def unset(self, request: Request) -> Response:
         body = await read_body(request)
-        return await self._kept(await asyncio.to_thread(self._place, body, _PLACE), b"")
+        return await self._kept(await asyncio.to_thread(self._place, body), b"")
 
     async def _kept(self, where: dict[str, str], sealed: bytes) -> Response:
         asked = KeepBuildSecret(project=where["project"], service=where["service"], name=where["name"], sealed=sealed)
@@ -75,15 +72,7 @@ class BuildSecretRoutes:
             raise Refused(found.message, reason=found.reason)
         return JSONResponse({"secrets": msgspec.to_builtins(found.secrets)})
 
-    def _place(self, body: Mapping[str, Any], allowed: frozenset[str]) -> dict[str, str]:
-        if unknown := body.keys() - allowed:
-            raise Invalid(f"unknown field {min(unknown)[:60]!r}", reason="unknown_field")
-        found = {key: body.get(key) for key in sorted(_PLACE)}
-        if any(not isinstance(text, str) for text in found.values()):
-            raise Invalid("project, service and name are texts", reason="bad_field")
-        where = {key: str(text) for key, text in found.items()}
-        name(where["service"], what="service")
-        if not VARIABLE.fullmatch(where["name"]):
-            raise Invalid("a secret is named like a variable: NPM_TOKEN", reason="bad_name")
+    def _place(self, body: Mapping[str, Any], *beside: str) -> dict[str, str]:
+        where = place_of(body, _PLACE, beside=beside)
         queries.check_scope(self._db, where["project"], "", "")
         return where

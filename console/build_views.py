@@ -5,17 +5,17 @@ from __future__ import annotations
 import datetime
 
 from console.build_texts import cached, explained, took
-from console.texts import age, failure, printable, version
-from console.views import Value, table
+from console.texts import failure, printable, version
+from console.views import Value, table, when
 
 
-def builds(answer: Value, now: datetime.datetime) -> str:
+def builds(answer: Value, now: datetime.datetime, *, relative: bool) -> str:
     """``builds``: one line each."""
     rows = [
         [
             one["run"], one["service"], version(one["release"]) if one["release"] else "-", one["sha"][:7],
             "reused" if one["reused"] else one["status"], took(one), cached(one),
-            f"{age(one['started_at'], now)} ago" if one["started_at"] else "-",
+            when(one["started_at"], now, relative=relative),
         ]
         for one in answer["builds"]
     ]  # fmt: skip

@@ -11,6 +11,7 @@ import secrets
 from typing import Final
 from urllib.parse import urlsplit
 
+from console.stream_checks import check_room
 from gitops.clusters import Finding
 from pipeline import attest, durability, images
 from pipeline.errors import EncliiError
@@ -27,7 +28,9 @@ LOOK: Final = "see its log in the state folder's logs/; enclii down && enclii up
 
 async def stores(*, monitors: str, durable: str, registry: Registry, githost: str) -> tuple[Finding, ...]:
     """NATS, the registry and the git host, asked at the same time."""
-    found = await asyncio.gather(check_nats(monitors, durable), check_registry(registry), check_githost(githost))
+    found = await asyncio.gather(
+        check_nats(monitors, durable), check_room(monitors), check_registry(registry), check_githost(githost)
+    )
     return tuple(finding for some in found for finding in some)
 
 

@@ -35,6 +35,9 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "whoami": ("login", "Who one is, and what one may."),
     "token": ("token", "Tokens for machines: create, list, revoke."),
     "audit": ("audit", "Who did what, by which way and in which role."),
+    "backup": ("backup", "Write the event store to a file."),
+    "restore": ("backup", "Restore the event store from a file into an empty one."),
+    "install": ("install", "Install or upgrade Enclii itself in a cluster."),
     "cluster": ("cluster", "The clusters that services run on: add, list, remove."),
     "bootstrap": ("bootstrap", "Write what Argo CD or Flux needs to sync the config repository."),
     "init": ("init", "Look at this folder and write its enclii.yaml."),
@@ -46,6 +49,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "ps": ("reading", "The processes of your services."),
     "logs": ("logs", "The lines of a service, or of a build."),
     "exec": ("exec", "Run a command in a running replica: enclii exec web -- sh."),
+    "events": ("events", "What happens, from every stage."),
     "builds": ("builds", "What was built, from which cache, and what took long."),
     "releases": ("reading", "The releases of a service."),
     "rollback": ("rollback", "Go back to an earlier release, and hold there."),
@@ -69,7 +73,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "env": ("configuring", "What a service is configured with, and what differs."),
     "caddyfile": ("caddyfile", "Print a Caddyfile for your domains, before the front door."),
     "why": ("reading", "What was decided about a push, commit, release or command, and why."),
-    "trace": ("trace", "Where the time of a push went, from its delivery to the rollout."),
+    "trace": ("trace", "Where the time of a push or a command went, up to the rollout."),
     "verify": ("verify", "Check a release or an image as the gate does."),
     "retention": ("retention", "What the registry keeps and sheds; --apply frees its storage."),
     "doctor": ("doctor", "Check this installation."),
@@ -144,7 +148,16 @@ def explain(failure: Failure) -> str:
     """What failed, why as a code, what is live now where that is known, and what to do next."""
     lines = [f"error: {failure.message}", f"  reason: {failure.reason}"]
     lines += [f"  live: {failure.live}"] if failure.live else []
-    return "\n".join(lines + ([f"  next: {failure.advice}"] if failure.advice else []))
+    return "\n".join([*lines, f"  next: {_next(failure)}"])
+
+
+def _next(failure: Failure) -> str:
+    """What to do: what who failed knows best, else what the reason asks for."""
+    if failure.advice:
+        return failure.advice
+    from console.advice import next_step
+
+    return next_step(failure.reason, failure.exit_code)
 
 
 def problem(failure: Failure) -> str:
@@ -158,7 +171,7 @@ def problem(failure: Failure) -> str:
         "reason_code": failure.reason,
         "exit_code": failure.exit_code,
         "live": failure.live,
-        "next": failure.advice,
+        "next": _next(failure),
     }
     return json.dumps(told, ensure_ascii=False)
 

@@ -28,6 +28,9 @@ CONNECT_LIMIT: Final = 3.0
 ANSWER_LIMIT: Final = 40.0
 RECONNECTIONS: Final = 8
 LONGEST_PAUSE: Final = 3.0
+RESTART_LIMIT: Final = 20.0
+AGAIN: Final = 0.2
+"""Seconds between two looks whether a server has started again."""
 BROKEN: Final = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
 """How a connection ends that somebody had accepted; a peer that closes it without an answer is the first of them."""
 Query = Mapping[str, Any]  # strings, whole numbers, booleans; what is empty is not sent
@@ -63,9 +66,12 @@ class Client:
     """Talks to one server with one token. Every call raises Failure."""
 
     def __init__(
-        self, server: str, token: str, *, limit: float = ANSWER_LIMIT, told: Callable[[str], None] | None = None
-    ) -> None:
-        """``limit`` is the seconds that an answer may take; ``told`` hears of each request and how it ended."""
+        self, server: str, token: str, *, limit: float = ANSWER_LIMIT, told: Callable[[str], None] | None = None,
+        restarts: Callable[[], bool] = lambda: False,
+    ) -> None:  # fmt: skip
+        """``limit`` is the seconds that an answer may take; ``told`` hears of each request and how it ended;
+        ``restarts`` says whether somebody starts the server again that is not there.
+        """
         parts = urlsplit(server)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise Failure(f"{server!r} is not an http(s) address", reason="bad_server", exit_code=USAGE)
@@ -77,6 +83,7 @@ class Client:
         self._token = token
         self._limit = limit
         self._told = told
+        self._restarts = restarts
 
     def get(self, address: str, query: Query | None = None) -> Any:
         """The JSON at an address."""
@@ -137,14 +144,25 @@ class Client:
         self, method: str, address: str, body: bytes | None = None, headers: Mapping[str, str] | None = None, *,
         patience: float = 0.0,
     ) -> _Answer:  # fmt: skip
-        """A connection that breaks before an answer is made anew once, for a request that may be made twice."""
-        try:
-            return self._asked(method, address, body, headers, patience)
-        except Failure as failure:
-            broken = isinstance(failure.__cause__, BROKEN)
-            if not broken or not (method == "GET" or "Idempotency-Key" in (headers or {})):
-                raise
-        return self._asked(method, address, body, headers, patience)
+        """A connection that breaks before an answer is made anew once, for a request that may be made twice.
+
+        One that is refused, or breaks so, is made anew until the server has started again, where somebody does that.
+        """
+        twice = method == "GET" or "Idempotency-Key" in (headers or {})
+        until, broken_before = time.monotonic() + min(RESTART_LIMIT, self._limit), False
+        while True:
+            try:
+                return self._asked(method, address, body, headers, patience)
+            except Failure as failure:
+                broken = twice and isinstance(failure.__cause__, BROKEN)
+                if not broken and not isinstance(failure.__cause__, ConnectionRefusedError):
+                    raise
+                if broken and not broken_before:
+                    broken_before = True
+                    continue
+                if time.monotonic() > until or not self._restarts():
+                    raise
+            time.sleep(AGAIN)  # a server that starts again tells nobody when it is there
 
     def _asked(
         self, method: str, address: str, body: bytes | None, headers: Mapping[str, str] | None, patience: float
@@ -260,5 +278,8 @@ def _failure(status: int, body: bytes) -> Failure:
         detail, reason, code = str(found["detail"]), str(found["reason_code"]), int(found["exit_code"])
     except (ValueError, KeyError, TypeError):
         return Failure(f"the server answered {status}", reason=f"http_{status}")
-    advice = "set ENCLII_TOKEN, or run this where .enclii is" if code == NOT_LOGGED_IN else ""
+    told = found.get("next")
+    advice = told if isinstance(told, str) else ""
+    if code == NOT_LOGGED_IN:
+        advice = "set ENCLII_TOKEN, or run this where .enclii is"
     return Failure(detail, reason=reason, exit_code=code, advice=advice)

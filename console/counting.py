@@ -10,6 +10,15 @@ from pipeline import measures
 
 CLI: Final = b"enclii"
 BROWSER: Final = b"Mozilla/"
+CLIENTS: Final = ("cli", "browser", "other")
+CODES: Final = ("2xx", "3xx", "4xx", "5xx")
+
+
+def expect() -> None:
+    """Say in ``/metrics`` what is counted, before the first answer."""
+    for client in CLIENTS:
+        for code in CODES:
+            measures.REQUESTS.expect(client, code)
 
 
 def counted(scope: Scope, send: Send) -> Send:

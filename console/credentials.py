@@ -7,7 +7,7 @@ import secrets
 from pathlib import Path
 from typing import Final
 
-from pipeline.settings import PROCESSES
+from pipeline.rights import USERS
 
 TOKENS: Final = {
     "ENCLII_API_TOKEN": "api-token",
@@ -20,15 +20,15 @@ REGISTRY: Final = "registry-http"
 _BYTES: Final = 32
 
 
-def nats(process: str) -> str:
-    """The name of the file with a process' password for NATS."""
-    return f"nats-{process}"
+def nats(user: str) -> str:
+    """The name of the file with a NATS user's password."""
+    return f"nats-{user}"
 
 
 def create(folder: Path) -> None:
     """Make every secret that is not there yet; the others stay as they are."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for name in (*TOKENS.values(), REGISTRY, *map(nats, PROCESSES)):
+    for name in (*TOKENS.values(), REGISTRY, *map(nats, USERS)):
         if not (folder / name).is_file():
             write(folder / name, secrets.token_urlsafe(_BYTES) + "\n")
 

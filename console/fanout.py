@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from abc import ABC, abstractmethod
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 from sse_starlette import ServerSentEvent
@@ -125,34 +126,61 @@ class Fanout:
                 self._large.add(key)
             if not channel.wakers and self._channels.get(key) is channel:
                 del self._channels[key]
-                await _ended(self._filling.pop(key))
+                await ended(self._filling.pop(key))
 
 
-async def _ended(task: asyncio.Task[None]) -> None:
+async def ended(task: asyncio.Task[None]) -> None:
+    """End a task and wait until it has."""
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
 
 
-class Shared(Response):
-    """The answer that carries a channel from a place on, as Server-Sent Events.
+class Wire:
+    """The way to one reader, who has to take what is written within a time."""
 
-    When more was read than is kept, the stream ends behind its last line and the client comes back with its id.
-    """
+    def __init__(self, send: Send, waker: asyncio.Event, ends: list[asyncio.Task[None]]) -> None:
+        self._send = send
+        self._ends = ends
+        self.waker = waker
 
-    def __init__(self, fanout: Fanout, key: str, source: Source, last: Place, stopping: asyncio.Event) -> None:
+    @property
+    def over(self) -> bool:
+        """Whether the reader has left, or the server ends."""
+        return any(task.done() for task in self._ends)
+
+    def until(self, task: asyncio.Task[None]) -> None:
+        """Also over when the task has ended."""
+        self._ends.append(task)
+        task.add_done_callback(lambda _: self.waker.set())
+
+    async def write(self, data: bytes) -> None:
+        """Hand over. Raises TimeoutError for a reader who takes nothing."""
+        async with asyncio.timeout(SEND_LIMIT):
+            await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+
+class Carried(Response, ABC):
+    """An answer of Server-Sent Events that several readers share; ``limit`` is its longest time in seconds."""
+
+    def __init__(self, stopping: asyncio.Event, limit: float | None = None) -> None:
         super().__init__(media_type="text/event-stream")
-        self._fanout, self._key, self._source, self._last, self._stopping = fanout, key, source, last, stopping
+        self._stopping = stopping
+        self._limit = limit
+
+    @abstractmethod
+    async def carry(self, wire: Wire) -> None:
+        """Write until the end. Raises TimeoutError."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
         waker = asyncio.Event()
-        ends = [asyncio.create_task(one) for one in (_left(receive), _set(self._stopping))]
+        until = [_left(receive), _set(self._stopping), *([asyncio.sleep(self._limit)] if self._limit else [])]
+        ends = [asyncio.create_task(one) for one in until]
         for task in ends:
             task.add_done_callback(lambda _: waker.set())
         try:
-            async with self._fanout.reading(self._key, self._source, waker) as channel:
-                await _carry(channel, self._last, send, waker, ends)
+            await self.carry(Wire(send, waker, ends))
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         except TimeoutError:
             log.info("dropped a reader of a log that took nothing for %g s", SEND_LIMIT)
@@ -161,25 +189,35 @@ class Shared(Response):
                 task.cancel()
 
 
-async def _carry(
-    channel: Channel, last: Place, send: Send, waker: asyncio.Event, ends: Sequence[asyncio.Task[None]]
-) -> None:
-    """Hand over until the channel's end, or one of ``ends``. Raises TimeoutError for a client that takes nothing."""
-    index, silent = -1, channel.silent
-    while not any(task.done() for task in ends):
-        waker.clear()
-        if index < 0 and channel.lines:
-            index = _waited(channel, last)
-        data, index = channel.after(index) if index >= 0 else (b"", index)
-        if not data and channel.ended:
-            return
-        if data or silent != channel.silent:
-            silent = channel.silent
-            async with asyncio.timeout(SEND_LIMIT):
-                await send({"type": "http.response.body", "body": data or PING, "more_body": True})
-            if data:
-                continue
-        await waker.wait()
+class Shared(Carried):
+    """The answer that carries a channel from a place on.
+
+    When more was read than is kept, the stream ends behind its last line and the client comes back with its id.
+    """
+
+    def __init__(
+        self, fanout: Fanout, key: str, source: Source, last: Place, stopping: asyncio.Event,
+        limit: float | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(stopping, limit)
+        self._fanout, self._key, self._source, self._last = fanout, key, source, last
+
+    async def carry(self, wire: Wire) -> None:
+        async with self._fanout.reading(self._key, self._source, wire.waker) as channel:
+            index, silent = -1, channel.silent
+            while not wire.over:
+                wire.waker.clear()
+                if index < 0 and channel.lines:
+                    index = _waited(channel, self._last)
+                data, index = channel.after(index) if index >= 0 else (b"", index)
+                if not data and channel.ended:
+                    return
+                if data or silent != channel.silent:
+                    silent = channel.silent
+                    await wire.write(data or PING)
+                    if data:
+                        continue
+                await wire.waker.wait()
 
 
 def _waited(channel: Channel, last: Place) -> int:

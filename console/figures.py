@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
 from console.texts import moment
 from pipeline.records import Deployment
 
@@ -19,6 +21,26 @@ CHANGES: Final = frozenset({"push", "promotion", "deploy"})
 BAD: Final = frozenset({"failed", "rolled_back"})
 RAN: Final = frozenset({"running", "degraded", "rolled_back", "replaced", "removed"})
 DAYS: Final = 30
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """What the figures need of a deployment: of many, nothing else is read."""
+
+    project: str
+    environment: str
+    service: str
+    status: str = "pending"
+    via: str = "push"
+    run: str = ""
+    created_at: str = ""
+    running_at: str = ""
+
+
+class Began(msgspec.Struct, frozen=True, kw_only=True):
+    """When a run began."""
+
+    id: str
+    created_at: str
 
 
 @dataclass(frozen=True)
@@ -42,7 +64,7 @@ class Figures:
 
 
 def figures(
-    deployments: Sequence[Deployment], pushed: Mapping[str, str], *, now: datetime.datetime, days: int = DAYS
+    deployments: Sequence[Change | Deployment], pushed: Mapping[str, str], *, now: datetime.datetime, days: int = DAYS
 ) -> Figures:
     """Of ``deployments`` of any places; ``pushed`` says when each run began, as RFC 3339."""
     begin = now - datetime.timedelta(days=days)
@@ -59,7 +81,7 @@ def figures(
 
 
 def by_day(
-    deployments: Sequence[Deployment], *, now: datetime.datetime, days: int = DAYS
+    deployments: Sequence[Change | Deployment], *, now: datetime.datetime, days: int = DAYS
 ) -> list[tuple[str, int, int]]:
     """Day, changes that ran and changes that failed, the oldest first."""
     found: dict[str, list[int]] = {}
@@ -71,7 +93,7 @@ def by_day(
     return [(day, good, bad) for day, (good, bad) in found.items()]
 
 
-def _restore(deployments: Sequence[Deployment]) -> float | None:
+def _restore(deployments: Sequence[Change | Deployment]) -> float | None:
     """From the beginning of each deployment that failed to the next one of its place that ran; the median."""
     found: list[float] = []
     ordered = sorted(deployments, key=lambda one: one.created_at)

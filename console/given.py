@@ -34,8 +34,11 @@ def limit(request: Request, default: int) -> int:
 
 
 def flag(request: Request, name: str) -> bool:
-    """True for ``true`` and ``1``."""
-    return request.query_params.get(name, "").lower() in {"true", "1"}
+    """True for ``true`` and ``1``, False for ``false``, ``0`` and nothing. Raises Invalid for anything else."""
+    text = request.query_params.get(name, "").lower()
+    if text not in {"true", "1", "false", "0", ""}:
+        raise Invalid(f"{name}: true or false", reason="bad_field")
+    return text in {"true", "1"}
 
 
 def moment(request: Request, name: str) -> datetime.datetime | None:

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from console import credentials, ports, stores
+from console import credentials, nats_config, ports, stores
 from pipeline.errors import Invalid, Unavailable
+from pipeline.needs import SETUP
+from pipeline.rights import USERS
 from pipeline.settings import ALIASES, CONFIG, FILE, PREFIX, PROCESSES, Settings, granted
 
 AMBIENT: Final = (
@@ -22,8 +24,18 @@ AMBIENT: Final = (
     *("SSL_CERT_FILE", "SSL_CERT_DIR"),
 )
 """What of the caller's environment reaches the processes, beside its ``ENCLII_*``."""
-OWN: Final = frozenset({"ENCLII_HOST", "ENCLII_CONSOLE_URL", "ENCLII_RECEIVER_URL", "ENCLII_DOOR_URL"})
-"""Proposed only: who is reached through another address says so in the environment of ``enclii up``."""
+OWN: Final = frozenset(
+    {
+        *("ENCLII_HOST", "ENCLII_CONSOLE_URL", "ENCLII_RECEIVER_URL", "ENCLII_DOOR_URL"),
+        *("ENCLII_REGISTRY", "ENCLII_REGISTRY_PLAIN_HTTP", "ENCLII_CONFIG_URL"),
+    }
+)
+"""Proposed only: who is reached through another address, and whose images or config repository are elsewhere, says so
+in the environment of ``enclii up``.
+"""
+
+FIRST: Final = frozenset({"lock", "clusters.yaml"})
+"""What may be in a state folder before its first start: ``enclii cluster add`` may come before ``enclii up``."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +111,8 @@ def environment(home: Path, process: str, *, environ: Mapping[str, str]) -> dict
     settled = {name.removesuffix(FILE) for name in chosen} - OWN
     said = {name for name in environ if name == CONFIG or name.removesuffix(FILE) in names - settled}
     known = {name: value for name, value in chosen.items() if name.removesuffix(FILE) in names}
+    if "ENCLII_REGISTRY" in said:
+        known.pop("ENCLII_REGISTRY_PLAIN_HTTP", None)  # true of the one beside us, not of any other
     others = {name for name, ours in ALIASES.items() if ours in names}
     return known | {name: environ[name] for name in (*AMBIENT, *others, *said) if name in environ}
 
@@ -124,7 +138,8 @@ def _chosen(at: Addresses, process: str) -> dict[str, str]:
     }
     if process in at.ports:
         values["PORT"] = str(at.ports[process])
-    files = {"ENCLII_NATS_PASSWORD": credentials.nats(process), **credentials.TOKENS}
+    passwords = {"ENCLII_NATS_PASSWORD": process, "ENCLII_NATS_SETUP_PASSWORD": SETUP}
+    files = {name: credentials.nats(user) for name, user in passwords.items()} | credentials.TOKENS
     return {PREFIX + name: value for name, value in values.items()} | {
         name + FILE: str(folder / file) for name, file in files.items()
     }
@@ -149,8 +164,10 @@ def prepare(home: Path, *, environ: Mapping[str, str]) -> Addresses:
 
 def _write_stores(home: Path, taken: Mapping[str, int]) -> None:
     folder = home / "secrets"
-    passwords = {name: credentials.read(folder / credentials.nats(name)) for name in PROCESSES}
-    text = stores.nats(store=home / "nats", port=taken["nats"], monitor=taken["nats_monitor"], passwords=passwords)
+    passwords = {name: credentials.read(folder / credentials.nats(name)) for name in USERS}
+    text = nats_config.local(
+        store=home / "nats", port=taken["nats"], monitor=taken["nats_monitor"], passwords=passwords
+    )
     credentials.write(home / "nats.conf", text)
     secret = credentials.read(folder / credentials.REGISTRY)
     credentials.write(
@@ -188,7 +205,7 @@ def instance_of(home: Path) -> str:
 
 def _new_instance(home: Path) -> str:
     """A folder that holds something else is not taken: a purge would delete it."""
-    if any(entry.name != "lock" for entry in home.iterdir()):
+    if any(entry.name not in FIRST for entry in home.iterdir()):
         raise Invalid(f"{home} is not empty and not a state folder of Enclii", reason="bad_home")
     name = f"e{secrets.token_hex(4)}"
     credentials.write(home / "instance", name + "\n")

@@ -83,6 +83,9 @@ READS: Final[dict[str, Operation]] = {
         "its environments and their rules", "Environments",
         many("Environments", answers.EnvironmentShown, "environments"),
     ),
+    "/v1/projects/{slug}/pushes": Operation(
+        "what was pushed and is not planned yet", "Runs", many("Pushes", answers.PushShown, "pushes")
+    ),
     "/v1/projects/{slug}/services": Operation(
         "its services, with what is live", "Services", answers.Services, f"environment include_status {_PAGED}"
     ),
@@ -147,6 +150,7 @@ READS: Final[dict[str, Operation]] = {
         f"{_PLACE} release outcome reason actor {_PAGED}",
     ),
     "/v1/why/{id:path}": Operation("all that is known of a commit, run, release or command", "Decisions", answers.Why),
+    "/v1/trace/{id:path}": Operation("where the time of a push or a command went", "Decisions", answers.Trace),
     "/v1/commands/{id}": Operation("how a command ended", "Commands", answers.CommandShown, "wait"),
     "/v1/holds": Operation("what is held", "Holds", _some("Holds", "holds"), _PLACE),
     "/v1/promotions": Operation(
@@ -160,7 +164,7 @@ READS: Final[dict[str, Operation]] = {
     "/v1/status": Operation("everything on one screen", "Services", _ANY, f"{_PLACE} after wait"),
     "/v1/ps": Operation("replicas", "Services", _ANY, _PLACE),
     "/v1/domains": Operation("names and where they answer", "Services", _some("Domains", "domains")),
-    "/v1/events": Operation("what happens, from every stage", "Events", None, f"{_PLACE} type"),
+    "/v1/events": Operation("what happens, from every stage", "Events", None, f"{_PLACE} type tail follow"),
     "/v1/queue": Operation(
         "what waits for each stage", "Queue and workers", many("Queues", answers.Queue, "queue")
     ),

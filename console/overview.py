@@ -28,7 +28,9 @@ def page(db: Projection, wanted: str, offset: int, limit: int) -> tuple[list[Val
     Only what is shown is read: an installation may have tens of thousands.
     """
     places, count = db.all_places(wanted, offset=offset, limit=limit)
-    found = [(place, db.get(Target, *place), db.get(Live, *place)) for place in places]
+    targets = {one.key: one for one in db.at(Target, Target, places)}
+    lives = {one.key: one for one in db.at(Live, Live, places)}
+    found = [(place, targets.get(place), lives.get(place)) for place in places]
     shown = [one for one in found if _there(one[1], one[2])]
     return [_entry(db, place, target, live) for place, target, live in shown], count
 
@@ -40,8 +42,8 @@ def _there(target: Target | None, live: Live | None) -> bool:
 
 def _entry(db: Projection, key: tuple[str, ...], target: Target | None, live: Live | None) -> Value:
     project, environment, service = key
-    wanted = db.get(Deployment, target.deployment) if target and target.deployment else None
     newest = db.find(Deployment, limit=1, newest_first=True, project=project, environment=environment, service=service)
+    wanted = _wanted(db, target.deployment, newest) if target and target.deployment else None
     word = _status(target, live, wanted)
     leaving = word == "removed"
     return {
@@ -58,12 +60,23 @@ def _entry(db: Projection, key: tuple[str, ...], target: Target | None, live: Li
         "hold": _hold(target),
         "scaled": target.scaled if target else None,
         "url": live.address if live else "",
-        "last_deployment": {"id": newest[0].id, "status": newest[0].status, "created_at": newest[0].created_at}
-        if newest
-        else None,
+        "last_deployment": _last(newest[0]) if newest else None,
         "orphaned": bool(target and target.orphaned),
         "next": _next(word, target),
     }
+
+
+def _last(found: Deployment) -> Value:
+    """``took`` is the seconds until it ran; None when it never did."""
+    begun, ran = texts.moment(found.created_at), texts.moment(found.running_at)
+    took = round(max((ran - begun).total_seconds(), 0.0), 1) if begun and ran else None
+    named = {name: getattr(found, name) for name in ("id", "status", "created_at", "actor", "via")}
+    return {**named, "took": took}
+
+
+def _wanted(db: Projection, deployment: str, newest: list[Deployment]) -> Deployment | None:
+    """Mostly it is the newest, which has been read."""
+    return newest[0] if newest and newest[0].id == deployment else db.get(Deployment, deployment)
 
 
 def _side(deployment: str, release: str, image: str, sha: str) -> Value:

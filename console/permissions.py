@@ -134,6 +134,7 @@ API: Final[Mapping[str, Need]] = {
     "GET /v1/projects": _SEEN,
     "GET /v1/projects/{slug}": _SEEN,
     "GET /v1/projects/{slug}/environments": _SEEN,
+    "GET /v1/projects/{slug}/pushes": _SEEN,
     "GET /v1/projects/{slug}/services": _SEEN,
     "GET /v1/services/{id}": _SEEN,
     "GET /v1/services/{id}/deployments/latest": _VIEW_SERVICE,
@@ -168,6 +169,7 @@ API: Final[Mapping[str, Need]] = {
     "GET /v1/runs/{id}/events": _SEEN,
     "GET /v1/runs/{id}/logs": _SEEN,
     "GET /v1/why/{id:path}": _SEEN,
+    "GET /v1/trace/{id:path}": _SEEN,
     "GET /v1/parked": _SEEN,
     "GET /v1/promotions": _SEEN,
     "GET /v1/previews": _SEEN,
@@ -213,16 +215,23 @@ _SERVICE_PAGE: Final = "GET /services/{project}/{environment}/{service}"
 PAGES: Final[Mapping[str, Need]] = {
     "GET /": _SEEN,
     _SERVICE_PAGE: _VIEW_PLACE,
-    **{f"{_SERVICE_PAGE}/{end}": _VIEW_PLACE for end in ("releases", "rollback", "secrets", "logs", "logs/live")},
+    **{
+        f"{_SERVICE_PAGE}/{end}": _VIEW_PLACE
+        for end in ("releases", "rollback", "secrets", "logs", "logs/live", "logs/text", "proof")
+    },
     "GET /runs": _SEEN,
     "GET /runs/{id}": _SEEN,
     "GET /runs/{id}/live": _SEEN,
+    "GET /runs/{id}/log": _SEEN,
     "GET /live": _SEEN,
     "GET /decisions": _SEEN,
     "GET /why": _SEEN,
     "GET /promotions": _SEEN,
     "GET /queue": _SEEN,
     "GET /settings": _SEEN,
+    "GET /tokens": _SEEN,
+    "POST /tokens": _ADMIN_THERE,
+    "POST /tokens/{id}/revoke": _SEEN,  # one's own, and those that one rules
     "GET /audit": _SEEN,
     "GET /figures": _SEEN,
     "GET /previews": _SEEN,
@@ -234,6 +243,8 @@ PAGES: Final[Mapping[str, Need]] = {
     **{f"POST /act/{name}": _DEPLOY for name in ("rollback", "hold", "resume", "deploy", "restart")},
     "POST /act/review": Need("deployer", promotion),
     "POST /act/cancel": Need("deployer", run),
+    "POST /act/preview": Need("deployer", project),
+    "POST /act/approval": Need("admin", project),  # a stranger's code is let in
     "POST /parked/{id}/{verb}": _ROOT,
 }
 UNGUARDED: Final = frozenset(

@@ -33,6 +33,8 @@ def status(one: dict[str, Any], now: datetime.datetime, *, relative: bool) -> st
         lines.append(printable(f"{service['name']}: {service['status']}  {service.get('address', '')}{why}".rstrip()))
     if one["omitted"]:
         lines.append(f"secrets that it does not get: {', '.join(one['omitted'])}")
+    if one.get("left"):
+        lines.append(printable(f"still there: {', '.join(one['left'])}"))
     used = when(one["active_at"], now, relative=relative)
     return "\n".join([*lines, f"used: {used}", f"expires: {one['expires_at']}"])
 

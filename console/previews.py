@@ -12,7 +12,7 @@ from pipeline.errors import Invalid
 from pipeline.events import PreviewRequested
 from pipeline.names import BRANCH_PREFIX, name, ref, sha
 from pipeline.preview_life import LONGEST
-from pipeline.previews import Preview
+from pipeline.previews import Preview, inventory
 from pipeline.records import Project
 
 VERBS: Final = ("up", "down", "extend", "restart")
@@ -29,7 +29,7 @@ def previews(db: Projection, project: str, *, every: bool = False) -> list[dict[
 def shown(one: Preview) -> dict[str, Any]:
     """One preview as people see it."""
     answer = {key: value for key, value in plain(one).items() if key not in ("ref", "services")}
-    return {**answer, "services": [plain(service) for service in one.services]}
+    return {**answer, "services": [plain(service) for service in one.services], "inventory": list(inventory(one))}
 
 
 def asked(db: Projection, event: PreviewRequested, *, approval: bool = False) -> PreviewRequested:

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from console.advice import next_step
 from pipeline.errors import Conflict, Denied, EncliiError, Invalid, NotFound, Refused, Superseded, Unavailable
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -47,6 +48,7 @@ def problem(status: int, detail: str, *, reason: str, headers: dict[str, str] | 
         "detail": detail,
         "reason_code": reason,
         "exit_code": EXITS.get(status, 1),
+        "next": next_step(reason, EXITS.get(status, 1)),
     }
     return Response(json.dumps(body), status, media_type=MEDIA_TYPE, headers=headers)
 

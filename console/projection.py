@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import sqlite3
 import threading
@@ -19,15 +20,15 @@ import msgspec
 from console import sight
 from pipeline.bus import Bus, Message
 from pipeline.errors import EncliiError
-from pipeline.records import KINDS, Decision, Record
+from pipeline.records import KINDS, Decision, Job, Record
 
 log = logging.getLogger(__name__)
 
 R = TypeVar("R", bound=Record)
 S = TypeVar("S", bound=msgspec.Struct)
 
-SHAPE: Final = 3
-BATCH: Final = 2_000
+SHAPE: Final = 5
+BATCH: Final = 5_000
 FLUSH_AFTER: Final = 0.02
 BEHIND_FLUSH_AFTER: Final = 1.0
 """Seconds for which a batch may grow while so much waits that nobody gains from a few records more."""
@@ -39,21 +40,25 @@ RECONNECT_DELAY: Final = 1.0
 NARROW: Final = frozenset({"run", "release", "sha", "commit"})
 """Columns of which one value names a few records, each with an index of its own."""
 COLUMNS: Final = ("project", "environment", "service", "run", "release", "sha", "commit", "created_at")
+BUSY: Final = ("queued", "building", "signing", "committing")
+"""Of jobs: what is not over. There are few at any time, among very many that are, and they have an index."""
+_BUSY: Final = f"kind = 'job' AND coalesce(json_extract(CAST(json AS TEXT), '$.status'), 'queued') IN {BUSY}"
 _SCHEMA: Final = """
 CREATE TABLE records (
-  subject TEXT PRIMARY KEY, kind TEXT NOT NULL, project TEXT, environment TEXT, service TEXT, run TEXT,
+  subject TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, project TEXT, environment TEXT, service TEXT, run TEXT,
   release TEXT, sha TEXT, "commit" TEXT, created_at TEXT, seq INTEGER NOT NULL, json BLOB NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX by_service ON records (kind, project, service, created_at);
+);
+CREATE INDEX by_service ON records (kind, project, service, created_at, subject);
 CREATE INDEX by_place ON records (kind, project, environment, service);
-CREATE INDEX by_time ON records (kind, created_at);
+CREATE INDEX by_time ON records (kind, created_at, subject);
 CREATE INDEX by_run ON records (run) WHERE run <> '';
 CREATE INDEX by_release ON records (release) WHERE release <> '';
 CREATE INDEX by_sha ON records (sha) WHERE sha <> '';
 CREATE INDEX by_commit ON records ("commit") WHERE "commit" <> '';
+CREATE INDEX busy_jobs ON records (created_at) WHERE {busy};
 CREATE TABLE position (seq INTEGER NOT NULL);
 INSERT INTO position VALUES (0);
-"""
+""".replace("{busy}", _BUSY)
 _PUT: Final = """
 INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (subject) DO UPDATE SET project = excluded.project, environment = excluded.environment,
@@ -198,10 +203,19 @@ class Projection:
         shown = rows[:limit]
         return [_decode(kind, row[2]) for row in shown], (shown[-1][:2] if len(rows) > limit else None)
 
-    def head(self, kind: type[Record], shape: type[S], *key: str) -> S | None:
-        """The record of that kind and key, read as ``shape``: some of its fields."""
-        found = self._select("subject = ?", [kind.subject_of(*key)], "")
-        return msgspec.json.decode(found[0], type=shape) if found else None
+    def at(self, kind: type[Record], shape: type[S], places: Sequence[tuple[str, str, str]]) -> list[S]:
+        """The records at these (project, environment, service), each read as ``shape``, by one query.
+
+        A few hundred places at most; where there is no such record, none comes.
+        """
+        seen, hidden = sight.condition()
+        query = f"""WITH wanted (a, b, c) AS (VALUES {", ".join(["(?, ?, ?)"] * len(places))})
+          SELECT json FROM wanted CROSS JOIN records INDEXED BY by_place
+          ON kind = ? AND project = a AND environment = b AND service = c WHERE true{seen}"""  # noqa: S608
+        with self._lock:
+            values = [*(part for place in places for part in place), kind.kind, *hidden]
+            rows = self._db.execute(query, values).fetchall() if places else []
+        return [msgspec.json.decode(row[0], type=shape) for row in rows]
 
     def rows(self, kind: type[Record], shape: type[S], *, project: str, environment: str, after: str) -> list[S]:
         """The records of one environment behind a service's name, by name, read as ``shape``: some of their fields."""
@@ -210,6 +224,22 @@ class Projection:
             msgspec.json.decode(row, type=shape)
             for row in self._select(where, [kind.kind, project, environment, after], "ORDER BY service")
         ]
+
+    def since(self, kind: type[Record], shape: type[S], begin: str, *, limit: int, project: str = "") -> list[S]:
+        """The newest records that were created at ``begin`` or later, the newest first, read as ``shape``."""
+        where = "kind = ? AND created_at >= ?" + (" AND project = ?" if project else "")
+        values: list[str | int] = [kind.kind, begin, *([project] if project else []), limit]
+        rows = self._select(where, values, "ORDER BY created_at DESC LIMIT ?")
+        return [msgspec.json.decode(row, type=shape) for row in rows]
+
+    def busy_jobs(self, limit: int) -> tuple[list[Job], int]:
+        """Jobs that are not over, oldest first, and how many there are."""
+        seen, hidden = sight.condition()
+        query = f"FROM records INDEXED BY busy_jobs WHERE {_BUSY}{seen}"
+        with self._lock:
+            rows = self._db.execute(f"SELECT json {query} ORDER BY created_at LIMIT ?", [*hidden, limit]).fetchall()
+            count = self._db.execute(f"SELECT count(*) {query}", hidden).fetchone()[0]
+        return [_decode(Job, row[0]) for row in rows], count
 
     def places(self, kind: type[Record]) -> list[tuple[str, str, str]]:
         """Project, environment and service of every record of a kind, out of the index alone."""
@@ -224,10 +254,10 @@ class Projection:
         Two scans of one index that are merged: the first page costs the same however many there are.
         """
         seen, hidden = sight.condition()
-        fits = " AND instr(project || '/' || environment || '/' || service, ?)" if wanted else ""
+        fits, marks = _holds(wanted)
         part = f"FROM records INDEXED BY by_place WHERE kind = ?{seen}{fits}"
         place = f"SELECT project, environment, service {part}"
-        values = [[kind, *hidden, *([wanted] if wanted else [])] for kind in ("target", "live")]
+        values = [[kind, *hidden, *marks] for kind in ("target", "live")]
         query = f"{place} UNION {place} ORDER BY project, environment, service LIMIT ? OFFSET ?"
         with self._lock:
             rows = self._db.execute(query, [*values[0], *values[1], limit, offset]).fetchall()
@@ -312,6 +342,18 @@ def conditions(columns: Iterable[str]) -> list[str]:
     ]
 
 
+def _holds(wanted: str) -> tuple[str, list[str]]:
+    """SQL that keeps the places with a text in ``project/environment/service``, with its values.
+
+    Most of such texts name a part: joining the three for each of many places costs three times as much.
+    """
+    if not wanted:
+        return "", []
+    if "/" in wanted:
+        return " AND instr(project || '/' || environment || '/' || service, ?)", [wanted]
+    return " AND (instr(service, ?) OR instr(environment, ?) OR instr(project, ?))", [wanted] * 3
+
+
 def _files(path: Path) -> Iterator[Path]:
     for ending in ("", "-wal", "-shm"):
         yield path.with_name(path.name + ending)
@@ -326,28 +368,28 @@ def _row(subject: str, data: bytes, seq: int) -> tuple[str | int | bytes, ...] |
     except ValueError as error:
         log.error("left out a record that cannot be read, %s: %s", subject, error)
         return None
-    return (subject, kind.kind, *(_column(record, name) for name in COLUMNS), seq, data)
+    values = [str(getattr(record, field)) if field else "" for field in _fields(kind)]
+    if kind is Decision:
+        values[COLUMNS.index("commit")] = _config_commit(record)
+    return (subject, kind.kind, *values, seq, data)
 
 
-def _column(record: Record, name: str) -> str:
-    if name == "created_at":
-        return str(getattr(record, "created_at", "") or getattr(record, "at", ""))
-    if name == "commit":
-        return _config_commit(record)
-    if name == "run" and record.kind == "run":
-        return record.key[0]
-    if name == "release" and record.kind == "release":
-        return record.key[0]
-    if name == "project" and record.kind == "project":
-        return record.key[0]
-    return str(getattr(record, name, ""))
+@functools.cache
+def _fields(kind: type[Record]) -> tuple[str, ...]:
+    """For each column the field of a kind that fills it; "" where it has none."""
+    named = dict(zip(COLUMNS, COLUMNS, strict=True)) | {"commit": "config_commit"}
+    named |= {} if "created_at" in kind.__struct_fields__ else {"created_at": "at"}
+    named |= {"run": {"run": "id"}, "release": {"release": "id"}, "project": {"project": "slug"}}.get(kind.kind, {})
+    return tuple(field if field in kind.__struct_fields__ else "" for field in named.values())
 
 
 def _config_commit(record: Record) -> str:
-    """The config commit that a deployment is, or that a decision is about: its id then names it."""
+    """The config commit that a decision is about, whose id then names it, or that was made of it."""
+    if isinstance(record, Decision) and record.config_commit:
+        return record.config_commit
     if isinstance(record, Decision) and record.about == "commit":
         return next((part for part in record.id.split("/") if len(part) == SHA_LENGTH), "")
-    return str(getattr(record, "config_commit", ""))
+    return ""
 
 
 def _decode(kind: type[R], data: bytes) -> R:

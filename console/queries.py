@@ -114,6 +114,14 @@ def known_environment(db: Projection, project: str, environment: str) -> None:
         raise NotFound(f"no environment {environment!r} in {project}{hint}", reason="no_such_environment")
 
 
+def known_release(db: Projection, wanted: str) -> Release:
+    """The release with that id. Raises NotFound."""
+    found = db.get(Release, wanted)
+    if found is None:
+        raise NotFound(f"no release {wanted[:90]!r}", reason="no_such_release")
+    return found
+
+
 def check_scope(db: Projection, project: str, environment: str, service: str) -> None:
     """Check every name that is not empty. Raises NotFound."""
     if project:

@@ -91,8 +91,8 @@ def _resume(db: Projection, event: Command, target: Target | None) -> None:
 def _deploy(_: Projection, event: Command, target: Target | None) -> None:
     assert isinstance(event, DeployRequested)
     if event.release and target is not None and target.held:
-        message = f"{event.service} is held in {event.environment}; resume it first: enclii resume -s {event.service}"
-        raise Refused(message, reason="held")
+        way = f"enclii resume -p {event.project} -e {event.environment} -s {event.service}"
+        raise Refused(f"{event.service} is held in {event.environment}; resume it first: {way}", reason="held")
 
 
 _CHECKS: Final[Mapping[type[Command], Callable[[Projection, Command, Target | None], None]]] = {

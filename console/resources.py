@@ -10,15 +10,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from console import given, overview, paging, queries
+from console import given, overview, paging, pushes, queries
 from console.projection import Projection
 from console.queries import Value, plain
 from pipeline.bus import Bus
-from pipeline.errors import NotFound
 from pipeline.names import service_id, split_service_id
 from pipeline.queues import queues
 from pipeline.record import Record
-from pipeline.records import BuilderState, Decision, Deployment, Release, Target
+from pipeline.records import BuilderState, Decision, Deployment, Target
 
 R = TypeVar("R", bound=Record)
 PAGE: Final = 50
@@ -35,6 +34,7 @@ class Resources:
         handlers = {
             "/v1/projects/{slug}": self.project,
             "/v1/projects/{slug}/environments": self.environments,
+            "/v1/projects/{slug}/pushes": self.pushes,
             "/v1/services/{id}": self.service,
             "/v1/releases/{id}": self.release,
             "/v1/deployments": self.deployments,
@@ -54,16 +54,18 @@ class Resources:
         shown = [plain(one) | {"project": found.slug} for one in found.environments]
         return JSONResponse({"environments": shown})
 
+    def pushes(self, request: Request) -> Response:
+        """What was pushed and is not planned yet."""
+        now = datetime.datetime.now(datetime.UTC)
+        return JSONResponse(pushes.waiting(self._db, request.path_params["slug"], now))
+
     def service(self, request: Request) -> Response:
         project, name = split_service_id(request.path_params["id"])
         shown = overview.status(self._db, project, "", name)["services"]
         return JSONResponse({"id": service_id(project, name), "project": project, "name": name, "environments": shown})
 
     def release(self, request: Request) -> Response:
-        wanted = request.path_params["id"]
-        found = self._db.get(Release, wanted)
-        if found is None:
-            raise NotFound(f"no release {wanted[:90]!r}", reason="no_such_release")
+        found = queries.known_release(self._db, request.path_params["id"])
         return JSONResponse(queries.release_view(self._db, found))
 
     def deployments(self, request: Request) -> Response:

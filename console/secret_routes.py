@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -32,7 +32,7 @@ from pipeline.store import Store, now
 
 ANSWER_LIMIT = 20.0
 SEALED_LIMIT = 48 << 10
-_PLACE = frozenset({"project", "environment", "service", "name"})
+_PLACE = ("project", "environment", "service", "name")
 
 
 class SecretRoutes:
@@ -51,12 +51,11 @@ class SecretRoutes:
         ]
 
     async def key(self, _: Request) -> Response:
-        reply = await ask(self._store, KEY_SUBJECT, b"")
-        return JSONResponse({"key": base64.b64encode(reply.key).decode(), "algorithm": "X25519"})
+        return await key_of(self._store, KEY_SUBJECT)
 
     async def keep(self, request: Request) -> Response:
         body = await read_body(request)
-        where = await asyncio.to_thread(self._place, body, _PLACE | {"sealed", "why"})
+        where = await asyncio.to_thread(self._place, body, "sealed", "why")
         wish = _wish(request, body)
         if known := await asking.taken(self._store, wish):  # an answer got lost: the value is stored already
             return accepted(wish.id, version=msgspec.json.decode(known.data, type=SecretChanged).number)
@@ -68,7 +67,7 @@ class SecretRoutes:
 
     async def unset(self, request: Request) -> Response:
         body = await read_body(request)
-        where = await asyncio.to_thread(self._place, body, _PLACE | {"why"})
+        where = await asyncio.to_thread(self._place, body, "why")
         wish = _wish(request, body)
         if not await asking.taken(self._store, wish):
             await self._publish(request, wish, where, number=0, why=str(body.get("why") or ""))
@@ -82,22 +81,33 @@ class SecretRoutes:
             raise Invalid("environment: which one?", reason="no_environment")
         return JSONResponse({"secrets": secrets_of(self._db, project, environment, service)})
 
-    def _place(self, body: Mapping[str, Any], allowed: frozenset[str]) -> dict[str, str]:
-        if unknown := body.keys() - allowed:
-            raise Invalid(f"unknown field {min(unknown)[:60]!r}", reason="unknown_field")
-        where = {key: body.get(key) for key in _PLACE}
-        if any(not isinstance(text, str) for text in where.values()):
-            raise Invalid("project, environment, service and name are texts", reason="bad_field")
-        found = {key: str(text) for key, text in where.items()}
-        name(found["service"], what="service")
-        if not VARIABLE.fullmatch(found["name"]):
-            raise Invalid("a secret is named like a variable: DATABASE_URL", reason="bad_name")
+    def _place(self, body: Mapping[str, Any], *beside: str) -> dict[str, str]:
+        found = place_of(body, _PLACE, beside=beside)
         queries.known_environment(self._db, found["project"], found["environment"])
         return found
 
     async def _publish(self, request: Request, wish: Wish, where: Mapping[str, str], *, number: int, why: str) -> None:
         event = SecretChanged(id=wish.id, at=now(), actor=actor_of(request), number=number, why=why, **where)
         await asking.publish(self._store, event, wish)
+
+
+async def key_of(store: Store, subject: str) -> Response:
+    """The public key to seal to, of the process that listens there. Raises Unavailable, Refused."""
+    reply = await ask(store, subject, b"")
+    return JSONResponse({"key": base64.b64encode(reply.key).decode(), "algorithm": "X25519"})
+
+
+def place_of(body: Mapping[str, Any], fields: Sequence[str], *, beside: Sequence[str]) -> dict[str, str]:
+    """The fields that say which secret is meant; the body has no others than these and ``beside``. Raises Invalid."""
+    if unknown := body.keys() - {*fields, *beside}:
+        raise Invalid(f"unknown field {min(unknown)[:60]!r}", reason="unknown_field")
+    if any(not isinstance(body.get(key), str) for key in fields):
+        raise Invalid(f"{', '.join(fields[:-1])} and {fields[-1]} are texts", reason="bad_field")
+    found = {key: str(body[key]) for key in fields}
+    name(found["service"], what="service")
+    if not VARIABLE.fullmatch(found["name"]):
+        raise Invalid("a secret is named like a variable, as DATABASE_URL is", reason="bad_name")
+    return found
 
 
 async def ask(store: Store, subject: str, data: bytes) -> Reply:

@@ -18,6 +18,7 @@ from console.forges import Forges
 from console.identity.configured import bearers, provider_login
 from console.origins import Origins
 from console.projection import Projection
+from console.service_feed import Feeds
 from console.token_routes import TokenRoutes
 from console.tokens import Tokens
 from console.verification import Verification
@@ -59,6 +60,7 @@ async def serve_api(process: Process) -> None:
         registry="" if told.registry_plain_http else f"https://{told.registry}",
     )  # fmt: skip
     process.gauges += gauges.sources(projection, process.store.bus, monitors=told.nats_monitor_url, endpoints=secure)
+    feeds = Feeds(cluster)
     sessions = Sessions(process.store.bus, lifetime=told.session_lifetime)
     audit = Audit(process.store.bus, home / "audit.sqlite", keep=told.audit_retention)
     provider = provider_login(told, sessions, audit)
@@ -67,10 +69,11 @@ async def serve_api(process: Process) -> None:
     origins = Origins(process.store, own=told.api_token.reveal(), people=people)
     tokens = Tokens(process.store, projection, origins)
     devices = Devices(process.store.bus, tokens, console_url=told.console_url, lifetime=told.cli_lifetime)
+    token_routes = TokenRoutes(tokens, Authority(projection), projection)
     more = [
         *login.api_routes(),
         *devices.routes(),
-        *TokenRoutes(tokens, Authority(projection), projection).routes(),
+        *token_routes.routes(),
         *AuditRoutes(audit).routes(),
     ]
 
@@ -79,7 +82,7 @@ async def serve_api(process: Process) -> None:
         api = create_api(
             projection=projection,
             store=process.store,
-            logs=cluster,
+            logs=feeds,
             token=told.api_token.reveal(),
             people=people,
             forges=Forges(told.githost_url, told.receiver_url, tuple(root.reveal() for root in told.webhook_secrets)),
@@ -93,9 +96,10 @@ async def serve_api(process: Process) -> None:
             others=[tokens.principal, *bearers(told, provider)],
         )
         web = create_web(
-            projection=projection, store=process.store, logs=cluster, sessions=sessions, login=login,
-            console_url=told.console_url, origins=origins, devices=devices, audit=audit, doctor=doctor,
-            stopping=process.stopping,
+            projection=projection, store=process.store, logs=feeds, sessions=sessions, login=login,
+            console_url=told.console_url, origins=origins, devices=devices, tokens=token_routes, audit=audit,
+            doctor=doctor, stopping=process.stopping, verify=verification.release,
+            available=functools.partial(available, images),
         )  # fmt: skip
         async with in_background(projection.follow(process.store.bus)), in_background(audit.follow()):
             await serve(process, Front(api=api, web=web))

@@ -71,12 +71,13 @@ def services(
 def _heads(
     db: Projection, kind: type[Record], shape: type[Head], at: tuple[str, str], names: list[str], after: str
 ) -> dict[str, Head]:
-    """By one read where most is shown, by key where little is."""
+    """By one read of all where most is shown, by their places where little is."""
     project, environment = at
     if len(names) > FEW:
         rows = db.rows(kind, shape, project=project, environment=environment, after=after)
-        return {one.service: one for one in rows}
-    return {name: head for name in names if (head := db.head(kind, shape, project, environment, name))}
+    else:
+        rows = db.at(kind, shape, [(project, environment, name) for name in names])
+    return {one.service: one for one in rows}
 
 
 def _current(live: LiveHead | None, target: TargetHead | None, now: datetime.datetime) -> Value | None:

@@ -67,6 +67,11 @@ class Seen:
         return cls({name: (newest - int(behind), int(count)) for name, behind, count in parts}, newest)
 
     @property
+    def newest(self) -> int:
+        """The time of the newest line, in nanoseconds; 0 when none was read."""
+        return self._newest
+
+    @property
     def since(self) -> datetime.datetime | None:
         """From when lines have to be read again; None for all."""
         return datetime.datetime.fromtimestamp((self._newest - WINDOW) // NANO, datetime.UTC) if self._newest else None
@@ -87,8 +92,8 @@ class Behind:
     """Passes the lines that an id does not cover."""
 
     def __init__(self, seen: Seen) -> None:
-        self._old = not seen._newest
-        self._floor = seen._newest - WINDOW
+        self._old = not seen.newest
+        self._floor = seen.newest - WINDOW
         self._left = dict(seen._at)
         self._skip = {name: count for name, (_, count) in seen._at.items()}
 
@@ -108,45 +113,40 @@ def _hashed(name: str) -> str:
 
 
 def service_lines(
-    logs: Logs, ref: ServiceRef, choice: Choice, last_id: str, *, follow: bool, dead: Dead | None = None,
-    idle: bool = False,
-) -> AsyncIterator[ServerSentEvent]:  # fmt: skip
-    """The lines behind ``last_id``. Where nothing printed one, ``dead`` has the last lines of what died.
-
-    ``idle`` says that nothing runs now, so that a follower sees these first. Raises Invalid at once.
-    """
-    return _events(logs, ref, choice, Seen.parse(last_id), follow=follow, dead=dead, idle=idle)
-
-
-async def _events(
-    logs: Logs, ref: ServiceRef, choice: Choice, seen: Seen, *, follow: bool, dead: Dead | None, idle: bool
+    logs: Logs, ref: ServiceRef, choice: Choice, last_id: str, *, dead: Dead | None = None
 ) -> AsyncIterator[ServerSentEvent]:
+    """The lines behind ``last_id`` that there are now. Where nothing printed one, ``dead`` has the last of what died.
+
+    Raises Invalid at once.
+    """
+    return lines_behind(logs, ref, choice, Seen.parse(last_id), dead)
+
+
+async def lines_behind(
+    logs: Logs, ref: ServiceRef, choice: Choice, seen: Seen, dead: Dead | None = None
+) -> AsyncIterator[ServerSentEvent]:
+    """As ``service_lines``; ``seen`` is told what was read."""
     resumed, behind, none = seen.since, Behind(seen), True
-    died = _kept(dead, choice) if dead is not None and not resumed else []
-    if follow and idle:
-        for one in died:
-            yield event("line", one)
-        died = []
     tail = None if resumed or choice.narrow else choice.tail
-    lines = logs.logs(ref, tail=tail, since=resumed or choice.since, follow=follow and not choice.until)
     last: deque[LogLine] = deque(maxlen=choice.tail)
-    async for line in lines:
+    async for line in logs.logs(ref, tail=tail, since=resumed or choice.since, follow=False):
         if not (choice.has(line) and behind.passes(line)):
             continue
         none = False
-        if choice.narrow and not follow:
+        if choice.narrow:
             last.append(line)
-            continue
-        number = seen.take(line)
-        yield event("line", _line(line), number)
+        else:
+            yield event("line", shown(line), seen.take(line))
     for line in last:
-        yield event("line", _line(line), seen.take(line))
-    for one in died if none else ():
-        yield event("line", one)
+        yield event("line", shown(line), seen.take(line))
+    if none and dead is not None and not resumed:
+        for one in kept(dead, choice):
+            yield event("line", one)
     yield event("end", {})
 
 
-def _kept(dead: Dead, choice: Choice) -> list[dict[str, str]]:
+def kept(dead: Dead, choice: Choice) -> list[dict[str, str]]:
+    """The last lines of what died, as many as were asked for."""
     try:
         found = dead()
     except NotFound:
@@ -154,7 +154,8 @@ def _kept(dead: Dead, choice: Choice) -> list[dict[str, str]]:
     return found[-choice.tail :] if choice.tail else []
 
 
-def _line(line: LogLine) -> dict[str, Any]:
+def shown(line: LogLine) -> dict[str, Any]:
+    """What a reader sees of a line."""
     moment = datetime.datetime.fromtimestamp(line.time / NANO, datetime.UTC)
     return {
         "time": moment.isoformat(timespec="microseconds").replace("+00:00", "Z"),

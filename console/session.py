@@ -26,6 +26,9 @@ STATE: Final = ".enclii"
 ADDRESSES: Final = "addresses.json"
 PORTS: Final = "ports.toml"
 GIT_LIMIT: Final = 5.0
+API: Final = "console"
+ENDED: Final = ("STOPPED", "STOPPING", "FATAL", "UNKNOWN")
+"""The states, in supervisor's words, of a process that is not started again."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,8 @@ class Session:
     def api(self) -> Client:
         """The API. Raises Failure when nobody said where it is."""
         told = self._traced if self.verbose else None
-        return Client(self._server(), self._token(), limit=self.limit(ANSWER_LIMIT), told=told)
+        limit = self.limit(ANSWER_LIMIT)
+        return Client(self._server(), self._token(), limit=limit, told=told, restarts=self._restarts)
 
     def anonymous(self) -> Client:
         """The API before anybody is logged in."""
@@ -108,6 +112,19 @@ class Session:
     def server(self) -> str:
         """The API's address. Raises Failure."""
         return self._server()
+
+    def _restarts(self) -> bool:
+        """Whether the API is that of the state folder, whose supervisor runs and starts again what has died."""
+        if self._server() != _address(self.home):
+            return False
+        from console import platform  # only for who has found nobody
+        from pipeline.errors import EncliiError
+
+        try:
+            states = platform.status(self.home)
+        except (EncliiError, OSError):
+            return False
+        return any(one.name == API and one.state not in ENDED for one in states)
 
     @staticmethod
     def _traced(line: str) -> None:

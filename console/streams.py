@@ -114,10 +114,10 @@ async def build_lines(
     until = newest.seq if newest else 0
     if newest is not None or follow:
         before = max(sequence - 1, 0)
-        building = functools.partial(_building, db, run, service) if follow else _never
+        more = functools.partial(building, db, run, service) if follow else _never
         async with (
             bus.watch(subject, after=before) as messages,
-            contextlib.aclosing(_while_building(messages, before, until, building)) as read,
+            contextlib.aclosing(_while_building(messages, before, until, more)) as read,
         ):
             async for message in read:
                 lines, ended = _parsed(message.data)
@@ -153,7 +153,8 @@ async def _while_building(
             await following
 
 
-def _building(db: Projection, run: str, service: str) -> bool:
+def building(db: Projection, run: str, service: str) -> bool:
+    """Whether more lines may come."""
     job = db.get(Job, run, service)
     return job is None or job.status in BUILDING
 

@@ -46,13 +46,20 @@ class TokenRoutes:
         return JSONResponse({"name": who.name, "groups": list(who.groups), "roles": self._roles(who)})
 
     def listed(self, request: Request) -> Response:
+        return JSONResponse({"tokens": self.shown(request)})
+
+    def shown(self, request: Request) -> list[dict[str, Any]]:
+        """One's own tokens, and those that one rules."""
         who = principal_of(request)
-        shown = [view(one) for one in self._tokens.listed() if owned(one, by=who.name) or self._rules(who, one)]
-        return JSONResponse({"tokens": shown})
+        return [view(one) for one in self._tokens.listed() if owned(one, by=who.name) or self._rules(who, one)]
 
     async def create(self, request: Request) -> Response:
         """The text is in this answer and nowhere else."""
-        body = await read_body(request)
+        made = await self.made(request, await read_body(request))
+        return JSONResponse(made, 201, headers={"Cache-Control": "no-store"})
+
+    async def made(self, request: Request, body: dict[str, Any]) -> dict[str, Any]:
+        """A new token as it is shown, with its text. Raises Invalid."""
         if unknown := body.keys() - _FIELDS:
             raise Invalid(f"unknown field {min(unknown)[:60]!r}", reason="unknown_field")
         grant = _grant(body)
@@ -67,14 +74,18 @@ class TokenRoutes:
         text, token = await self._tokens.create(
             name=name, who=who, by=maker.name, seconds=float(seconds), origin=origin
         )
-        return JSONResponse({**view(token), "token": text}, 201, headers={"Cache-Control": "no-store"})
+        return {**view(token), "token": text}
 
     async def revoke(self, request: Request) -> Response:
+        return JSONResponse(await self.ended(request))
+
+    async def ended(self, request: Request) -> dict[str, Any]:
+        """The token of the address, ended. Raises NotFound, Denied, Conflict."""
         who = principal_of(request)
         token = await self._tokens.get(request.path_params["id"])
         if not (owned(token, by=who.name) or self._rules(who, token)):
             raise not_yours()
-        return JSONResponse(view(await self._tokens.revoke(token.id, by=who.name)))
+        return view(await self._tokens.revoke(token.id, by=who.name))
 
     def _rules(self, who: Principal, token: Token) -> bool:
         """Whether somebody is an admin wherever the token counts."""

@@ -39,7 +39,7 @@ class Verification:
         try:
             async with asyncio.timeout(LIMIT):
                 if release:
-                    return JSONResponse(await self._release(release))
+                    return JSONResponse(await self.release(release))
                 return JSONResponse(
                     evaluations.told("", image, await self._inspector.image(image, given.get("project", "")))
                 )
@@ -56,8 +56,8 @@ class Verification:
         from gitops.gate.inspection import Inspector
         from gitops.git.configrepo import ConfigRepo
         from pipeline.isolation import builder_ids
+        from pipeline.key_files import accepted_keys
         from pipeline.mirrors import Mirrors
-        from pipeline.trust import accepted
 
         told = self._process.settings
         home = room(told, "console")
@@ -66,11 +66,12 @@ class Verification:
             return USER, told.git_read_token.reveal()
 
         repo = ConfigRepo(home / "config.git", told.config_url, branch=told.config_branch, login=login)
-        keys = accepted(told)
+        keys = accepted_keys(told)
         sources = Sources(self._process.store, Mirrors(told, home))
         return Inspector(self._registry, repo, keys, builder_ids(told.builder_id), sources)
 
-    async def _release(self, wanted: str) -> dict[str, Any]:
+    async def release(self, wanted: str) -> dict[str, Any]:
+        """What the gate says of a release. Raises NotFound, Unavailable; it may take as long as the stores do."""
         found = self._db.get(Release, wanted)
         if found is None:
             raise NotFound(f"there is no release {wanted}", reason="unknown_release")

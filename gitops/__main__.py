@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import sys
 from collections.abc import Coroutine, Mapping
 from functools import partial
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pipeline.errors import Invalid
+from pipeline.lease import led
 from pipeline.main import Process, in_background, main, room
 from pipeline.records import Release
 
@@ -69,6 +71,7 @@ async def committer(process: Process) -> None:
         repo = ConfigRepo(
             room(told, "committer") / "config.git", told.config_url, branch=told.config_branch, login=login,
             instance=instances.named(told.instance, own), sign=signature_of(told.config_signing_key, told.home),
+            guard=process.store.guard,
         )  # fmt: skip
         known = frozenset({own, *former, *told.config_instances})  # a rotated key is no other installation
         writer = Committer(repo, process.store, ports=ports, instances=known)
@@ -90,6 +93,7 @@ async def syncer(process: Process) -> None:
     from gitops.clusters.exec_relay import ExecRelay
     from gitops.clusters.relay import Relay
     from gitops.git.configrepo import ConfigRepo
+    from gitops.syncing import spans
     from gitops.syncing.desired import Desired
     from gitops.syncing.difference import difference
     from gitops.syncing.front import Front
@@ -109,6 +113,7 @@ async def syncer(process: Process) -> None:
         gate = await gate_of(process, images)
         desired = Desired(repo)
         clusters = clusters_of(process, images, desired)
+        spans.expect()
         await clusters.learn_all(process.store)
         worker = Syncer(process.store, clusters, desired, front, gate, told.deploy_timeout)
         bound = clusters.follow(process.store.bus)
@@ -151,7 +156,7 @@ def clusters_of(process: Process, images: Registry, desired: Desired) -> Cluster
 
     if told.cluster not in load():
         raise Invalid(f"ENCLII_CLUSTER names {told.cluster!r}: enclii cluster list", reason="unknown_cluster")
-    return Clusters(told.cluster, load)
+    return Clusters(told.cluster, load, process.store.guard)
 
 
 def podman(process: Process) -> Cluster:
@@ -171,7 +176,8 @@ def podman(process: Process) -> Cluster:
 
 def kubernetes(process: Process, images: Registry, desired: Desired, entry: Entry) -> Cluster:
     """One cluster of ``clusters.yaml``, applied to by us or by its own tool."""
-    from gitops.clusters.kubernetes import Access, Kubernetes, login
+    from gitops.clusters.kube_login import Access, login
+    from gitops.clusters.kubernetes import Kubernetes
     from pipeline.images import ImageRef
 
     async def members(image: str) -> frozenset[str]:
@@ -181,7 +187,8 @@ def kubernetes(process: Process, images: Registry, desired: Desired, entry: Entr
         return frozenset({ref.digest, *(str(one.get("digest")) for one in listed)})
 
     told = process.settings
-    access = login(Access(entry.kubeconfig, entry.context, entry.in_cluster))
+    theirs = {name: value for name, value in os.environ.items() if not name.startswith("ENCLII_")}
+    access = login(Access(entry.kubeconfig, entry.context, entry.in_cluster, theirs))
     if entry.sync == "own":
         return Kubernetes(access, instance=told.instance, pod_security=entry.pod_security, members=members)
     from gitops.clusters import tool_settings
@@ -300,8 +307,7 @@ async def gate_of(process: Process, images: Registry) -> Gate:
     """The gate with what the instance accepts; the signer writes its public keys at its first start."""
     from gitops.gate.signatures import Gate
     from pipeline.isolation import builder_ids
-    from pipeline.keys import load_public
-    from pipeline.trust import accepted
+    from pipeline.key_files import accepted_keys, preview_keys
 
     told = process.settings
     own = () if told.keyless_identity else (told.verify_key,)
@@ -309,10 +315,10 @@ async def gate_of(process: Process, images: Registry) -> Gate:
     async with asyncio.timeout(KEY_WAIT):
         while not all(path.is_file() for path in paths):  # noqa: ASYNC110 - another process writes them
             await asyncio.sleep(0.05)
-    return Gate(process.store, images, accepted(told), builder_ids(told.builder_id), [load_public(paths[-1])])
+    return Gate(process.store, images, accepted_keys(told), builder_ids(told.builder_id), preview_keys(told))
 
 
-PROCESSES = {"committer": committer, "syncer": syncer, "door": door, "forge": forge}
+PROCESSES = {"committer": led(committer), "syncer": led(syncer), "door": door, "forge": forge}
 
 if __name__ == "__main__":
     if len(sys.argv) != 2 or sys.argv[1] not in PROCESSES:

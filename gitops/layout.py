@@ -22,6 +22,7 @@ APART = NOTES | {TARGETS_FILE}
 """Enclii's own files beside the manifests; no cluster is ever given them."""
 ACCOUNT_FILE = "serviceaccount.yaml"
 AUTOSCALER_FILE = "autoscaler.yaml"
+DENY_FILE = "networkpolicy-deny.yaml"
 DEPLOYMENT_FILE = "deployment.yaml"
 DISRUPTION_FILE = "disruptionbudget.yaml"
 EXTERNAL_FILE = "externalsecret.yaml"

@@ -3,6 +3,7 @@
 notifications:
   team-chat: [failure, recovery, hold]
   reviewers: [preview]
+  metrics: [cdevents]
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from gitops.fields import PROJECT
 from pipeline import names
 from pipeline.errors import EncliiError
 
-KINDS: Final = ("failure", "recovery", "hold", "preview")
+KINDS: Final = ("failure", "recovery", "hold", "preview", "cdevents")
 
 
 def read(value: object) -> dict[str, tuple[str, ...]]:

@@ -63,12 +63,13 @@ def _parsed(data: bytes, project: str) -> ProjectFile:
     environments = found.get("environments") or {}
     if not isinstance(environments, dict):
         raise PROJECT.wrong("environments", "must be a mapping")
+    listed = _checked(tuple(_environment(str(key), item) for key, item in environments.items()))
     return ProjectFile(
         tuple(_repository(index, item, project) for index, item in enumerate(repositories)),
-        _checked(tuple(_environment(str(key), item) for key, item in environments.items())),
+        listed,
         environment_rules.roles(found.get("roles")),
         chat_rules.project(found.get("chatops")),
-        preview_rules.read(found.get("previews")),
+        preview_rules.read(found.get("previews"), listed),
         notification_rules.read(found.get("notifications")),
     )
 

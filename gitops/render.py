@@ -58,7 +58,7 @@ def _documents(spec: ServiceSpec, release: Release, place: Place, around: Surrou
     return {
         layout.ACCOUNT_FILE: policy.service_account(place, around.pull_secret),
         layout.EXTERNAL_FILE: secrets.external_secret(spec, place) if spec.external_secrets else None,
-        layout.NETWORK_POLICY_FILE: _network_policy(port, release, place),
+        layout.NETWORK_POLICY_FILE: _network_policy(port, release, place, around),
         layout.RELEASE_JOB_FILE: workload.release_job(spec, release, place, around) if spec.release else None,
         layout.DEPLOYMENT_FILE: workload.deployment(spec, release, place, around),
         layout.SERVICE_FILE: network.service(port, place) if port is not None else None,
@@ -66,12 +66,13 @@ def _documents(spec: ServiceSpec, release: Release, place: Place, around: Surrou
         layout.ROUTE_FILE: entrance if kind == "HTTPRoute" else None,
         layout.DISRUPTION_FILE: policy.disruption_budget(place) if pod.runs_several(spec, around) else None,
         layout.AUTOSCALER_FILE: policy.autoscaler(spec.scale, place) if spec.scale else None,
+        layout.DENY_FILE: preview.deny_all(place) if release.preview else None,
         layout.QUOTA_FILE: preview.quota(place) if release.preview else None,
         layout.LIMITS_FILE: preview.limits(place) if release.preview else None,
     }
 
 
-def _network_policy(port: int | None, release: Release, place: Place) -> Manifest:
+def _network_policy(port: int | None, release: Release, place: Place, around: Surroundings) -> Manifest:
     if release.preview is None:
         return policy.network_policy(port, place)
-    return preview.network_policy(port, place, internet=release.preview.internet)
+    return preview.network_policy(port, place, internet=release.preview.internet, shared=around.shared)

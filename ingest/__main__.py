@@ -28,7 +28,7 @@ async def githost(process: Process) -> None:
     )
     host = create_githost(
         store=process.store, state=room(told, "githost"), tokens=tokens, check=parse_servicefile,
-        git_url=told.githost_url, console_url=told.console_url, max_push=told.push_limit,
+        git_url=told.githost_url, console_url=told.console_url, max_push=told.push_limit, sweep=told.sweep,
     )  # fmt: skip
     config = RepositoryName.of(CONFIG_PROJECT, CONFIG_NAME)
     if not host.repositories.exists(config):

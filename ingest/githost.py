@@ -146,7 +146,12 @@ class GitHost:
             by_committer = request.caller.role == "config"
             push = PushInFlight(request.repository, request.caller.actor)
             async with self._hooks.letting_in(push):
-                await backend.serve(self._environment(request, push=push.id), receive, send, self._limits)
+
+                async def watched(message: MutableMapping[str, Any]) -> None:
+                    self._hooks.look(push)
+                    await send(message)
+
+                await backend.serve(self._environment(request, push=push.id), receive, watched, self._limits)
                 if by_committer:
                     await self._hooks.committed(push)
 
@@ -188,6 +193,7 @@ def create_githost(
     git_url: str,
     console_url: str,
     max_push: int = 512 << 20,
+    sweep: float = 60.0,
     limits: Limits | None = None,
 ) -> GitHost:
     """The git host with its repositories and hooks below ``state``.
@@ -196,7 +202,7 @@ def create_githost(
     """
     repositories = Repositories(state.absolute() / "repositories")
     announcer = Announcer(store, git_url)
-    sweeper = Sweeper(repositories, announcer)
+    sweeper = Sweeper(repositories, announcer, every=sweep)
     hooks = HookHandler(repositories, announcer, check=check, console_url=console_url, late=sweeper.late)
     bounds = limits or Limits(body=max_push + (64 << 20))
     return GitHost(

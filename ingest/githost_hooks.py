@@ -15,7 +15,7 @@ import shlex
 import sys
 import uuid
 import weakref
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -63,6 +63,7 @@ class PushInFlight:
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     intents: dict[str, Push] = field(default_factory=dict)
     announced: bool = False
+    announcing: asyncio.Task[None] | None = None
     ended: bool = False
     turns: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
 
@@ -153,9 +154,28 @@ class HookHandler:
         finally:
             del self._pushes[push.id]
             push.ended = True
+            if push.announcing is not None:
+                await asyncio.wait({push.announcing})
             await push.turns.aclose()
             if (push.intents or push.repository.is_config) and not push.announced:
                 self._late.set()
+
+    def look(self, push: PushInFlight) -> None:
+        """Announce what has moved as soon as git tells the client so: its post-receive hook takes a while to start.
+
+        Nobody else may move these refs meanwhile, so a ref that holds what was intended was moved by this push.
+        """
+        if push.announcing is not None or not push.intents:
+            return
+        moved = [
+            one for one in push.intents.values() if self._repositories.value(push.repository, one.ref) == one.after
+        ]
+        if len(moved) == len(push.intents):
+            push.announcing = asyncio.create_task(self._announce(push, moved))
+
+    async def _announce(self, push: PushInFlight, moved: Sequence[Push]) -> None:
+        await self._announcer.announce(push.repository, moved)
+        push.announced = True
 
     async def committed(self, push: PushInFlight) -> None:
         """Publish where the config branch stands after a push of the committer's, which has no hooks."""
@@ -288,11 +308,10 @@ class HookHandler:
         try:
             if push.repository.is_config:
                 return await self._config_moved(push, moved)
-            await self._announcer.announce(push.repository, [push.intents[u.ref] for u in moved])
+            await (push.announcing or self._announce(push, [push.intents[u.ref] for u in moved]))
         except Retryable as error:
             log.warning("push not announced yet: %s", error.message)
             return remotelines.recorded_for_later()
-        push.announced = True
         self._log(push, moved)
         fed = await self._fed(push)
         return [line for update in moved for line in self._said(push, update, fed)]

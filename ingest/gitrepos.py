@@ -113,6 +113,13 @@ class Repositories:
         pairs = (line.split(" ", 1) for line in done.decode("utf-8", "replace").splitlines())
         return {ref: value for value, ref in pairs}
 
+    def value(self, repository: RepositoryName, ref: str) -> str:
+        """What a ref (its name is checked) was set to since refs were packed last; "" when it was not."""
+        try:
+            return (self.path(repository) / ref).read_text("ascii", "replace").strip()
+        except OSError:
+            return ""
+
     async def git(self, repository: RepositoryName, *argv: str, env: Mapping[str, str] | None = None) -> bytes:
         """What a git command on that repository prints. Raises CommandFailed, CommandTimeout."""
         path = self.path(repository)

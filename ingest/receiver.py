@@ -21,6 +21,7 @@ from ingest.hooks import Forge, Secret, Verifier, deliveries_of
 from pipeline import trace as traces
 from pipeline.errors import Invalid, Retryable
 from pipeline.events import Delivery
+from pipeline.gathering import Gathering
 from pipeline.names import run_id
 from pipeline.origin import APP_HOOK
 from pipeline.records import Decision, Run
@@ -57,8 +58,11 @@ def _refusal(status: int, error: str, *, retry_after: int = 0) -> Answer:
 class Receiver:
     """Answers ``POST /hooks/{forge}/{hook}``; at most ``HELD_LIMIT`` bytes of bodies are in memory at a time."""
 
-    def __init__(self, store: Store, secrets: Secrets, apps: Collection[str], clock: Callable[[], float]) -> None:
+    def __init__(
+        self, store: Store, intake: Gathering, secrets: Secrets, apps: Collection[str], clock: Callable[[], float]
+    ) -> None:
         self._store = store
+        self._intake = intake
         self._apps = apps
         self._secrets = secrets
         self._clock = clock
@@ -117,13 +121,13 @@ class Receiver:
         return b"".join(chunks)
 
     async def _stored(self, delivery: Delivery) -> Answer:
-        if await self._store.publish(delivery):
-            return await self._receipt(delivery)
+        if (sequence := await self._intake.publish(delivery)) is not None:
+            return _receipt(delivery, sequence)
         attempt = await self._next_attempt(delivery.id)
         if attempt is not None:
             again = _attempt_of(delivery, attempt)
-            if await self._store.publish(again):
-                return await self._receipt(again)
+            if (sequence := await self._intake.publish(again)) is not None:
+                return _receipt(again, sequence)
         return Answer(200, {"status": "duplicate", "delivery": delivery.id})
 
     async def _next_attempt(self, delivery: str) -> int | None:
@@ -137,21 +141,21 @@ class Receiver:
         ran = await self._store.get(Run, decision.run) if decision.run else None
         return decision.attempt + 1 if ran and ran.record.status in {"failed", "cancelled"} else None
 
-    async def _receipt(self, delivery: Delivery) -> Answer:
-        entry = await self._store.bus.get(delivery.subject)
-        run = run_id(delivery.id, delivery.attempt)
-        receipt = {"delivery": delivery.id, "run": run, "stream": "HOOKS", "sequence": entry.seq if entry else 0}
-        return Answer(202, receipt)
-
 
 def create_receiver(
-    *, store: Store, secrets: Secrets, apps: Collection[str] = (), clock: Callable[[], float] = time.time
-) -> Receiver:
+    *, store: Store, secrets: Secrets, apps: Collection[str] = (), intake: Gathering | None = None,
+    clock: Callable[[], float] = time.time,
+) -> Receiver:  # fmt: skip
     """The receiver; ``secrets`` is asked for each request, so a rotated secret works at once.
 
-    ``apps`` are the hooks that are no repository's own.
+    ``apps`` are the hooks that are no repository's own; ``intake`` is how deliveries are written, together by default.
     """
-    return Receiver(store, secrets, apps, clock)
+    return Receiver(store, intake or Gathering(store), secrets, apps, clock)
+
+
+def _receipt(delivery: Delivery, sequence: int) -> Answer:
+    run = run_id(delivery.id, delivery.attempt)
+    return Answer(202, {"delivery": delivery.id, "run": run, "stream": "HOOKS", "sequence": sequence})
 
 
 def _attempt_of(delivery: Delivery, attempt: int) -> Delivery:

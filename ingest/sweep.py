@@ -1,7 +1,7 @@
 """The git host's safety net: what the refs say is compared with what was announced, and the difference is announced.
 
-It runs at start and each minute, and at once when a push ended without its hook. Publishing again what was published
-is harmless, because the id comes from the stored intent.
+It runs at start, every ``ENCLII_SWEEP``, and at once when a push ended without its hook. Publishing again what was
+published is harmless, because the id comes from the stored intent.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from pipeline.names import branch
 from pipeline.records import Branch, Decision, Push
 from pipeline.store import now
 
-PAUSE = 60.0
 log = logging.getLogger(__name__)
 
 
@@ -40,7 +39,8 @@ def unrecorded(repository: str, ref: str, *, before: str, after: str) -> Deliver
 class Sweeper:
     """Compares all repositories with the stores; remembers what it has seen announced, so a quiet minute is cheap."""
 
-    def __init__(self, repositories: Repositories, announcer: Announcer) -> None:
+    def __init__(self, repositories: Repositories, announcer: Announcer, *, every: float = 60.0) -> None:
+        self._every = every
         self._repositories = repositories
         self._announcer = announcer
         self._store = announcer.store
@@ -48,7 +48,7 @@ class Sweeper:
         self.late = asyncio.Event()
 
     async def forever(self) -> None:
-        """Sweep now, each minute, and when ``late`` is set; a store that is away only makes it later."""
+        """Sweep now, every so many seconds, and when ``late`` is set; a store that is away only makes it later."""
         while True:
             self.late.clear()
             try:
@@ -58,7 +58,7 @@ class Sweeper:
             except (EncliiError, OSError) as error:
                 log.warning("sweep not finished: %s", error)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.late.wait(), PAUSE)
+                await asyncio.wait_for(self.late.wait(), self._every)
 
     async def sweep(self) -> list[str]:
         """Compare everything once; the ids that were announced now. Raises Unavailable."""

@@ -1,4 +1,7 @@
-"""``python -m pipeline planner|builder|signer``: composes one stage with its ports and runs it."""
+"""``python -m pipeline planner|builder|signer``: composes one stage with its ports and runs it.
+
+``python -m pipeline setup`` makes the streams.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ from pipeline.events import (
     ReleaseReady,
     RetentionRequested,
 )
-from pipeline.main import Process, in_background, main, room
+from pipeline.main import Process, in_background, looking_for, main, room
 from pipeline.registries import configured, registries_of
 from pipeline.registry import Registry
 from pipeline.worker import Stage, work
@@ -104,7 +107,8 @@ async def builder(process: Process) -> None:
 
     told = process.settings
     place = room(told, "builder")
-    chosen = await choice.choose(told, place)
+    with looking_for(process, "what builds"):
+        chosen = await choice.choose(told, place)
     await choice.announce(chosen, told, process.store)
     await choice.sweep(chosen, room(told, "builds"))
     room_left = Watermark(place, told.build_watermark, told.build_cache_size, chosen)
@@ -153,12 +157,14 @@ async def reproducing(process: Process, builds: BuildStage) -> AsyncIterator[Non
 async def signer(process: Process) -> None:
     """Images become releases."""
     from pipeline import keys
+    from pipeline.key_files import accepted_keys
     from pipeline.stages.sign import AT_ONCE, Signer
     from pipeline.stages.witness import Witness
-    from pipeline.trust import Identity, accepted
+    from pipeline.trust import Identity
 
     told = process.settings
-    key = await what_signs(told)
+    with looking_for(process, "what signs"):
+        key = await what_signs(told)
     if not isinstance(key, Identity):
         keys.write_public(told.below_home(told.verify_key), key.public)
     path = told.below_home(told.preview_key)
@@ -166,7 +172,7 @@ async def signer(process: Process) -> None:
     previews = keys.load_or_make(path)
     keys.write_public(told.below_home(told.preview_verify_key), previews.public)
     async with configured(told) as images:
-        stage = Signer(process.store, images, key, told.builder_id, previews, accepted(told))
+        stage = Signer(process.store, images, key, told.builder_id, previews, accepted_keys(told))
         signing = Stage("signer", (ImageBuilt,), stage.handle, stage.failed, at_once=AT_ONCE)
         witness = Witness(process.store, images, key, told.builder_id)
         comparisons = Stage("witness", (ImageRebuilt,), witness.handle)
@@ -210,6 +216,11 @@ async def identity(told: Settings) -> Signs:
 PROCESSES = {"planner": planner, "builder": builder, "signer": signer}
 
 if __name__ == "__main__":
+    if sys.argv[1:] == ["setup"]:
+        from pipeline.structure import setup
+
+        setup()
+        sys.exit()
     if len(sys.argv) != 2 or sys.argv[1] not in PROCESSES:
-        sys.exit(f"usage: python -m pipeline {'|'.join(PROCESSES)}")
+        sys.exit(f"usage: python -m pipeline {'|'.join(PROCESSES)}|setup")
     main(sys.argv[1], PROCESSES[sys.argv[1]])

@@ -18,11 +18,12 @@ import msgspec
 from pipeline.builders import BuildFailed, BuildJob, Cache, project_toml
 from pipeline.builders.buildkit import Buildkit
 from pipeline.builders.choice import Chosen, listed_images
-from pipeline.builders.dockerfiles import scanned
+from pipeline.builders.dockerfiles import mounts, scanned
 from pipeline.dockerfile import full_reference
 from pipeline.events import BuildRequested
 from pipeline.masking import Masker
 from pipeline.names import token
+from pipeline.onbuild import Mounting, asker
 from pipeline.previews import repository_of
 from pipeline.registries import Registries, registries_of
 from pipeline.registry_accounts import docker_config
@@ -43,6 +44,8 @@ class BuildInputs:
     registry_cache: bool = False
     builder_images: tuple[str, ...] = ()
     context_limit: int = 512 << 20
+    mounting: Mounting | None = None
+    """Asked where steps are cached beyond their build: whether a base image's own steps may mount something."""
 
     async def job(self, event: BuildRequested, context: Path, registry: str, login: Path) -> BuildJob:
         """The job for one request; ``login`` is where the accounts that it needs are written.
@@ -53,7 +56,26 @@ class BuildInputs:
         hosts = await asyncio.to_thread(self._hosts, event, plain) if plain.trusted else frozenset[str]()
         accounts = await self.registries.accounts.several({registry, *hosts})
         masker = Masker((*_all_values(self._folder(event)), *_told(accounts.values())))
-        return replace(plain, masker=masker, authfile=_written(login, docker_config(accounts)) if accounts else None)
+        mounting = await self._mounting(event, plain)
+        return replace(
+            plain,
+            masker=masker,
+            mounting=mounting,
+            authfile=_written(login, docker_config(accounts)) if accounts else None,
+        )
+
+    async def _mounting(self, event: BuildRequested, job: BuildJob) -> bool:
+        if self.mounting is None or event.builds == "buildpacks":
+            return False
+        text, found = await asyncio.to_thread(scanned, job)
+        if mounts(text):
+            return True
+        images = [image if "@" in image else f"{image}@{pin}" if (pin := event.bases.get(image)) else image
+                  for image in found.images]  # fmt: skip
+        for image in images:
+            if await self.mounting(image):
+                return True
+        return False
 
     def _job(self, event: BuildRequested, context: Path, registry: str) -> BuildJob:
         spec = msgspec.json.decode(event.spec, type=ServiceSpec)
@@ -112,8 +134,10 @@ def inputs_of(told: Settings, chosen: Chosen) -> BuildInputs:
     """As the settings say."""
     builder = chosen.by_kind.get("dockerfile")
     remote = isinstance(builder, Buildkit) and not builder.local
+    registries = registries_of(told)
     return BuildInputs(
-        secrets=told.below_home(told.build_secrets), registries=registries_of(told),
+        secrets=told.below_home(told.build_secrets), registries=registries,
+        mounting=asker(registries) if isinstance(builder, Buildkit) else None,
         registry_cache=told.build_cache == "registry" or (told.build_cache == "auto" and remote),
         builder_images=listed_images(told), context_limit=told.build_context,
     )  # fmt: skip

@@ -1,8 +1,9 @@
 """The door to NATS JetStream: one writer's atomic batch, reads by subject, and a puller that neither stalls nor loses.
 
 Both streams keep one message per subject and never expire it. An event's subject is written once (``expect=0``), a
-record's by compare-and-set, and both commit together or not at all. nats-py's ``fetch(n)`` and ``publish_async`` are
-avoided on purpose: the first can hold a ready message until its timeout, the second can wait for ever.
+record's by compare-and-set, and both commit together or not at all. nats-py's ``publish_async`` is avoided on purpose,
+as it can wait for ever. A connection of a process's own user is held to what that process needs before anything leaves
+it (needs.py): the server would refuse too, but by silence.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
+import ssl
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -19,7 +22,10 @@ from pipeline.cancelling import not_lost
 from pipeline.entries import NANO, STREAMS, entry_of, stream_of
 from pipeline.entries import Entry as Entry
 from pipeline.entries import Write as Write
-from pipeline.errors import Conflict, EncliiError, Unavailable
+from pipeline.errors import Conflict, EncliiError, Refused, Unavailable
+from pipeline.puller import HEARTBEAT, REQUEST_LIMIT, Asked, Puller, ReaderGone
+from pipeline.puller import Message as Message
+from pipeline.right import OWN_RIGHTS, Rights, inbox
 
 with absent("aiohttp"):  # nats-py takes it along for websockets, which are not spoken here: 8 MB a process
     import nats
@@ -27,73 +33,57 @@ with absent("aiohttp"):  # nats-py takes it along for websockets, which are not 
     from nats.aio.client import Client
     from nats.aio.msg import Msg
 
+log = logging.getLogger(__name__)
+
 CAS_MISSED = {10071, 10164, 10201}
 STORE_FULL = {10047, 10077}
 NO_MESSAGE = 10037
-REQUEST_LIMIT = 2.5
 COMMIT_LIMIT = 8.0
 ROUNDS = 4
-HEARTBEAT = 1.0
-Asked = Callable[[], Awaitable[bool]] | None
 
 
 class Full(Unavailable):
     """The stream takes nothing more: say so to the sender instead of dropping what was kept."""
 
 
-class Message:
-    """A delivered message; exactly one of ``ack``, ``retry`` ends it, ``working`` keeps it from coming again."""
-
-    def __init__(self, client: Client, raw: Msg) -> None:
-        parts = (raw.reply or "").split(".")
-        self.subject = raw.subject
-        self.data = raw.data
-        self.headers: Mapping[str, str] = raw.headers or {}
-        # $JS.ACK.….<deliveries>.<stream seq>.<consumer seq>.<time>.<pending>: counted from the end, as some
-        # servers put a domain and an account in front.
-        tail = parts[-5:]
-        self.deliveries, self.seq = int(tail[0]), int(tail[1])
-        self.at, self.pending = int(tail[3]) / NANO, int(tail[4])  # when it was stored (Unix time), what waits behind
-        self._client = client
-        self._reply = raw.reply
-
-    async def ack(self) -> None:
-        """Say that it is done, and wait until the server has heard it."""
-        with contextlib.suppress(nats.errors.Error, TimeoutError):  # unheard: it comes again and its state says done
-            await not_lost(self._client.request(self._reply, b"+ACK", timeout=REQUEST_LIMIT))
-
-    async def retry(self, delay: float) -> None:
-        """Ask for it again after ``delay`` seconds."""
-        await self._client.publish(self._reply, b"-NAK " + json.dumps({"delay": int(delay * NANO)}).encode())
-
-    async def working(self) -> None:
-        """Say that work goes on; the acknowledgement wait begins anew."""
-        await self._client.publish(self._reply, b"+WPI")
-
-
 class Bus:
-    """A connection to JetStream. Open it with ``connect``; every call has a deadline and raises Unavailable."""
+    """A connection to JetStream. Open it with ``connect``; every call has a deadline and raises Unavailable.
 
-    def __init__(self, client: Client) -> None:
+    With ``rights`` whatever they do not hold raises Refused.
+    """
+
+    def __init__(self, client: Client, rights: Rights | None = None) -> None:
         self._client = client
+        self._rights = rights
+
+    @property
+    def restricted(self) -> bool:
+        """Whether it is a user's of ours, whose rights are known."""
+        return self._rights is not None
 
     @property
     def connected(self) -> bool:
         return bool(self._client.is_connected)
+
+    @property
+    def reconnections(self) -> int:
+        """How often a server was found again."""
+        return int(self._client.stats["reconnects"])
 
     async def close(self) -> None:
         """Hand over what is buffered and close."""
         with contextlib.suppress(nats.errors.Error, TimeoutError):
             await asyncio.wait_for(self._client.drain(), REQUEST_LIMIT)
 
-    async def create_streams(self) -> None:
+    async def create_streams(self, *, replicas: int = 1) -> None:
         """Make the streams, or bring their configuration to what this version wants."""
         for name, specific in STREAMS.items():
-            await self.create(name, specific)
+            await self.create(name, specific, replicas=replicas)
 
-    async def create(self, name: str, specific: Mapping[str, Any]) -> None:
+    async def create(self, name: str, specific: Mapping[str, Any], *, replicas: int = 1) -> None:
         """Make one stream, or bring its configuration to what is wanted."""
         config = {"name": name, "storage": "file", "retention": "limits", "max_msgs_per_subject": 1}
+        config["num_replicas"] = replicas
         config |= {"allow_direct": True, "duplicate_window": 600 * NANO, **specific}
         answer = await self._api(f"STREAM.CREATE.{name}", config, tolerate={10058})
         if "error" in answer:
@@ -126,6 +116,7 @@ class Bus:
             if number == 1:
                 _checked(await self._request(write.subject, write.data, headers))
             else:
+                self._check(write.subject)
                 await self._client.publish(write.subject, write.data, headers=headers)
         last = writes[-1]
         headers = last.all_headers() | {"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(len(writes))}
@@ -137,13 +128,16 @@ class Bus:
 
     async def ask(self, subject: str, data: bytes, *, timeout: float = REQUEST_LIMIT) -> bytes:  # noqa: ASYNC109
         """What whoever answers ``subject`` says; nothing is stored on the way. Raises Unavailable."""
+        self._check(subject)
         try:
             return bytes((await not_lost(self._client.request(subject, data, timeout=timeout))).data)
         except (nats.errors.Error, TimeoutError, OSError) as error:
-            raise Unavailable(f"nobody answers {subject}: {type(error).__name__}", reason="no_answer") from error
+            told = f"what answers {subject} is away or stuck ({type(error).__name__}): enclii doctor says which process"
+            raise Unavailable(told, reason="no_answer") from error
 
     async def answer(self, subject: str, reply: Callable[[bytes], Awaitable[bytes]]) -> None:
         """Answer ``subject``, one question after the other, for ever; of several processes one answers each."""
+        self._check(subject, listen=True)
         subscription = await self._client.subscribe(subject, queue="answers", pending_msgs_limit=1_000)
         async for question in subscription.messages:
             if question.reply:
@@ -155,6 +149,7 @@ class Bus:
         async def one(question: Msg) -> None:
             await self._client.publish(question.reply, await reply(question.data))
 
+        self._check(subject, listen=True)
         subscription = await self._client.subscribe(subject, queue="answers", pending_msgs_limit=1_000)
         async with asyncio.TaskGroup() as group:
             async for question in subscription.messages:
@@ -165,11 +160,55 @@ class Bus:
         """What JetStream's own API says at ``$JS.API.<path>``; nothing found is an ``error`` in it."""
         return await self._api(path, body, tolerate={NO_MESSAGE, 10014, 10059})
 
+    @contextlib.asynccontextmanager
+    async def listening(self) -> AsyncIterator[tuple[str, AsyncIterator[tuple[bytes, str, str]]]]:
+        """Yield a subject of this connection's own, and what comes there: data, where to answer, a failure's words."""
+        subject = self._client.new_inbox()
+        subscription = await self._client.subscribe(subject, pending_msgs_limit=-1, pending_bytes_limit=-1)
+
+        async def arriving() -> AsyncIterator[tuple[bytes, str, str]]:
+            async for message in subscription.messages:
+                headers = message.headers or {}
+                failed = headers.get("Description", "") if headers.get("Status", "204") not in ("200", "204") else ""
+                yield bytes(message.data), str(message.reply), failed
+
+        try:
+            yield subject, arriving()
+        finally:
+            with contextlib.suppress(nats.errors.Error):
+                await subscription.unsubscribe()
+
+    async def send(self, subject: str, data: bytes) -> None:
+        """Say something to whoever listens, who need not answer."""
+        self._check(subject)
+        await self._client.publish(subject, data)
+
+    async def hear(self, subject: str, heard: Callable[[], None]) -> None:
+        """Call ``heard`` for each hint that is sent to ``subject``, in every process that listens, for ever."""
+        self._check(subject, listen=True)
+        subscription = await self._client.subscribe(subject, pending_msgs_limit=100)
+        async for _ in subscription.messages:
+            heard()
+
+    async def own_rights(self) -> dict[str, Any]:
+        """What the server says that this connection's user may. Raises Unavailable.
+
+        The form is that of rights.difference; empty: everything.
+        """
+        told = json.loads(await self._request(OWN_RIGHTS, b"", None))
+        return dict(told["data"].get("permissions") or {})
+
+    def _check(self, subject: str, *, listen: bool = False) -> None:
+        rights = self._rights
+        if rights is not None and not (rights.may_listen if listen else rights.may_publish)(subject):
+            raise Refused(f"{subject} is not among this process's needs: pipeline/needs.py", reason="not_needed")
+
     async def _put(self, subject: str, data: bytes, headers: dict[str, str]) -> int:
         answer = _checked(await self._request(subject, data, headers))
         return int(answer["seq"])
 
     async def _request(self, subject: str, data: bytes, headers: dict[str, str] | None) -> bytes:
+        self._check(subject)
         if not self._client.is_connected:
             raise Unavailable("the event store (NATS) does not answer", reason="nats_away", delay=1.0)
         try:
@@ -193,7 +232,7 @@ class Bus:
         self, stream: str, consumer: str, subjects: Sequence[str], *, ack_wait: float = 30.0, inflight: int = 16
     ) -> AsyncIterator[AsyncIterator[Message]]:
         """Yield an endless iterator over what waits for a durable consumer; competing processes share it by name."""
-        config = {
+        config: dict[str, Any] = {
             "durable_name": consumer,
             "filter_subjects": list(subjects),
             "ack_policy": "explicit",
@@ -201,7 +240,11 @@ class Bus:
             "max_ack_pending": inflight * 8,
             "max_deliver": -1,
         }
-        await self._api(f"CONSUMER.CREATE.{stream}.{consumer}", {"stream_name": stream, "config": config})
+        path = f"CONSUMER.CREATE.{stream}.{consumer}"
+        if len(subjects) == 1:  # so that the right to make it is one to make it with this filter
+            path += f".{subjects[0]}"
+            config["filter_subject"] = config.pop("filter_subjects")[0]
+        await self._api(path, {"stream_name": stream, "config": config})
         async with self._pulled(stream, consumer, inflight) as messages:
             yield messages
 
@@ -221,7 +264,7 @@ class Bus:
             except Unavailable:  # the server is on its way back
                 await asyncio.sleep(HEARTBEAT)
                 continue
-            with contextlib.suppress(_ReaderGone):
+            with contextlib.suppress(ReaderGone):
                 async with self._pulled(stream_of(subjects), name, 256, acknowledge=False) as messages:
                     async for message in messages:
                         after = message.seq
@@ -251,7 +294,7 @@ class Bus:
                             break
                     if (newest := await self._newest(subjects)) <= last:
                         return
-        except _ReaderGone:
+        except ReaderGone:
             raise Unavailable("the event store (NATS) went away while it was read", reason="nats_away") from None
         finally:
             with contextlib.suppress(EncliiError):
@@ -264,15 +307,17 @@ class Bus:
     async def _ephemeral(self, subjects: str, *, after: int = 0, policy: str = "") -> str:
         stream = stream_of(subjects)
         start = {"deliver_policy": "by_start_sequence", "opt_start_seq": after + 1}
+        name = f"r-{uuid.uuid4().hex[:16]}"
         config = {
+            "name": name,
             "filter_subject": subjects,
             "ack_policy": "none",
             "inactive_threshold": 60 * NANO,
             "mem_storage": True,
         }
         config |= {"deliver_policy": policy} if policy else start
-        answer = await self._api(f"CONSUMER.CREATE.{stream}", {"stream_name": stream, "config": config})
-        return str(answer["name"])
+        await self._api(f"CONSUMER.CREATE.{stream}.{name}.{subjects}", {"stream_name": stream, "config": config})
+        return name
 
     @contextlib.asynccontextmanager
     async def _pulled(
@@ -280,7 +325,7 @@ class Bus:
     ) -> AsyncIterator[AsyncIterator[Message]]:
         inbox = self._client.new_inbox()
         subscription = await self._client.subscribe(inbox, pending_msgs_limit=-1, pending_bytes_limit=-1)
-        puller = _Puller(self._client, f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}", inbox, batch)
+        puller = Puller(self._client, f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}", inbox, batch)
         try:
             yield puller.messages(subscription, durable=acknowledge, over=over)
         finally:
@@ -288,74 +333,15 @@ class Bus:
                 await subscription.unsubscribe()
 
 
-class _ReaderGone(Exception):
-    """The server has no such consumer any more."""
+async def connect(
+    url: str, *, name: str, user: str = "", password: str = "", ca: str = "", rights: Rights | None = None,
+    wait: float = 10.0,
+) -> Bus:  # fmt: skip
+    """Connect to one of the servers (addresses, by commas) and keep connecting for ever after.
 
-
-class _Puller:
-    """Overlapping pulls on one inbox, renewed at half a batch, on an ended pull and after two missed heartbeats."""
-
-    def __init__(self, client: Client, subject: str, inbox: str, batch: int) -> None:
-        self._client = client
-        self._subject = subject
-        self._inbox = inbox
-        self._batch = batch
-        self._outstanding = 0
-
-    async def messages(self, subscription: Any, *, durable: bool, over: Asked = None) -> AsyncIterator[Message]:
-        await self._pull()
-        silent = 0
-        while True:
-            try:
-                raw = await not_lost(subscription.next_msg(timeout=2 * HEARTBEAT + 0.25))
-            except (nats.errors.TimeoutError, TimeoutError):
-                silent += 1
-                if not durable and silent > 2:
-                    raise _ReaderGone from None
-                self._outstanding = 0
-                await self._pull()
-                continue
-            silent = 0
-            status = (raw.headers or {}).get("Status", "") if not raw.data else ""
-            if status == "100" and over is not None and await over():
-                return
-            if status:
-                await self._heard(status, raw.headers or {}, durable=durable)
-                continue
-            self._outstanding -= 1
-            if self._outstanding <= self._batch // 2:
-                await self._pull()
-            yield Message(self._client, raw)
-
-    async def _heard(self, status: str, headers: Mapping[str, str], *, durable: bool) -> None:
-        if status == "100":
-            return
-        if status in {"404", "408", "409"}:
-            if not durable and "Consumer Deleted" in headers.get("Description", ""):
-                raise _ReaderGone
-            self._outstanding -= int(headers.get("Nats-Pending-Messages", self._batch))
-            if self._outstanding <= 0:
-                await self._pull()
-        elif status == "503":
-            await asyncio.sleep(HEARTBEAT)
-            if not durable:  # a server that was killed comes back without the readers that it kept in memory
-                raise _ReaderGone
-            self._outstanding = 0
-            await self._pull()
-
-    async def _pull(self) -> None:
-        wanted = self._batch - max(self._outstanding, 0)
-        if wanted <= 0 or not self._client.is_connected:
-            return
-        request = {"batch": wanted, "expires": 30 * NANO, "idle_heartbeat": int(HEARTBEAT * NANO)}
-        with contextlib.suppress(nats.errors.Error):
-            await self._client.publish(self._subject, json.dumps(request).encode(), reply=self._inbox)
-            self._outstanding = max(self._outstanding, 0) + wanted
-
-
-async def connect(url: str, *, name: str, user: str = "", password: str = "", wait: float = 10.0) -> Bus:
-    """Connect and keep connecting for ever after; waits ``wait`` seconds for the first time. Raises Unavailable."""
-    credentials = {"user": user, "password": password} if user else {}
+    Waits ``wait`` seconds for the first time. ``ca`` is the file of the authority that signed the servers'
+    certificates, instead of the system's; to ``rights`` the connection is held. Raises Unavailable.
+    """
     options: dict[str, Any] = {
         "max_reconnect_attempts": -1,
         "reconnect_time_wait": 0.25,
@@ -363,19 +349,25 @@ async def connect(url: str, *, name: str, user: str = "", password: str = "", wa
         "max_outstanding_pings": 2,
         "connect_timeout": 2,
         "pending_size": 16 << 20,
-        "error_cb": _quiet,
+        "error_cb": _told,
     }
+    options |= {"user": user, "password": password} if user else {}
+    options |= {"inbox_prefix": inbox(user)} if rights else {}
+    options |= {"tls": ssl.create_default_context(cafile=ca)} if ca else {}
+    servers = [one.strip() for one in url.split(",")]
     try:
         async with asyncio.timeout(wait):
-            return Bus(await nats.connect(url, name=name, **options, **credentials))
+            return Bus(await nats.connect(servers, name=name, **options), rights)
     except (nats.errors.Error, OSError, TimeoutError) as error:
         raise Unavailable(
             f"no event store (NATS) at {url.rsplit('@', 1)[-1]} within {wait:g} s", reason="nats_away", delay=1.0
         ) from error
 
 
-async def _quiet(_: Exception) -> None:
-    """Connection errors show as Unavailable where somebody waits; readiness shows the rest."""
+async def _told(error: Exception) -> None:
+    """Connection errors show as Unavailable where somebody waits; a right that is missing shows nowhere else."""
+    if "permissions violation" in str(error).lower():
+        log.error("NATS refused: %s", error)
 
 
 def _checked(answer: bytes) -> dict[str, Any]:

@@ -62,16 +62,16 @@ async def nats_syncs(monitors: str) -> tuple[Sync, ...]:
 
 async def _sync(monitor: str) -> Sync:
     address = urlsplit(monitor.strip())
-    page = await _varz(address)
-    config = page.get("jetstream", {}).get("config")
+    found = await page(address, "varz")
+    config = found.get("jetstream", {}).get("config")
     if not isinstance(config, dict):
         raise Unavailable(f"the NATS server at {address.netloc} has no JetStream", reason="durability_unknown")
     interval = int(config.get("sync_interval", 0)) / NANO
-    return Sync(address.netloc, str(page.get("version", "?")), bool(config.get("sync_always")), interval)
+    return Sync(address.netloc, str(found.get("version", "?")), bool(config.get("sync_always")), interval)
 
 
-async def _varz(address: SplitResult) -> dict[str, Any]:
-    """The page, by the plainest HTTP there is: an HTTP client would cost each process more memory than this is worth.
+async def page(address: SplitResult, name: str) -> dict[str, Any]:
+    """A monitoring page, by the plainest HTTP there is: a client would cost each process more memory than it is worth.
 
     Raises OSError, TimeoutError, ValueError.
     """
@@ -80,7 +80,7 @@ async def _varz(address: SplitResult) -> dict[str, Any]:
     async with asyncio.timeout(ANSWER_LIMIT):
         reader, writer = await asyncio.open_connection(address.hostname, port, ssl=secure or None, limit=PAGE_LIMIT)
         try:
-            writer.write(f"GET {address.path}/varz HTTP/1.0\r\nHost: {address.netloc}\r\n\r\n".encode())
+            writer.write(f"GET {address.path}/{name} HTTP/1.0\r\nHost: {address.netloc}\r\n\r\n".encode())
             await writer.drain()
             head = await reader.readuntil(b"\r\n\r\n")
             body = await reader.read(PAGE_LIMIT) if head.split(b" ", 2)[1] == b"200" else b""
@@ -88,8 +88,8 @@ async def _varz(address: SplitResult) -> dict[str, Any]:
                 body += more
         finally:
             writer.close()
-    found: dict[str, Any] = json.loads(body[:PAGE_LIMIT])
-    return found
+    told: dict[str, Any] = json.loads(body[:PAGE_LIMIT])
+    return told
 
 
 async def git_version(program: str = "git") -> tuple[int, ...]:

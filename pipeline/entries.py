@@ -10,12 +10,16 @@ from typing import Any, Final
 
 @dataclass(frozen=True)
 class Entry:
-    """A stored message: its bytes, where it stands, and the headers that it was written with."""
+    """A stored message: its bytes, where it stands, the headers that it was written with, and when it was stored.
+
+    ``at`` is RFC 3339 by the server's clock; "" where the message was read in a replay.
+    """
 
     subject: str
     data: bytes
     seq: int
     headers: Mapping[str, str] = field(default_factory=dict)
+    at: str = ""
 
 
 def entry_of(message: Mapping[str, Any]) -> Entry:
@@ -23,7 +27,8 @@ def entry_of(message: Mapping[str, Any]) -> Entry:
     headers = base64.b64decode(message.get("hdrs", "")).decode("utf-8", "replace")
     pairs = (line.split(":", 1) for line in headers.split("\r\n")[1:] if ":" in line)
     found = {key.strip(): value.strip() for key, value in pairs}
-    return Entry(message["subject"], base64.b64decode(message.get("data", "")), int(message["seq"]), found)
+    data = base64.b64decode(message.get("data", ""))
+    return Entry(message["subject"], data, int(message["seq"]), found, str(message.get("time", "")))
 
 
 @dataclass(frozen=True)
@@ -45,17 +50,26 @@ class Write:
 
 NANO: Final = 1_000_000_000
 STREAMS: Final[dict[str, dict[str, Any]]] = {
-    "HOOKS": {"subjects": ["hooks.>"], "discard": "new", "max_bytes": 2 << 30, "max_age": 30 * 86_400 * NANO},
+    "HOOKS": {
+        "subjects": ["hooks.>"],
+        "discard": "new",
+        "allow_atomic": True,
+        "max_bytes": 2 << 30,
+        "max_age": 30 * 86_400 * NANO,
+    },
     "PIPE": {"subjects": ["ev.>", "st.>"], "discard": "old", "allow_atomic": True},
     "LOGS": {"subjects": ["log.>"], "discard": "new", "max_bytes": 4 << 30, "max_msgs_per_subject": -1},
     "WEB": {"subjects": ["web.>"], "discard": "old", "max_bytes": 64 << 20, "max_age": 31 * 86_400 * NANO},
+    # Who leads: in memory, for a lease is over anyway when all servers were away.
+    "LEASES": {"subjects": ["lease.>"], "storage": "memory", "discard": "old"},
     # What strangers can make us write, apart: filling it up drops logins that wait, and nobody's session.
     "LOGIN": {"subjects": ["login.>"], "discard": "old", "max_bytes": 16 << 20, "max_age": 3_600 * NANO},
 }
-_AUDIT: Final[dict[str, str]] = {
-    "audit": "AUDIT"
-}  # its stream is the console's to make, for as long as it is told to keep it
-STREAM_OF: Final[dict[str, str]] = _AUDIT | {
+AUDIT: Final[dict[str, Any]] = {
+    "subjects": ["audit.>"], "discard": "new", "deny_delete": True, "deny_purge": True,
+}  # fmt: skip
+"""Made with ``max_age`` beside it: as long as the installation is told to keep its audit."""
+STREAM_OF: Final[dict[str, str]] = {"audit": "AUDIT"} | {
     subject.partition(".")[0]: stream for stream, config in STREAMS.items() for subject in config["subjects"]
 }
 

@@ -227,9 +227,12 @@ def _base64(value: Any, what: str) -> bytes:
     if not isinstance(value, str) or not value:
         raise _malformed(f"the {what} is missing")
     try:
-        return base64.b64decode(value, validate=True)
+        decoded = base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError):
         raise _malformed(f"the {what} is not base64") from None
+    if base64.b64encode(decoded).decode() != value:  # the library reads what has too much padding, cosign does not
+        raise _malformed(f"the {what} is not base64 as it is written")
+    return decoded
 
 
 def _statement(payload: bytes) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from pipeline.errors import Invalid
+from pipeline.private import open_to_others
 
 _SHA256 = ec.ECDSA(hashes.SHA256())
 _REPEATABLE = ec.ECDSA(hashes.SHA256(), deterministic_signing=True)
@@ -141,8 +142,8 @@ def load(path: Path) -> SigningKey:
 
 def read_private(path: Path) -> bytes:
     """The file of a private key. Raises Invalid, also when others than its owner may read it."""
-    data, mode = _read(path)
-    if mode & 0o077:
+    data, status = _read(path)
+    if open_to_others(status):
         raise Invalid(f"{path} may be read by others than its owner: chmod 600 it", reason="key_not_private")
     return data
 
@@ -161,6 +162,7 @@ def load_public(path: Path) -> PublicKey:
 
 def write_public(path: Path, key: PublicKey) -> None:
     """Put ``key`` into ``path`` for those who verify; whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     draft = _draft(path, key.pem, 0o644)
     draft.replace(path)
     _sync_directory(path.parent)
@@ -198,10 +200,10 @@ def _sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def _read(path: Path) -> tuple[bytes, int]:
-    """Content and mode of one and the same file, whatever ``path`` names a moment later."""
+def _read(path: Path) -> tuple[bytes, os.stat_result]:
+    """Content and status of one and the same file, whatever ``path`` names a moment later."""
     try:
         with path.open("rb") as file:
-            return file.read(_LIMIT), os.fstat(file.fileno()).st_mode
+            return file.read(_LIMIT), os.fstat(file.fileno())
     except OSError as error:
         raise Invalid(f"{path} cannot be read: {error.strerror}", reason="key_unreadable") from None

@@ -19,7 +19,10 @@ class LoginSettings:
         parsing.duration, "12h", "how long a login in the browser lasts; at most 31 days", to="console"
     )
     audit_retention: float = setting(
-        parsing.duration, "400d", "how long the audit is kept; nothing is deleted before", to="console"
+        parsing.duration,
+        "400d",
+        "how long the audit is kept; nothing is deleted before",
+        to="committer console setup",
     )
     cli_lifetime: float = setting(
         parsing.duration, "168h", "how long a login of the command line lasts; at most 366 days", to="console"

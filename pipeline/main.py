@@ -10,14 +10,14 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import uvloop
 
-from pipeline import durability, log
-from pipeline.bus import Bus, connect
+from pipeline import durability, log, structure
+from pipeline.bus import Bus
 from pipeline.errors import EncliiError, Unavailable
 from pipeline.measures import Source
 from pipeline.ops import Check, Route, ops_server
@@ -72,18 +72,21 @@ async def _run(name: str, settings: Settings, body: Body) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    bus = await connect(
-        settings.nats_url, name=name, user=settings.nats_user, password=settings.nats_password.reveal(),
-        wait=START_LIMIT,
-    )  # fmt: skip
+    bus = await structure.connected(settings, name, wait=START_LIMIT)
     process = Process(name, settings, Store(bus, source=name), stopping, checks={"nats": _answers(bus)})
+    if bus.restricted:
+        process.checks["rights"] = structure.rights_check(bus, settings.nats_user)
+        process.routes["/rights"] = structure.rights_view(bus, settings.nats_user)
     exporting = _exporter(settings, name)
+    keeping = asyncio.ensure_future(structure.kept(bus, settings))
     try:
         await durability.demand_nats(settings.nats_monitor_url, settings.durability)
-        await bus.create_streams()
-        async with ops_server(settings.ops_port, process.checks, process.routes, process.gauges):
+        await structure.stand(bus, settings, wait=START_LIMIT)
+        told = (process.checks, process.routes, process.gauges)
+        async with ops_server(settings.ops_port, *told, host=settings.ops_host):
             await _until_stopped(process, body)
     finally:
+        keeping.cancel()
         await bus.close()
         await asyncio.to_thread(exporting)
 
@@ -120,6 +123,18 @@ def _answers(bus: Bus) -> Callable[[], Awaitable[None]]:
             raise Unavailable("the event store (NATS) does not answer", reason="nats_away")
 
     return check
+
+
+@contextlib.contextmanager
+def looking_for(process: Process, what: str) -> Iterator[None]:
+    """Not ready while the block looks for what the process works with, nor afterwards if it was not found."""
+
+    async def missing() -> None:
+        raise Unavailable(f"{what} was not found yet; the log says why", reason="starting")
+
+    process.checks["start"] = missing
+    yield
+    del process.checks["start"]
 
 
 def room(settings: Settings, name: str) -> Path:

@@ -35,6 +35,10 @@ class Counter:
     labels: Labels
     values: dict[Labels, float] = field(default_factory=dict)
 
+    def expect(self, *labels: str) -> None:
+        """Begin at nought: what appears as 1 did not rise for Prometheus, and the first one would go unheard."""
+        self.values.setdefault(labels, 0.0)
+
     def add(self, *labels: str, by: float = 1.0) -> None:
         """One more."""
         self.values[labels] = self.values.get(labels, 0.0) + by
@@ -57,6 +61,10 @@ class Histogram:
     meaning: str
     labels: Labels
     values: dict[Labels, Series] = field(default_factory=dict)
+
+    def expect(self, *labels: str) -> None:
+        """Begin at nought, as a counter does."""
+        self.values.setdefault(labels, Series())
 
     def observe(self, *labels: str, seconds: float, trace: str = "") -> None:
         """One more; ``trace`` is the id of the trace that it was seen in."""

@@ -1,7 +1,8 @@
 """The door to source repositories: a bare mirror that fetches from one registered URL only, and reads what it fetched.
 
-Fetching is the git program in a process that can be ended; reading is pygit2 and blocks, so callers in an event loop
-go through ``asyncio.to_thread``. A mirror is disposable, and belongs to one process at a time.
+Fetching is the git program in a process that can be ended, but for small steps from our own git host (near_fetch.py);
+reading is pygit2 and blocks, so callers in an event loop go through ``asyncio.to_thread``. A mirror is disposable, and
+belongs to one process at a time.
 
 Redirects are never followed: the credential must not leave the registered host, and a repository that moved is to be
 registered again by a person who has seen where it went.
@@ -14,12 +15,13 @@ import base64
 import contextlib
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pygit2
 
-from pipeline import names
+from pipeline import names, near_fetch
 from pipeline.errors import EncliiError, Invalid, NotFound, Refused, Unavailable
 from pipeline.process import CommandFailed, CommandTimeout, orphan_proof, run
 from pipeline.source_export import Exported, ExportLimits, export_tree
@@ -62,8 +64,11 @@ class Mirror:
         token: str | None = None,
         ssh_key: Path | None = None,
         protocols: tuple[str, ...] = PROTOCOLS,
+        near: bool = False,
     ) -> None:
+        """``near``: the url is that of our own git host, which checks what is pushed to it."""
         self._path = path
+        self._near = near
         self._url = _checked(url, protocols)
         self._token = token
         self._ssh_key = ssh_key
@@ -82,7 +87,7 @@ class Mirror:
         if sha is None:
             raise NotFound(f"{self._url} has no {wanted}", reason="ref_not_found")
         async with self._lock:
-            if not await asyncio.to_thread(self.has, sha):
+            if not await asyncio.to_thread(self.has, sha) and not await self._fetched_near(sha):
                 await self._fetch(sha, f"{KEEP}{sha}")
                 if not await asyncio.to_thread(self.has, sha):
                     raise Invalid(f"{sha} is not a commit of {self._url}", reason="not_a_commit")
@@ -95,6 +100,8 @@ class Mirror:
         """
         names.ref(ref)
         async with self._lock:
+            if sha := await self._fetched_near(ref):
+                return sha
             try:
                 await self._fetch(ref, HEAD)
             except NotFound:
@@ -213,12 +220,22 @@ class Mirror:
         where = ("--git-dir", str(self._path))
         await self._git(*where, "fetch", *options, "--", self._url, f"+{wanted}:{into}", limit=FETCH_LIMIT)
 
+    async def _fetched_near(self, wanted: str) -> str | None:
+        """The commit, when the small way was enough to have it."""
+        if not self._near or not (self._path / "HEAD").exists():
+            return None
+        if near_fetch.packs(self._path) >= near_fetch.MANY:
+            await asyncio.to_thread(self._prepare)
+            await self._git("--git-dir", str(self._path), "repack", "--geometric=2", "-d", "--quiet", limit=FETCH_LIMIT)
+        asked = partial(near_fetch.fetched, self._path, self._url, basic=_basic(self._token or ""))
+        return await asyncio.to_thread(asked, wanted=wanted, into=HEAD, kept=KEEP)
+
     def _prepare(self) -> None:
         """Make the repository, or remove the locks that a killed git left: nobody else works here."""
         if not (self._path / "HEAD").exists():
             self._path.parent.mkdir(parents=True, exist_ok=True)
             pygit2.init_repository(str(self._path), bare=True)
-        for pattern in ("*.lock", "refs/**/*.lock", "objects/pack/tmp_*"):
+        for pattern in ("*.lock", "refs/**/*.lock", "objects/pack/tmp_*", "objects/pack/.tmp-*"):
             for leftover in self._path.glob(pattern):
                 leftover.unlink(missing_ok=True)
 

@@ -14,13 +14,13 @@ from urllib.parse import urlsplit
 
 from pipeline.errors import Refused
 from pipeline.names import token
+from pipeline.private import open_to_others
 from pipeline.records import Repository
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from pipeline.mirror import Mirror
 
-OPEN_TO_OTHERS = 0o077
 CREDENTIAL_LIMIT = 64 << 10
 
 
@@ -50,7 +50,7 @@ class Mirrors:
         access = await asyncio.to_thread(access_to, repository, self._settings)
         key = (repository.id, self._address(repository))
         if key not in self._mirrors:
-            self._mirrors[key] = Mirror(self._home / token(*key), key[1])
+            self._mirrors[key] = Mirror(self._home / token(*key), key[1], near=repository.forge == "local")
         self._mirrors[key].open_with(token=access.token, ssh_key=access.ssh_key)
         return self._mirrors[key]
 
@@ -77,10 +77,10 @@ def _read(folder: Path, repository: Repository) -> Access:
     shown = f"credential {host}/{file.name}"
     try:
         content = file.read_bytes()[:CREDENTIAL_LIMIT].decode("ascii", "replace").strip()
-        mode = file.stat().st_mode
+        status = file.stat()
     except OSError as error:
         raise Refused(f"{shown} cannot be read: {error.strerror}", reason="credential_missing") from None
-    if mode & OPEN_TO_OTHERS:
+    if open_to_others(status):
         raise Refused(f"{shown} can be read by others: chmod 600", reason="credential_open")
     if content.startswith("-----BEGIN ") != (address.scheme == "ssh"):
         raise Refused(f"{shown}: a deploy key opens ssh:// only, a token https:// only", reason="credential_unfit")

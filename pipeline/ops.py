@@ -26,8 +26,10 @@ async def ops_server(
     checks: Mapping[str, Check],
     routes: Mapping[str, Route] | None = None,
     gauges: Sequence[Source] = (),
+    *,
+    host: str = "127.0.0.1",
 ) -> AsyncIterator[int]:
-    """Serve on 127.0.0.1:``port`` (0: the system's choice) and yield the port. ``gauges`` are read for /metrics."""
+    """Serve on ``host``:``port`` (0: the system's choice) and yield the port. ``gauges`` are read for /metrics."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
@@ -43,7 +45,7 @@ async def ops_server(
             await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(answer, "127.0.0.1", port, limit=HEAD_LIMIT)
+    server = await asyncio.start_server(answer, host, port, limit=HEAD_LIMIT)
     async with server:
         yield int(server.sockets[0].getsockname()[1])
 
@@ -83,7 +85,7 @@ async def _metrics(head: bytes, checks: Mapping[str, Check], gauges: Sequence[So
 
 async def _failing(checks: Mapping[str, Check]) -> dict[str, str]:
     found = {}
-    for name, check in checks.items():
+    for name, check in tuple(checks.items()):  # a process that starts adds some meanwhile, and takes some away
         try:
             async with asyncio.timeout(CHECK_LIMIT):
                 await check()

@@ -140,6 +140,11 @@ def duration(given: str) -> float:
     return seconds
 
 
+def optional_duration(given: str) -> float:
+    """Duration, or off."""
+    return 0.0 if given == "off" else duration(given)
+
+
 def size(given: str) -> int:
     """Size."""
     found = re.fullmatch(r"([0-9]{1,15})(|Ki|Mi|Gi|Ti)", given)

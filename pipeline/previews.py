@@ -27,6 +27,14 @@ PREFIX = "preview-"
 """What the environments of previews are called, and no other."""
 
 
+class BaseServices(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Services of an environment that previews reach (``shared``), or get one of their own of (``copied``)."""
+
+    environment: str = ""
+    shared: tuple[str, ...] = ()
+    copied: tuple[str, ...] = ()
+
+
 class PreviewRules(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """``previews`` of ``project.yaml``; 0 and "" mean: as the installation has it."""
 
@@ -40,6 +48,7 @@ class PreviewRules(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     internet: bool = False  # may reach public addresses
     tls: Tls | None = None
     entrance: Entrance = Entrance()
+    base: BaseServices = BaseServices()
 
 
 class PreviewRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -77,6 +86,7 @@ class PreviewService(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     message: str = ""
     release: str = ""  # release id of what was deployed last
     sha: str = ""  # the commit of that release
+    copied: bool = False  # as it is deployed in the base environment, not built for the preview
 
 
 class Preview(Record, frozen=True, kw_only=True):
@@ -112,6 +122,7 @@ class Preview(Record, frozen=True, kw_only=True):
     warned_at: str = ""
     pinned_until: str = ""  # by ``extend``
     removed_at: str = ""
+    left: tuple[str, ...] = ()  # while it is removed: what there still is of it
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -159,6 +170,18 @@ class Activity(Record, frozen=True, kw_only=True):
 def key_of(repository: str, number: int, branch: str) -> tuple[str, ...]:
     """The identity of a preview: the repository's number with the pull request's number, or with a branch."""
     return (repository, "pull", str(number)) if number else (repository, "branch", branch)
+
+
+def inventory(one: Preview) -> tuple[str, ...]:
+    """All that is made for a preview, by kind and name; once it is removed there is nothing."""
+    if one.state == "removed":
+        return ()
+    found = [f"namespace or network: {one.project}-{one.environment}"]
+    for service in one.services:
+        found += [f"git: {one.project}/{one.environment}/{service.name}", f"cluster: {service.name}"]
+        found += [f"name: {service.host}"] if service.host else []
+        found += [] if service.copied else [f"images: {repository_of(one.project, service.name, one.environment)}"]
+    return tuple(found)
 
 
 def labelled(number: int, branch: str) -> str:

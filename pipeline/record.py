@@ -16,6 +16,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def key(self) -> tuple[str, ...]:
+        # Not abc.abstractmethod: the metaclass of structs and that of abc exclude each other.
         raise NotImplementedError(type(self).__name__)
 
     @classmethod

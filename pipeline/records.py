@@ -262,6 +262,7 @@ class Live(Record, frozen=True, kw_only=True):
     drift: tuple[str, ...] = ()  # how the cluster differs from git, for people
     reason: str = ""
     at: str = ""
+    removed: str = ""  # the config commit that took the service away, once nothing of it is left
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -315,6 +316,7 @@ class Decision(Record, frozen=True, kw_only=True):
     actor: str = ""
     attempt: int = 0
     at: str = ""
+    config_commit: str = ""  # what it was done by; "" where nothing was committed
 
     @property
     def key(self) -> tuple[str, ...]:

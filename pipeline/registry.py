@@ -13,15 +13,17 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakValueDictionary
 
 from pipeline import attest, images
-from pipeline.address import Address
 from pipeline.errors import Conflict, Invalid, NotFound, Refused, Unavailable
 from pipeline.images import Descriptor, Manifest
-from pipeline.registry_http import Answer, Transport, both, not_broken, stored, succeeded, together
+from pipeline.registry_http import Transport, both, not_broken, stored, succeeded, together
 from pipeline.registry_login import Account, Credentials
+
+if TYPE_CHECKING:
+    from pipeline.registry_connections import URL, Answer
 
 __all__ = ["Credentials", "Registry"]
 
@@ -130,7 +132,7 @@ class Registry:
             access = (repository, "push")
             begun = await self._http.request("POST", f"{_path(repository)}/blobs/uploads/", access)
             succeeded(begun, 202)
-            url = self._http.upload_url(begun).asking("digest", digest)
+            url = self._http.upload_url(begun, f"digest={digest}")
             headers = {"Content-Type": "application/octet-stream"}
             stored(await self._http.request("PUT", url, access, body=data, headers=headers))
             return digest
@@ -168,7 +170,10 @@ class Registry:
             if answer.status == 404:
                 break
             succeeded(answer, 200)
-            found += [str(tag) for tag in _json(answer).get("tags") or []]
+            tags = _json(answer).get("tags") or []
+            if not isinstance(tags, list):
+                raise Unavailable("the registry's tags are no list", reason="registry_lied")
+            found += [str(tag) for tag in tags]
         return found
 
     async def referrers(self, repository: str, digest: str) -> list[Descriptor]:
@@ -287,7 +292,7 @@ class Registry:
         return await self.manifest(repository, tag)
 
     async def _pages(self, path: str, repository: str) -> AsyncIterator[Answer]:
-        url: str | Address | None = path
+        url: str | URL | None = path
         for _ in range(PAGES):
             if url is None:
                 return
@@ -296,14 +301,14 @@ class Registry:
             url = self._next_page(answer)
         raise Invalid("the registry's list has no end", reason="list_too_long")
 
-    async def _get_page(self, url: str | Address, repository: str) -> Answer:
+    async def _get_page(self, url: str | URL, repository: str) -> Answer:
         return not_broken(await self._http.request("GET", url, (repository, "pull"), accept=images.OCI_INDEX))
 
-    def _next_page(self, answer: Answer) -> Address | None:
+    def _next_page(self, answer: Answer) -> URL | None:
         url, separator, rest = answer.headers.get("link", "").partition(">")
         if answer.status != 200 or not separator or "next" not in rest:
             return None
-        return self._http.allowed(answer.address, url.lstrip(" <"))
+        return self._http.allowed(answer.url, url.lstrip(" <"))
 
 
 def _path(repository: str) -> str:
@@ -326,7 +331,7 @@ def _same_digest(digest: str, body: bytes) -> None:
 def _json(answer: Answer) -> dict[str, Any]:
     try:
         document = json.loads(answer.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):
         raise Unavailable("the registry's list is not JSON", reason="registry_lied")

@@ -1,4 +1,4 @@
-"""HTTP as a registry client needs it: a deadline and a few retries, logins, redirects, and bodies with a limit.
+"""HTTP as a registry client needs it: a deadline and a few retries, logins, and redirects.
 
 What went wrong leaves here as one of Enclii's errors; an address is never quoted, because those of uploads and of
 token services carry what must not be told.
@@ -9,18 +9,18 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import ssl
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar, cast
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import tenacity
 
 from pipeline import images
-from pipeline.address import Address, OtherScheme
 from pipeline.errors import Invalid, Refused, Unavailable
-from pipeline.http1 import ERROR_LIMIT, HttpError, Pool, TooLarge
 from pipeline.registry_login import Access, Account, Credentials, Login
+
+if TYPE_CHECKING:
+    from pipeline.registry_connections import URL, Answer, Connections
 
 REDIRECTS = 3
 PATIENCE = 2.0
@@ -28,27 +28,13 @@ PATIENCE = 2.0
 
 TRIES = 3
 FIRST_WAIT = 0.1
-ALWAYS = {"Accept-Encoding": "identity", "Connection": "keep-alive", "User-Agent": "enclii"}
+SMALL = 4 << 20
+"""Bytes of an answer whose size nobody announced."""
 
 _BUSY = frozenset({408, 429})
 
 T = TypeVar("T")
 U = TypeVar("U")
-
-
-@dataclass(frozen=True)
-class Answer:
-    """One response, read whole."""
-
-    status: int
-    headers: Mapping[str, str]
-    """Names in small letters."""
-    body: bytes
-    address: Address
-
-    @property
-    def media_type(self) -> str:
-        return self.headers.get("content-type", "").partition(";")[0].strip()
 
 
 class Transport:
@@ -58,16 +44,20 @@ class Transport:
         self, host: str, *, plain_http: bool, credentials: Credentials | Account | None, timeout: float
     ) -> None:
         self.host = images.registry_host(host)
-        self._base = Address.parse(f"{'http' if plain_http else 'https'}://{self.host}")
         self._plain_http = plain_http
         self._timeout = timeout
         self._login = Login(credentials, plain_http=plain_http, ask=self._ask_for_token)
-        # Without any authority in it, a plain-HTTP client trusts no TLS server; and loading them takes 20 ms.
-        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if plain_http else ssl.create_default_context()
-        self._pool = Pool(tls=tls, seconds=timeout / 3)
+
+    @cached_property
+    def _connections(self) -> Connections:
+        """From the first request on: the library takes six megabytes, and most processes ask a registry for nothing."""
+        from pipeline.registry_connections import Connections
+
+        return Connections(self.host, plain_http=self._plain_http, seconds=self._timeout / 3)
 
     async def close(self) -> None:
-        await self._pool.close()
+        if "_connections" in self.__dict__:
+            await self._connections.close()
 
     async def patiently(self, call: Callable[[], Awaitable[T]]) -> T:
         """``call``, again while a second or two may help, all within the deadline."""
@@ -97,73 +87,61 @@ class Transport:
     async def request(
         self,
         method: str,
-        target: str | Address,
+        target: str | URL,
         access: Access,
         *,
         accept: str = "*/*",
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
-        limit: int = ERROR_LIMIT,
+        limit: int = SMALL,
     ) -> Answer:
-        """One request with its login and, for a read, the redirects that follow."""
-        url = target if isinstance(target, Address) else replace(self._base, target=target)
+        """One request with its login and, for a read, the redirects that follow; to be made within ``patiently``."""
+        url = self._connections.own(target) if isinstance(target, str) else target
         headers = {"Accept": accept, **(headers or {})}
         answer = await self._authorised(method, url, access, headers, body, limit)
         for _ in range(REDIRECTS):
             if answer.status not in (301, 302, 303, 307, 308) or method not in ("GET", "HEAD"):
                 break
-            url = self.allowed(answer.address, answer.headers.get("location", ""))
+            url = self.allowed(answer.url, answer.headers.get("location", ""))
             answer = await self._authorised(method, url, access, headers, body, limit)
         return answer
 
     async def _authorised(
-        self, method: str, url: Address, access: Access, headers: Mapping[str, str], body: bytes | None, limit: int
+        self, method: str, url: URL, access: Access, headers: Mapping[str, str], body: bytes | None, limit: int
     ) -> Answer:
-        if url.origin != self._base.origin:
-            return await self._once(method, url, headers, body, limit)  # a stranger's host never sees the login
+        ask = self._connections.ask
+        if not self._connections.is_own(url):
+            return await ask(method, url, headers, body, limit=limit)  # a stranger's host never sees the login
         used = self._login.header(access)
-        answer = await self._once(method, url, {**headers, **used}, body, limit)
+        answer = await ask(method, url, {**headers, **used}, body, limit=limit)
         if answer.status == 401:
             await self._login.learn(answer.headers.get("www-authenticate", ""), access, used=used)
-            answer = await self._once(method, url, {**headers, **self._login.header(access)}, body, limit)
+            answer = await ask(method, url, {**headers, **self._login.header(access)}, body, limit=limit)
         return answer
-
-    async def _once(
-        self, method: str, url: Address, headers: Mapping[str, str], body: bytes | None, limit: int
-    ) -> Answer:
-        try:
-            reply = await self._pool.ask(method, url, {**ALWAYS, **headers}, body, limit=limit)
-        except TooLarge as error:
-            raise Invalid(f"the registry's answer has {error}", reason="too_large") from None
-        except HttpError as error:
-            name = type(error).__name__
-            raise Unavailable(f"registry {self.host} does not answer: {name}", reason="registry_unreachable") from None
-        return Answer(reply.status, reply.headers, reply.body, url)
 
     async def _ask_for_token(self, url: str, headers: Mapping[str, str], form: bytes | None) -> bytes:
         method = "GET" if form is None else "POST"
-        answer = not_broken(await self._once(method, _address(url), headers, form, ERROR_LIMIT))
+        address = self._connections.token_service(url)
+        ask = partial(self._connections.ask, method, address, headers, form, limit=SMALL)
+        try:
+            answer = await ask()
+        except Unavailable:  # where the service is beside the registry, a refusal may just have ended the connection
+            answer = await ask()
+        not_broken(answer)
         if answer.status != 200:
             raise Refused("the registry's token service refuses this login", reason="registry_unauthorized")
         return answer.body
 
-    def upload_url(self, answer: Answer) -> Address:
+    def upload_url(self, answer: Answer, parameter: str = "") -> URL:
+        """Where the upload that ``answer`` began goes on, asked with one ``parameter`` more."""
         location = answer.headers.get("location", "")
         if not location:
             raise Unavailable("the registry began an upload without a place for it", reason="registry_lied")
-        return self.allowed(answer.address, location)
+        return self._connections.asking(self.allowed(answer.url, location), parameter)
 
-    def allowed(self, base: Address, location: str) -> Address:
+    def allowed(self, base: URL, location: str) -> URL:
         """Where the registry sends us, unless that would give up TLS."""
-        try:
-            url = base.joined(location)
-        except OtherScheme:
-            raise Refused("the registry points to an address that is not http", reason="registry_downgrade") from None
-        except ValueError:
-            raise Unavailable("the registry points to an address that is none", reason="registry_lied") from None
-        if url.scheme != "https" and not (self._plain_http and url.scheme == "http"):
-            raise Refused("the registry points to an address without TLS", reason="registry_downgrade")
-        return url
+        return self._connections.allowed(base, location)
 
 
 async def together(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
@@ -179,13 +157,6 @@ async def together(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 async def both(one: Coroutine[Any, Any, T], other: Coroutine[Any, Any, U]) -> tuple[T, U]:
     """As ``together``, for two that answer with different things."""
     return cast(tuple[T, U], tuple(await together((one, other))))
-
-
-def _address(text: str) -> Address:
-    try:
-        return Address.parse(text)
-    except ValueError:
-        raise Unavailable("the registry names a token service that has no address", reason="registry_lied") from None
 
 
 def not_broken(answer: Answer) -> Answer:

@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pipeline.errors import Invalid, Refused, Unavailable
 from pipeline.keys import PublicKey, load_public
+from pipeline.private import open_to_others
 
 if TYPE_CHECKING:
     from securesystemslib.signer import Signer
@@ -128,7 +129,7 @@ def environment_of(path: Path) -> dict[str, str]:
     """``NAME=value`` lines: what the library of a KMS or an HSM wants to know. Raises Invalid unless it is private."""
     try:
         with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_mode & 0o077:
+            if open_to_others(os.fstat(file.fileno())):
                 raise Invalid(f"{path} may be read by others than its owner: chmod 600 it", reason="key_not_private")
             text = file.read(_FILE_LIMIT).decode("utf-8", "replace")
     except FileNotFoundError:

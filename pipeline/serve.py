@@ -10,13 +10,14 @@ from typing import Any
 import uvicorn
 
 from pipeline.main import Process
+from pipeline.stalling import Cutting
 
 
 async def serve(process: Process, application: Any) -> None:
     """Serve an ASGI application until the process shall end; requests in hand are finished first."""
     told = process.settings
     config = uvicorn.Config(
-        application, host=told.host, port=told.port, log_config=None, access_log=False, lifespan="off",
+        application, host=told.host, port=told.port, http=Cutting, log_config=None, access_log=False, lifespan="off",
         timeout_graceful_shutdown=int(told.drain), server_header=False,
         forwarded_allow_ips=list(told.trusted_proxies),
     )  # fmt: skip

@@ -26,6 +26,8 @@ PROCESSES: Final = (
     "forge",
     "console",
 )
+SETUP: Final = "setup"
+"""Not a process that stays: it makes the streams and ends."""
 
 _T = TypeVar("_T")
 
@@ -40,7 +42,7 @@ def setting(
     required: bool = False,
 ) -> _T:
     """A dataclass field that knows how it is written; ``to`` names the processes that get it, "" means all."""
-    granted = frozenset(to.split()) if to else frozenset(PROCESSES)
+    granted = frozenset(to.split()) if to else frozenset((*PROCESSES, SETUP))
     metadata = {
         "parse": parse,
         "default": default,

@@ -21,6 +21,7 @@ from pipeline.parsing import Secret
 from pipeline.preview_settings import PreviewSettings
 from pipeline.schedule import schedule
 from pipeline.setting import ALIASES, CONFIG, FILE, MAY_LOSE, PREFIX, PROCESSES, env_of, given_to, setting, value_of
+from pipeline.setting import SETUP as SETUP
 from pipeline.signing_settings import SigningSettings
 
 __all__ = [
@@ -37,7 +38,10 @@ class Settings(LoginSettings, PreviewSettings, SigningSettings):
     instance: str = setting(parsing.name, "local", "name of this installation, on everything that it starts")
     host: str = setting(parsing.host, "127.0.0.1", "address to listen on", to="receiver githost door console")
     port: int = setting(parsing.port, "0", "port to listen on; 0: any free one", to="receiver githost door console")
-    ops_port: int = setting(parsing.port, "0", "loopback port of /healthz, /readyz and /metrics; 0: any free one")
+    ops_host: str = setting(
+        parsing.host, "127.0.0.1", "address of /healthz, /readyz and /metrics; beyond loopback only inside a cluster"
+    )
+    ops_port: int = setting(parsing.port, "0", "port of /healthz, /readyz and /metrics; 0: any free one")
     log_format: str = setting(
         parsing.choice("auto", "json", "text"), "auto", "how log lines are written; auto: text on a terminal, else JSON"
     )
@@ -55,12 +59,24 @@ class Settings(LoginSettings, PreviewSettings, SigningSettings):
     )
     nats_user: str = setting(parsing.text, "", "NATS user; empty: none")
     nats_password: Secret = setting(Secret, "", "that user's password", secret=True)
+    nats_ca: Path = setting(
+        parsing.optional_path, "", "certificates of who signed the NATS servers' own; empty: the system's"
+    )
+    nats_setup_password: Secret = setting(
+        Secret, "", "password of the NATS user `setup`, who makes the streams; empty: `python -m pipeline setup` does",
+        to="committer setup", secret=True,
+    )  # fmt: skip
     nats_replicas: int = setting(parsing.whole(1, 5), "1", "copies of each stream: 1, or 3 or 5 in a cluster")
     nats_monitor_url: str = setting(
         parsing.url("http", "https"),
         "http://127.0.0.1:7043",
         "NATS server's monitoring address, which tells how it syncs; several by commas",
     )
+    lease: float = setting(
+        parsing.optional_duration, "off",
+        "how long the leading committer or syncer leads without a word; off: there is one of each",
+        to="committer syncer",
+    )  # fmt: skip
     durability: str = setting(
         parsing.choice("fsync", MAY_LOSE),
         "fsync",
@@ -139,7 +155,7 @@ class Settings(LoginSettings, PreviewSettings, SigningSettings):
         to="forge",
     )  # fmt: skip
     sweep: float = setting(
-        parsing.duration, "60s", "how often heads are compared with what was seen", to="githost planner"
+        parsing.duration, "60s", "how often the git host compares its heads with what was announced", to="githost"
     )
 
     # Webhooks and people
@@ -345,6 +361,6 @@ def _row(field: dataclasses.Field[Any]) -> Row:
 
 
 def _granted(process: str) -> list[dataclasses.Field[Any]]:
-    if process not in PROCESSES:
+    if process not in (*PROCESSES, SETUP):
         raise KeyError(process)
     return [field for field in dataclasses.fields(Settings) if process in field.metadata["to"]]

@@ -19,6 +19,7 @@ from pipeline import tracing
 from pipeline.bus import Bus, Entry, Write
 from pipeline.errors import Conflict
 from pipeline.events import Event
+from pipeline.guard import Guard, unguarded
 from pipeline.records import KINDS, Record
 
 R = TypeVar("R", bound=Record)
@@ -62,6 +63,8 @@ class Store:
 
     bus: Bus
     source: str = field(default="enclii")
+    guard: Guard = unguarded
+    """Asked before anything is written; raises when it must not be."""
 
     async def get(self, kind: type[R], *key: str) -> Stored[R] | None:
         """The record of that kind and key, or None. Raises Unavailable."""
@@ -85,8 +88,9 @@ class Store:
 
     async def commit(self, step: Step) -> None:
         """Make the step true, whole or not at all. Raises Conflict when the state moved, Unavailable."""
+        self.guard()
         writes = [Write(c.record.subject, c.record.encode(), c.seq, self._headers(c.record.kind)) for c in step.changes]
-        writes += [Write(e.subject, e.encode(), 0, self._event_headers(e)) for e in step.events]
+        writes += [self.write_of(event) for event in step.events]
         if writes:
             await self.bus.commit(*writes)
 
@@ -95,16 +99,20 @@ class Store:
 
         Raises Unavailable.
         """
+        self.guard()
         fresh = False
         for event in events:
             try:
-                told = self._event_headers(event) | dict(headers or {})
-                await self.bus.commit(Write(event.subject, event.encode(), 0, told))
+                await self.bus.commit(self.write_of(event, headers=headers))
                 tracing.published(event)
                 fresh = True
             except Conflict:
                 continue
         return fresh
+
+    def write_of(self, event: Event, *, headers: Mapping[str, str] | None = None) -> Write:
+        """The write that publishes the event, unless it is there."""
+        return Write(event.subject, event.encode(), 0, self._event_headers(event) | dict(headers or {}))
 
     def _headers(self, kind: str) -> dict[str, str]:
         return {"Enclii-Kind": kind}

@@ -17,6 +17,7 @@ from pipeline.evidence import DEFAULT, Evidence
 from pipeline.images import Descriptor, ImageRef, Manifest, sha256
 from pipeline.registry import Registry
 from pipeline.registry_http import both, together
+from pipeline.seen import Seen
 from pipeline.trust import Identity, Signs, Trusted, checked_with
 from pipeline.verify import Demand, gather_evidence, judge
 
@@ -81,16 +82,26 @@ async def sign_release(
 
 
 async def sign_link(
-    registry: Registry, image: ImageRef, *, key: Signs, link: Link, accepted: Sequence[Trusted] = ()
+    registry: Registry,
+    image: ImageRef,
+    *,
+    key: Signs,
+    link: Link,
+    accepted: Sequence[Trusted] = (),
+    seen: Seen | None = None,
 ) -> Signed:
     """Attach the link attestation that gives ``link.sha`` this image; ``accepted`` may have signed the original.
 
+    ``seen`` holds what was read beside images before, the original's part of which is not read again.
     Raises Refused ``broken_link`` when the provenance that it names does not hold for this image and source.
     """
     payloads = {attest.LINK: attest.link_statement(image, link)}
     keys = (checked_with(key), *accepted)
-    _check_original(await gather_evidence(registry, image, keys=keys), link)
-    return await _attach(registry, image, payloads, key, keys, check=lambda found: _check_original(found, link))
+    seen = Seen() if seen is None else seen
+    _check_original(await gather_evidence(registry, image, keys=keys, seen=seen), link)
+    return await _attach(
+        registry, image, payloads, key, keys, check=lambda found: _check_original(found, link), seen=seen
+    )
 
 
 async def sign_reproduction(registry: Registry, image: ImageRef, *, key: Signs, reproduction: Reproduction) -> Signed:
@@ -125,6 +136,7 @@ async def _attach(
     keys: Sequence[Trusted] = (),
     *,
     check: Callable[[Evidence], object],
+    seen: Seen | None = None,
 ) -> Signed:
     """Store, list and read it all back; what got lost on the way, once more."""
     subject, keys = await _subject(registry, image), keys or (checked_with(key),)
@@ -135,11 +147,11 @@ async def _attach(
     storing = partial(_store, registry, image, wanted)
     before = await registry.list_referrers(image.repository, image.digest, listed, store=storing)
     try:
-        await _read_back(registry, image, wanted, keys, check)
+        await _read_back(registry, image, wanted, keys, check, seen)
     except Conflict:
         await _store(registry, image, wanted)
         await registry.add_referrers(image.repository, image.digest, listed)
-        await _read_back(registry, image, wanted, keys, check)
+        await _read_back(registry, image, wanted, keys, check, seen)
     manifests = known | {one.predicate_type: one.manifest.digest for one in wanted}
     return Signed(
         image, subject, manifests, tuple(one.manifest.digest for one in wanted if one.manifest.digest not in before)
@@ -215,11 +227,19 @@ async def _read_back(
     wanted: Sequence[_Attachment],
     keys: Sequence[Trusted],
     check: Callable[[Evidence], object],
+    seen: Seen | None,
 ) -> None:
-    """Verify as a stranger would: nothing that was known before is used. Raises Conflict, and what ``check`` raises."""
-    found = await gather_evidence(registry, image, keys=keys)
-    seen = {one.manifest for one in found.statements}
+    """Verify as a stranger would: of what is ``wanted`` nothing is used that was known before.
+
+    Raises Conflict, and what ``check`` raises.
+    """
+    if seen is not None:
+        seen.forget(
+            image.repository, [digest for one in wanted for digest in (one.manifest.digest, sha256(one.bundle))]
+        )
+    found = await gather_evidence(registry, image, keys=keys, seen=seen)
+    there = {one.manifest for one in found.statements}
     for one in wanted:
-        if one.manifest.digest not in seen:
+        if one.manifest.digest not in there:
             raise Conflict(f"{one.predicate_type} was written and cannot be read back", reason="not_read_back")
     check(found)

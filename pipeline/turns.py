@@ -50,6 +50,11 @@ class Turns:
             self._served[share] = self._served.get(share, 0.0) + self._clock() - began
             self._give_back(share)
 
+    @property
+    def idle(self) -> bool:
+        """Whether a turn is free and nobody wants one."""
+        return self._free > 0 and not self._waiting
+
     def waiting(self) -> dict[str, int]:
         """How many wait, by share."""
         return {share: len(queue) for share, queue in self._waiting.items()}

@@ -17,6 +17,7 @@ from pipeline.evidence import DEFAULT, Demand, Evidence, Rejected, Statement
 from pipeline.images import Descriptor, ImageRef
 from pipeline.registry import Registry
 from pipeline.registry_http import together
+from pipeline.seen import Seen
 from pipeline.trust import Trusted
 
 __all__ = ["Demand", "Verdict", "gather_evidence", "verify_image"]
@@ -63,8 +64,15 @@ def judge(found: Evidence, image: ImageRef, demand: Demand | None) -> Verdict:
     )
 
 
-async def gather_evidence(registry: Registry, image: ImageRef, *, keys: Sequence[Trusted]) -> Evidence:
-    """All that is attached to ``image``, read anew, in three rounds. Raises Refused, Unavailable."""
+async def gather_evidence(
+    registry: Registry, image: ImageRef, *, keys: Sequence[Trusted], seen: Seen | None = None
+) -> Evidence:
+    """All that is attached to ``image``, listed and judged anew, in three rounds. Raises Refused, Unavailable.
+
+    With ``seen`` the content that this process has read before is not read again.
+    """
+    seen = Seen() if seen is None else seen
+    keys = tuple(keys)  # their files may change meanwhile, and one image is judged by one set
     if image.registry != registry.host:
         raise Invalid(f"{image} is not in registry {registry.host}", reason="wrong_registry")
     try:
@@ -74,9 +82,9 @@ async def gather_evidence(registry: Registry, image: ImageRef, *, keys: Sequence
     listed = [one for one in listed if one.media_type == images.OCI_MANIFEST]
     if len(listed) > REFERRERS:
         raise Refused(f"more than {REFERRERS} objects are attached to the image", reason="too_many_referrers")
-    candidates = await together(_candidate(registry, image, one) for one in listed)
+    candidates = await together(_candidate(registry, image, one, seen) for one in listed)
     _check_total(candidates)
-    judged = await together(_judged(registry, image, one, keys) for one in candidates if one is not None)
+    judged = await together(_judged(registry, image, one, keys, seen) for one in candidates if one is not None)
     return Evidence(
         statements=[one for one in judged if isinstance(one, Statement)],
         rejected=[one for one in judged if isinstance(one, Rejected)],
@@ -92,11 +100,15 @@ class _Candidate:
     claims: str
 
 
-async def _candidate(registry: Registry, image: ImageRef, listed: Descriptor) -> _Candidate | Rejected | None:
+async def _candidate(
+    registry: Registry, image: ImageRef, listed: Descriptor, seen: Seen
+) -> _Candidate | Rejected | None:
     """None for what is no bundle, and for what the list names and the registry has no more."""
     try:
-        manifest = await registry.manifest(image.repository, listed.digest)
-        found = evidence.bundle_layer(manifest.body) if manifest else None
+        body = seen.get(image.repository, listed.digest)
+        if body is None and (manifest := await registry.manifest(image.repository, listed.digest)) is not None:
+            body = seen.keep(image.repository, listed.digest, manifest.body)
+        found = evidence.bundle_layer(body) if body is not None else None
     except Permanent as error:
         return _rejected(listed.digest, "", error)
     return _Candidate(listed.digest, *found) if found else None
@@ -108,24 +120,26 @@ def _check_total(candidates: Sequence[_Candidate | Rejected | None]) -> None:
 
 
 async def _judged(
-    registry: Registry, image: ImageRef, candidate: _Candidate | Rejected, keys: Sequence[Trusted]
+    registry: Registry, image: ImageRef, candidate: _Candidate | Rejected, keys: Sequence[Trusted], seen: Seen
 ) -> Statement | Rejected:
     if isinstance(candidate, Rejected):
         return candidate
     try:
-        data = await _bundle(registry, image, candidate.bundle)
+        data = await _bundle(registry, image, candidate.bundle, seen)
         return evidence.open_bundle(data, image_digest=image.digest, keys=keys, manifest=candidate.manifest)
     except Permanent as error:
         return _rejected(candidate.manifest, candidate.claims, error)
 
 
-async def _bundle(registry: Registry, image: ImageRef, layer: Descriptor) -> bytes:
+async def _bundle(registry: Registry, image: ImageRef, layer: Descriptor, seen: Seen) -> bytes:
     if layer.size > BUNDLE_LIMIT:
         raise Refused(f"the bundle is larger than {BUNDLE_LIMIT} bytes", reason="too_large")
-    data = await registry.blob(image.repository, layer.digest, limit=layer.size)
+    data = seen.get(image.repository, layer.digest)
+    if data is None:
+        data = await registry.blob(image.repository, layer.digest, limit=layer.size)
     if len(data) != layer.size:
         raise Refused("the bundle is not as long as its manifest says", reason="malformed_attestation")
-    return data
+    return seen.keep(image.repository, layer.digest, data)
 
 
 def _rejected(manifest: str, claims: str, error: Permanent) -> Rejected:

@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from pipeline import measures, tracing
 from pipeline.bus import Message
 from pipeline.errors import Conflict, EncliiError, Retryable
-from pipeline.events import DELIVERIES, TYPES, Delivery, Event, decode
+from pipeline.events import TYPES, Delivery, Event, decode
 from pipeline.log import bound
 from pipeline.measures import Ended
 from pipeline.names import service_id, token
+from pipeline.needs import subject_of
 from pipeline.outcome import Park, outcome
 from pipeline.records import Parked
 from pipeline.store import Change, Step, Store, now
@@ -32,6 +33,7 @@ Handler = Callable[[Event], Awaitable[Step]]
 Failure = Callable[[Event, Exception], Awaitable[Step]]
 """What to record when an event is parked: the job failed, the decision is so."""
 
+FORGES = ("local", "github", "gitlab", "gitea", "forgejo", "bitbucket")
 ACK_WAIT = 10.0  # what a killed process had in hand comes again after so many seconds
 CONFLICT_TRIES = 20
 BRIEF_TRIES = 20
@@ -53,12 +55,13 @@ class Stage:
 
     def subjects(self) -> list[str]:
         """What the consumer is filtered to."""
-        return [f"{DELIVERIES}.>" if self.stream() == "HOOKS" else f"ev.{kind.type}.*" for kind in self.takes]
+        return [subject_of(kind) for kind in self.takes]
 
 
 async def work(stage: Stage, store: Store, stopping: asyncio.Event) -> None:
     """Run ``stage`` until ``stopping`` is set; what is in hand then is finished first."""
     slots = asyncio.Semaphore(stage.at_once)
+    expect(stage)
     async with (
         asyncio.TaskGroup() as group,
         store.bus.consume(stage.stream(), stage.name, stage.subjects(), ack_wait=ACK_WAIT, inflight=stage.at_once) as m,
@@ -68,6 +71,16 @@ async def work(stage: Stage, store: Store, stopping: asyncio.Event) -> None:
         while await slots.acquire() and (message := await anext(following, None)) is not None:
             task = group.create_task(take(stage, store, message))
             task.add_done_callback(lambda _: slots.release())
+
+
+def expect(stage: Stage) -> None:
+    """Say in ``/metrics`` what this stage will count, before the first time."""
+    for kind in stage.takes:
+        for ended in ("done", "retried"):
+            measures.EVENTS.expect(stage.name, kind.type, ended)
+        for forge in FORGES if kind is Delivery else ():
+            for found in ("told", "sweep"):
+                measures.DELIVERIES.expect(forge, found)
 
 
 async def until(messages: AsyncIterator[Message], stopping: asyncio.Event) -> AsyncIterator[Message]:
@@ -109,8 +122,7 @@ async def take(stage: Stage, store: Store, message: Message) -> None:
     """One message from its handling to its acknowledgement, or back."""
     event = event_of(message)
     if event is None:
-        log.error("dropped a message that no version of this program wrote: %s", message.subject)
-        await message.ack()
+        await set_aside(stage.name, store, message)
         return
     with handled(stage.name, event) as ended, bound(**_ids(event)):
         began = time.monotonic()
@@ -153,14 +165,41 @@ def handled(stage: str, event: Event) -> Iterator[Callable[[Ended], None]]:
 
 
 def event_of(message: Message) -> Event | None:
-    """The event in a message, by its CloudEvents type; None when it cannot be read."""
-    kind = message.headers.get("ce-type", "").removeprefix("dev.enclii.").rsplit(".v", 1)[0]
-    if kind not in TYPES:
+    """The event in a message, by its CloudEvents type; None when this version of the program cannot read it.
+
+    Fields that it does not know are passed over: a newer program added them. A newer version means something else.
+    """
+    kind, version = _kind(message)
+    if kind not in TYPES or version > TYPES[kind].version:
         return None
     try:
         return decode(kind, message.data)
     except ValueError:
         return None
+
+
+def _kind(message: Message) -> tuple[str, int]:
+    kind, _, version = message.headers.get("ce-type", "").removeprefix("dev.enclii.").rpartition(".v")
+    return kind, int(version) if version.isdecimal() else 0
+
+
+async def set_aside(consumer: str, store: Store, message: Message) -> None:
+    """Park what cannot be read, so that it can be sent again once a version runs that can; it is never dropped."""
+    kind, version = _kind(message)
+    newer = kind in TYPES and version > TYPES[kind].version
+    reason = "unknown_version" if newer else "unknown_event" if kind not in TYPES else "unreadable_event"
+    text = f"{kind[:100] or 'a message without a type'} in version {version} is not known to this version of Enclii"
+    parked = Parked(
+        id=token(consumer, message.subject)[:12], consumer=consumer, subject_parked=message.subject,
+        event_type=kind[:100], reason=reason, message=text, attempts=message.deliveries, at=now(),
+    )  # fmt: skip
+    log.error("%s: parked %s: %s", consumer, message.subject, text)
+    try:
+        await store.commit(Step((Change(parked, None),)))
+        await message.ack()
+    except EncliiError as error:
+        log.warning("could not record what is parked: %s", error)
+        await message.retry(1.0)
 
 
 async def settle(handle: Handler, event: Event, store: Store) -> None:

@@ -7,8 +7,15 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.forgotten_ports import kept_from_tests
+
+# A failure means the change, neither the dice nor a busy machine: the same examples each time, and no clock.
+settings.register_profile(
+    "enclii", deadline=None, database=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("enclii")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -36,7 +36,7 @@ def adopt(
     No byte of it changes now; each release will change the image where it stands, and nothing else. With
     --from-cluster the manifest is written first, from a Deployment that runs: nothing of it restarts.
     """
-    if bool(path) == bool(running) or bool(running) != bool(cluster):
+    if bool(path) == bool(running) or bool(running) != bool(cluster) or (running and not all(_parts(running))):
         raise click.UsageError("say PATH, or --from-cluster NAMESPACE/DEPLOYMENT with --cluster NAME")
     what = {"running": running, "cluster": cluster} if running else {"path": path}
     body = {**_scope(session, path, scope), **what, "targets": list(targets), "why": reason}
@@ -53,6 +53,11 @@ def adopt(
     from pipeline.names import token
 
     settle(session, "/v1/adoptions", {**body, "expected": token(planned["message"])}, output)
+
+
+def _parts(running: str) -> tuple[str, str]:
+    namespace, _, name = running.partition("/")
+    return namespace, name
 
 
 def _scope(session: Session, path: str, given: Scope) -> dict[str, str]:

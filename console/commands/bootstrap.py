@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from console.client import USAGE, Failure
+from console.client import REFUSED, USAGE, Failure
 from console.commands.admission import admission
 from console.commands.options import tell
 from console.session import Session
@@ -83,6 +83,7 @@ def argocd(
     _tell_next(folder, name, render=render)
     tell(f"  kubectl -n {namespace} create secret generic enclii-config {login} {PASSWORD}")
     tell(f"  kubectl -n {namespace} label secret enclii-config argocd.argoproj.io/secret-type=repository")
+    _refuse_broken(found)
 
 
 @bootstrap.command(short_help="For Flux: a GitRepository, a Receiver and Kustomizations.")
@@ -109,6 +110,7 @@ def flux(
     if not anonymous:
         tell(f"  kubectl -n {namespace} create secret generic {site.credentials} {PASSWORD}")
     tell(f"  kubectl -n {namespace} create secret generic {site.token} --from-file=token=FILE")
+    _refuse_broken(found)
 
 
 def _source(folder: Path, repo: str, branch: str) -> Source:
@@ -148,6 +150,15 @@ def _found(folder: Path, name: str, *, default: bool) -> Found:
         return checkout.read(folder, cluster=names.name(name, what="cluster"), default=default)
     except EncliiError as error:
         raise Failure(error.message, reason=error.reason, exit_code=USAGE) from error
+
+
+def _refuse_broken(found: Found) -> None:
+    """All others are written; the exit code keeps a script from applying less than there was before. Raises Failure."""
+    if found.broken:
+        raise Failure(
+            "\n".join(f"left out: {one}" for one in found.broken), reason="bad_project_file", exit_code=REFUSED,
+            advice="mend the file, then run this again; all other projects are written",
+        )  # fmt: skip
 
 
 def _namespaces(found: Found) -> list[Document]:

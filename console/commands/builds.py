@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+import datetime
+from typing import Any
+
 import click
 
 from console import build_views
 from console.client import path
 from console.commands.acting import settle
-from console.commands.options import formatted, scoped, show
+from console.commands.options import formatted, scoped, show, shown, watched
 from console.session import Scope, Session
 
 
 @click.command()
 @click.argument("what", required=False, default="")
 @click.option("-n", "--limit", type=click.IntRange(1, 200), default=20, show_default=True, help="How many.")
+@watched
 @scoped
 @formatted
 @click.pass_obj
-def builds(session: Session, *, what: str, scope: Scope, output: str, limit: int) -> None:
+def builds(session: Session, *, what: str, scope: Scope, output: str, limit: int, watch: bool) -> None:
     """The newest builds, or each step of one: WHAT is a release such as v41, or a run."""
     place = session.resolve(scope)
     if what:
         show(one_build(session, place, what), output, build_views.build)
         return
     query = {"project": place.project, "service": place.service, "limit": limit}
-    show(session.api.get("/v1/builds", query), output, lambda it: build_views.builds(it, session.now()), rows="builds")
+
+    def text(answer: Any, now: datetime.datetime) -> str:
+        return build_views.builds(answer, now, relative=session.terminal)
+
+    shown(session, lambda: session.api.get("/v1/builds", query), text, output, "builds", watch=watch)
 
 
 def one_build(session: Session, place: Scope, what: str) -> dict[str, object]:

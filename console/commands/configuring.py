@@ -24,7 +24,11 @@ def scale(session: Session, *, wanted: str, scope: Scope, output: str, reason: s
     """Run N replicas of SERVICE, also of its next releases; SERVICE=default goes by enclii.yaml again."""
     service, _, count = wanted.partition("=")
     if not service or not (count == "default" or (count.isascii() and count.isdecimal() and len(count) < 6)):
-        raise Failure("say SERVICE=N, for example web=3, or web=default", reason="bad_count", exit_code=USAGE)
+        raise Failure(
+            "say SERVICE=N, for example web=3, with N from 0 to 99999; or web=default",
+            reason="bad_count",
+            exit_code=USAGE,
+        )
     place = session.resolve(Scope(scope.project, service, scope.environment), service=True, environment=True)
     replicas = None if count == "default" else int(count)
     settle(session, "/v1/scales", {**place.query(), "replicas": replicas, "why": reason}, output)

@@ -16,13 +16,28 @@ from console.session import Session
 
 
 @click.command()
+@click.option("--cluster", is_flag=True, help="Check the installation in a cluster instead, by kubectl.")
+@click.option("-n", "--namespace", default="enclii", show_default=True, help="With --cluster: where it is.")
+@click.option("--context", default="", help="With --cluster: of the kubeconfig; else its current one.")
 @formatted
 @click.pass_obj
-def doctor(session: Session, *, output: str) -> int:
+def doctor(session: Session, *, cluster: bool, namespace: str, context: str, output: str) -> int:
     """Check this installation; exit code 1 when something must be mended."""
-    checks = _checks(session)
+    checks = _in_cluster(session, namespace, context) if cluster else _checks(session)
     show({"checks": checks}, output, views.checks, rows="checks")
     return FAILED if any(check["level"] == "error" for check in checks) else 0
+
+
+def _in_cluster(session: Session, namespace: str, context: str) -> list[dict[str, Any]]:
+    from console.installing.inspection import inspect
+    from console.installing.kubectl import Kubectl
+    from pipeline.errors import EncliiError
+
+    try:
+        found = asyncio.run(inspect(Kubectl(session.env, context), namespace))
+    except EncliiError as error:
+        raise Failure(error.message, reason=error.reason) from error
+    return [dataclasses.asdict(one) for one in found]
 
 
 def _checks(session: Session) -> list[dict[str, Any]]:

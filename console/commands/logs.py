@@ -124,9 +124,9 @@ def _run_of(session: Session, place: Scope, build: str, run: str) -> tuple[str, 
 
 
 def _newest_run(session: Session, place: Scope) -> str:
-    """The newest run that the service has a part in."""
+    """The newest run that the service, or else any, has a part in: one that no service is built by has no log."""
     for found in session.api.get("/v1/runs", {"project": place.project, "limit": 50})["runs"]:
-        if not place.service or place.service in found["services"]:
+        if place.service in found["services"] or (found["services"] and not place.service):
             return str(found["id"])
     raise Failure("nothing was built yet", reason="no_run", exit_code=NOT_FOUND, advice="git push")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -85,6 +86,19 @@ def show(answer: Any, output: str, text: Callable[[Any], str], *, rows: str = ""
     told = rendered(answer, output, text, rows)
     if told or output not in ("jsonl", "name"):
         click.echo(told)
+
+
+def shown(
+    session: Session, read: Callable[[], Any], text: Callable[[Any, datetime.datetime], str], output: str, rows: str,
+    *, watch: bool,
+) -> None:  # fmt: skip
+    """Print what ``read`` answers; with ``watch`` again whenever it changed."""
+    if watch:
+        from console.commands import repeating
+
+        repeating.keep_showing(session, read, text, output, rows)
+        return
+    show(read(), output, lambda it: text(it, session.now()), rows=rows)
 
 
 def tell(line: str) -> None:

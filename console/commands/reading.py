@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
 from typing import Any
 
 import click
 
 from console import texts, views
 from console.client import FAILED, path
-from console.commands.options import completed, formatted, scoped, show, watched
+from console.commands.options import completed, formatted, scoped, show, shown, watched
 from console.session import Scope, Session
 
 
@@ -48,7 +47,7 @@ def ps(session: Session, *, scope: Scope, output: str, watch: bool) -> None:
     def text(answer: Any, now: datetime.datetime) -> str:
         return views.processes(answer, now, wide=output == "wide")
 
-    _shown(session, lambda: session.api.get("/v1/ps", query), text, output, "processes", watch=watch)
+    shown(session, lambda: session.api.get("/v1/ps", query), text, output, "processes", watch=watch)
 
 
 @click.command()
@@ -79,7 +78,7 @@ def releases(session: Session, *, scope: Scope, output: str, limit: int, watch: 
     def text(answer: Any, now: datetime.datetime) -> str:
         return views.releases(answer, now, relative=session.terminal, wide=output == "wide")
 
-    _shown(session, lambda: session.api.get(address, query), text, output, "releases", watch=watch)
+    shown(session, lambda: session.api.get(address, query), text, output, "releases", watch=watch)
 
 
 @click.command()
@@ -95,15 +94,3 @@ def why(session: Session, *, what: str, scope: Scope, output: str) -> None:
     answer = session.api.get(path("why", wanted))
     kinds = "runs,jobs,releases,deployments,promotions,decisions,parked"
     show(answer, output, lambda it: views.why(it, session.now(), relative=session.terminal), rows=kinds)
-
-
-def _shown(
-    session: Session, read: Callable[[], Any], text: Callable[[Any, datetime.datetime], str], output: str, rows: str,
-    *, watch: bool,
-) -> None:  # fmt: skip
-    if watch:
-        from console.commands import repeating
-
-        repeating.keep_showing(session, read, text, output, rows)
-        return
-    show(read(), output, lambda it: text(it, session.now()), rows=rows)

@@ -79,5 +79,4 @@ def _changes(session: Session, read: Callable[[], Any]) -> Iterator[Any]:
         except Failure as failure:
             if failure.reason != "api_away" or before is None or time.monotonic() - lost > LOST_LIMIT:
                 raise
-        # A busy installation changes many times a second, and nobody reads as fast; an API that is away is not hurried.
-        time.sleep(PAUSE)
+        time.sleep(PAUSE)  # a busy installation changes faster than anybody reads; an API that is away is not hurried

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any, Final
 
+from console.advice import BY_REASON
 from console.client import FAILED, REFUSED, STILL_OLD, TIMED_OUT, Failure, path
 from console.commands.options import tell
 from console.session import Scope, Session
@@ -57,7 +58,7 @@ def _accepted(session: Session, decision: dict[str, Any], command: str) -> dict[
             reason=decision["reason"],
             exit_code=code,
             live=_live(session, decision),
-            advice=f"enclii why {command}",
+            advice="; ".join(filter(None, (BY_REASON.get(decision["reason"]), f"enclii why {command}"))),
         )
     return decision
 

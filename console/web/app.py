@@ -14,26 +14,31 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from console import permissions, problems, streams
+from console import permissions, problems
 from console.audit import Audit
 from console.authority import Authority
-from console.counting import counted
+from console.counting import counted, expect
 from console.device import Devices
 from console.origins import Origins
 from console.permissions import guarded
 from console.projection import Projection
 from console.revocable import RECHECK
+from console.service_feed import Feeds
+from console.token_routes import TokenRoutes
 from console.web.acts import Acts
 from console.web.audit_page import AuditPage
 from console.web.device_page import DevicePage
 from console.web.guard import Cookie, Guard
 from console.web.live import Live
 from console.web.login import Login
-from console.web.pages import Doctor, Pages
+from console.web.pages import Available, Doctor, Pages
 from console.web.pictures import Pictures
+from console.web.preview_page import PreviewPage
+from console.web.proof_page import ProofPage, Verify
 from console.web.rendering import KINDS, STATIC, render
 from console.web.security import SecureHeaders
 from console.web.sessions import Sessions
+from console.web.token_page import TokenPage
 from pipeline.errors import EncliiError, Refused
 from pipeline.store import Store
 
@@ -49,6 +54,7 @@ class Front:
     def __init__(self, *, api: ASGIApp, web: ASGIApp) -> None:
         self._api = api
         self._web = web
+        expect()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
@@ -60,27 +66,35 @@ def create_web(
     *,
     projection: Projection,
     store: Store,
-    logs: streams.Logs,
+    logs: Feeds,
     sessions: Sessions,
     login: Login,
     console_url: str,
     origins: Origins,
     devices: Devices | None = None,
+    tokens: TokenRoutes | None = None,
     audit: Audit | None = None,
     doctor: Doctor | None = None,
+    verify: Verify | None = None,
+    available: Available | None = None,
     stopping: asyncio.Event | None = None,
     recheck: float = RECHECK,
 ) -> ASGIApp:
-    """The pages. ``stopping`` ends open streams, whose readers are looked at again every ``recheck`` seconds."""
+    """The pages. The API has the same ``logs``; ``stopping`` ends open streams, whose readers are looked at again
+    every ``recheck`` seconds.
+    """
     cookie, authority = Cookie.of(console_url), Authority(projection)
     renewal = login.provider.renewal if login.provider else None
     routes = [
         *login.routes(),
-        *Pages(projection, doctor).routes(),
+        *Pages(projection, doctor, store.bus, available).routes(),
+        *(ProofPage(projection, verify).routes() if verify else []),
         *Pictures(projection, doctor).routes(),
         *Live(projection, store.bus, logs, stopping or asyncio.Event()).routes(),
         *Acts(projection, store).routes(),
+        *PreviewPage(projection, store).routes(),
         *(DevicePage(devices).routes() if devices else []),
+        *(TokenPage(tokens, login.provider.provider if login.provider else None).routes() if tokens else []),
         *(AuditPage(audit).routes() if audit else []),
         Route("/static/{name}", static_file, methods=["GET"]),
     ]

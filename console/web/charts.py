@@ -17,29 +17,40 @@ WIDTH: Final = 720
 LABEL: Final = 34
 _COLOUR: Final = {"running": "good", "replaced": "plain", "failed": "bad", "rolled_back": "bad", "degraded": "warn",
                   "held": "warn"}  # fmt: skip
+_STEP: Final = {"done": "good", "known": "good", "now": "busy", "failed": "bad", "cancelled": "warn", "held": "warn",
+                "superseded": "warn"}  # fmt: skip
 
 
 def bars(days: Sequence[tuple[str, int, int]], *, title: str) -> Markup:
     """Per day a bar of what went well and, on top of it, of what failed."""
-    highest = max((good + bad for _, good, bad in days), default=0) or 1
-    step, height = WIDTH / max(len(days), 1), 108
+    total = sum(good + bad for _, good, bad in days)
+    said = f"{total} deployments in {len(days)} days, {sum(bad for _, _, bad in days)} of them failed."
+    return columns(days, title=title, said=said, words=("went well", "failed"), kinds=("good", "bad"), each="a day")
+
+
+def columns(
+    points: Sequence[tuple[str, int, int]], *, title: str, said: str, words: tuple[str, str], kinds: tuple[str, str],
+    each: str,
+) -> Markup:  # fmt: skip
+    """A bar for each (when, count, other count), the second on top; ``words`` and ``kinds`` tell the two apart."""
+    highest = max((low + high for _, low, high in points), default=0) or 1
+    step, height = WIDTH / max(len(points), 1), 108
     drawn = []
-    for number, (day, good, bad) in enumerate(days):
-        x, up, down = number * step + 1, height * good / highest, height * bad / highest
-        tip = f"{day}: {good} went well, {bad} failed"
+    for number, (when, low, high) in enumerate(points):
+        x, first, second = number * step + 1, height * low / highest, height * high / highest
+        tip = f"{when}: {low} {words[0]}" + (f", {high} {words[1]}" if words[1] else "")
         drawn.append(
-            Markup('<g><title>{}</title><rect class="good" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>'
-                   '<rect class="bad" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/></g>').format(
-                tip, x, 130 - up, step - 2, up, x, 130 - up - down, step - 2, down)
+            Markup('<g><title>{}</title><rect class="{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>'
+                   '<rect class="{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/></g>').format(
+                tip, kinds[0], x, 130 - first, step - 2, first,
+                kinds[1], x, 130 - first - second, step - 2, second)
         )  # fmt: skip
-    ends = [days[0][0], days[-1][0]] if days else ["", ""]
+    ends = [points[0][0], points[-1][0]] if points else ["", ""]
     axis = Markup(
         '<line class="axis" x1="0" y1="130" x2="{0}" y2="130"/><text x="0" y="146">{1}</text>'
         '<text x="{0}" y="146" text-anchor="end">{2}</text>'
-        '<text x="{0}" y="10" text-anchor="end">at most {3} a day</text>'
-    ).format(WIDTH, *ends, highest)
-    total = sum(good + bad for _, good, bad in days)
-    said = f"{total} deployments in {len(days)} days, {sum(bad for _, _, bad in days)} of them failed."
+        '<text x="{0}" y="10" text-anchor="end">at most {3} {4}</text>'
+    ).format(WIDTH, *ends, highest, each)
     return _picture(title, said, 150, Markup("").join([*drawn, axis]))
 
 
@@ -73,14 +84,14 @@ def time_line(found: Sequence[tuple[str, str, str]], *, now: datetime.datetime, 
 
 
 def pipeline(stages: Sequence[tuple[str, str, str]], *, title: str) -> Markup:
-    """Stages (name, state, how long) as boxes from left to right; a state is done, now, failed or waits."""
+    """Stages (name, state, how long) as boxes from left to right; a state is done, now, waits, or how it ended."""
     if not stages:
         return Markup("")
     step = WIDTH / len(stages)
     drawn = []
     for number, (name, state, took) in enumerate(stages):
         x = number * step
-        kind = {"done": "good", "now": "busy", "failed": "bad", "cancelled": "warn"}.get(state, "plain")
+        kind = _STEP.get(state, "plain")
         joint = (
             Markup('<line class="axis" x1="{:.1f}" y1="34" x2="{:.1f}" y2="34"/>').format(x - 10, x) if number else ""
         )
@@ -91,7 +102,7 @@ def pipeline(stages: Sequence[tuple[str, str, str]], *, title: str) -> Markup:
                 joint, kind, x, step - 10, x + (step - 10) / 2, name, x + (step - 10) / 2, state, took)
         )  # fmt: skip
     said = "; ".join(f"{name} {state}{' ' + took if took else ''}" for name, state, took in stages)
-    return _picture(title, said, 68, Markup("").join(drawn))
+    return _picture(title, said, 68, Markup("").join(drawn), kind="chart steps")
 
 
 def share(part: int, whole: int, *, title: str, of: str) -> Markup:
@@ -104,8 +115,8 @@ def share(part: int, whole: int, *, title: str, of: str) -> Markup:
     return _picture(title, f"{part} of {whole} {of}.", 26, drawn)
 
 
-def _picture(title: str, said: str, height: int, inside: Markup) -> Markup:
+def _picture(title: str, said: str, height: int, inside: Markup, *, kind: str = "chart") -> Markup:
     return Markup(
-        '<figure class="chart"><svg viewBox="0 0 {} {}" role="img" aria-label="{}. {}">{}</svg>'
+        '<figure class="{}"><svg viewBox="0 0 {} {}" role="img" aria-label="{}. {}">{}</svg>'
         "<figcaption>{}: {}</figcaption></figure>"
-    ).format(WIDTH, height, title, said, inside, title, said)
+    ).format(kind, WIDTH, height, title, said, inside, title, said)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -10,31 +11,40 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from console import overview, promotions, queries, sight
+from console import overview, promotions, queries, queue_figures, sight
 from console.comparison import compare
 from console.projection import Projection
 from console.secret_routes import secrets_of
 from console.web.places import Place
 from console.web.rendering import render
-from console.web.timelines import time_line
+from console.web.timelines import queue, time_line
 from console.why import why
 from pipeline.build_report import BuilderState
-from pipeline.errors import Invalid, Refused
+from pipeline.bus import Bus
+from pipeline.errors import EncliiError, Invalid, Refused
+from pipeline.previews import GONE, Preview
 from pipeline.promotions import OPEN
-from pipeline.records import Decision, Job, Project, Repository
+from pipeline.queues import queues
+from pipeline.records import Decision, Job, Project, Repository, Target
 
 Doctor = Callable[[], Awaitable[list[dict[str, str]]]]
+Available = Callable[[list[dict[str, Any]]], Awaitable[None]]
+"""Says of each release whether the registry has its image, within a short time."""
 PAGE: Final = 50
 RECENT: Final = 10
-BUSY: Final = frozenset({"queued", "building", "signing", "committing"})
+MOST: Final = 5_000
+"""Of the newest, what a picture is drawn of."""
+READ_LIMIT: Final = 3.0
 _NUMBER_LENGTH: Final = 9
 
 
 class Pages:
     """The handlers, by the address that they answer."""
 
-    def __init__(self, db: Projection, doctor: Doctor | None) -> None:
+    def __init__(self, db: Projection, doctor: Doctor | None, bus: Bus, available: Available | None = None) -> None:
         self._db = db
+        self._available = available
+        self._bus = bus
         self._doctor = doctor
 
     def routes(self) -> list[Route]:
@@ -62,7 +72,9 @@ class Pages:
         more = total > page * PAGE
         return render(
             request, "overview.html", services=services, total=total, wanted=wanted, page=page, more=more,
-            runs=recent, parked=len(queries.parked(self._db)["parked"]), live="/live",
+            runs=recent, parked=len(queries.parked(self._db)["parked"]), busy=self._db.busy_jobs(1)[1],
+            previews=sum(one.state not in GONE for one in self._db.find(Preview, newest_first=True, limit=200)),
+            live="/live",
         )  # fmt: skip
 
     def service(self, request: Request) -> Response:
@@ -73,18 +85,30 @@ class Pages:
         return render(
             request, "service.html", place=place, state=state, processes=found["processes"],
             releases=listed["releases"], line=time_line(self._db, place), live="/live",
+            decisions=[queries.plain(one) for one in self._db.find(
+                Decision, project=place.project, environment=place.environment, service=place.service,
+                newest_first=True, limit=RECENT)],
         )  # fmt: skip
 
-    def releases(self, request: Request) -> Response:
+    async def releases(self, request: Request) -> Response:
         place = Place.of(request)
-        listed = queries.releases(self._db, place.project, place.service, place.environment, PAGE)["releases"]
+        args = (self._db, place.project, place.service, place.environment, PAGE)
+        listed = (await asyncio.to_thread(queries.releases, *args))["releases"]
+        asked = request.query_params.get("available", "") == "1" and self._available is not None
+        if asked and self._available:
+            await self._available(listed)
+        return await asyncio.to_thread(self._releases, request, place, listed, asked)
+
+    def _releases(self, request: Request, place: Place, listed: list[dict[str, Any]], asked: bool) -> Response:
         before, after = number(request, "from", 0), number(request, "to", 0)
         both = before and after
         found = (
             compare(self._db, place.project, place.service, place.environment, before=before, after=after)
             if both else None
         )  # fmt: skip
-        return render(request, "releases.html", place=place, releases=listed, found=found, before=before, after=after)
+        return render(
+            request, "releases.html", place=place, releases=listed, found=found, before=before, after=after, asked=asked
+        )
 
     def rollback(self, request: Request) -> Response:
         place = Place.of(request)
@@ -112,7 +136,8 @@ class Pages:
         return render(request, "decisions.html", decisions=[queries.plain(one) for one in found], live="/live")
 
     def why(self, request: Request) -> Response:
-        wanted = request.query_params.get("q", "").strip()
+        query = request.query_params  # "about" is in addresses that forges were told
+        wanted = (query.get("q", "") or query.get("about", "")).strip()
         if not wanted:
             raise Invalid("why what? A commit, run, release, delivery or command", reason="bad_field")
         return render(request, "why.html", wanted=wanted, found=why(self._db, wanted))
@@ -121,12 +146,33 @@ class Pages:
         found = promotions.promotions(self._db, "", "", PAGE, every=True)["promotions"]
         return render(request, "promotions.html", promotions=found, open_states=OPEN, live="/live")
 
-    def queue(self, request: Request) -> Response:
-        jobs = [queries.plain(job) for job in self._db.find(Job) if job.status in BUSY]
+    async def queue(self, request: Request) -> Response:
+        stages, away = await self._stages() if sight.sees("") else ([], "")
+        return await asyncio.to_thread(self._queue, request, stages, away)
+
+    async def _stages(self) -> tuple[list[dict[str, Any]], str]:
+        """What waits for each stage, and why nobody can say; a page without that is better than none."""
+        now = datetime.datetime.now(datetime.UTC)
+        try:
+            async with asyncio.timeout(READ_LIMIT):
+                found = await queues(self._bus)
+        except (EncliiError, TimeoutError) as error:
+            return [], str(error) or "the event store does not answer"
+        named = ("stage", "waiting", "in_hand")
+        return [{**{name: getattr(one, name) for name in named}, "oldest": one.age(now)} for one in found], ""
+
+    def _queue(self, request: Request, stages: list[dict[str, Any]], away: str) -> Response:
+        held = request.query_params.get("holds", "") == "1"
+        holds = [one for one in self._db.find(Target) if one.held][:PAGE] if held else []
+        busy, waiting = self._db.busy_jobs(PAGE)
+        jobs = [queries.plain(job) for job in busy]
+        begin = (datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=queue_figures.DAYS)).isoformat()
+        worked = self._db.since(Job, queue_figures.Worked, begin, limit=MOST)
         workers = [queries.plain(one) for one in self._db.find(BuilderState)]
         return render(
-            request, "queue.html", jobs=jobs[:PAGE], waiting=len(jobs), workers=workers,
-            parked=queries.parked(self._db)["parked"][:PAGE], live="/live",
+            request, "queue.html", jobs=jobs, waiting=waiting, workers=workers,
+            parked=queries.parked(self._db)["parked"][:PAGE], charts=queue(worked), live="/live", stages=stages,
+            away=away, held=held, holds=[queries.plain(one) for one in holds],
         )  # fmt: skip
 
     async def settings(self, request: Request) -> Response:

@@ -10,16 +10,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from console import figures, queries, sight
+from console import figures, queries, queue_figures, sight
 from console.projection import Projection
-from console.web.pages import Doctor
+from console.web.pages import MOST, Doctor
 from console.web.rendering import render
 from console.web.security import SESSION
 from console.web.sessions import form_token
-from pipeline.previews import Preview
 from pipeline.records import Deployment, Job, Project, Release, Run
-
-MOST = 5_000
 
 
 class Pictures:
@@ -32,7 +29,6 @@ class Pictures:
     def routes(self) -> list[Route]:
         return [
             Route("/figures", self.figures, methods=["GET"]),
-            Route("/previews", self.previews, methods=["GET"]),
             Route("/setup", self.setup, methods=["GET"]),
             Route("/session", self.session, methods=["GET"]),
         ]
@@ -48,15 +44,17 @@ class Pictures:
         if wanted:
             queries.known_project(self._db, wanted)
         now = datetime.datetime.now(datetime.UTC)
-        found = self._db.find(Deployment, project=wanted, newest_first=True, limit=MOST)
-        runs = {one.id: one.created_at for one in self._db.find(Run, project=wanted, newest_first=True, limit=MOST)}
+        begin = (now - datetime.timedelta(days=figures.DAYS)).isoformat()
+        found = self._db.since(Deployment, figures.Change, begin, limit=MOST, project=wanted)
+        begun = self._db.since(Run, figures.Began, begin, limit=MOST, project=wanted)
+        runs = {one.id: one.created_at for one in begun}
         names = sorted({(one.project, one.service if wanted else "") for one in found})
         rows = [
             (project, service, figures.figures(
                 [one for one in found if one.project == project and service in ("", one.service)], runs, now=now))
             for project, service in names
         ]  # fmt: skip
-        jobs = self._db.find(Job, project=wanted, newest_first=True, limit=MOST)
+        jobs = self._db.since(Job, queue_figures.Worked, begin, limit=MOST, project=wanted)
         built = [one for one in jobs if one.image]
         return render(
             request, "figures.html", wanted=wanted, rows=rows,
@@ -64,10 +62,6 @@ class Pictures:
             cache=charts.share(sum(one.reused for one in built), len(built), title="Builds that were not needed",
                                of="jobs took an image that was known"),
         )  # fmt: skip
-
-    def previews(self, request: Request) -> Response:
-        found = self._db.find(Preview, newest_first=True, limit=200)
-        return render(request, "previews.html", previews=[queries.plain(one) for one in found], live="/live")
 
     async def setup(self, request: Request) -> Response:
         checks = await self._doctor() if self._doctor and sight.sees("") else []

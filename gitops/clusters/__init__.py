@@ -201,6 +201,13 @@ class SecretStore(Protocol):
         """Those of these versions that are not there. Raises Unavailable, Refused."""
         ...
 
+    async def lend(self, ref: ServiceRef, numbers: list[int]) -> list[int]:
+        """Have a preview get these versions of what was set for all previews; those that were never set.
+
+        Raises Unavailable, Refused.
+        """
+        ...
+
     async def remove(self, ref: ServiceRef, numbers: list[int]) -> None:
         """Forget these versions; what is gone already is no error."""
         ...

@@ -106,11 +106,19 @@ class ArgoCD(Units[Access, documents.Site]):
         return False
 
     def check(self) -> list[Finding]:
+        return [self._told(), self._seen()]
+
+    def _told(self) -> Finding:
         if self._hints.problem is not None:
-            return [Finding("warning", "Argo CD", self._hints.problem.message)]
+            return Finding("warning", "Argo CD", self._hints.problem.message)
         if not self._access.webhook:
-            return [Finding("ok", "Argo CD", "is told by annotations; with `url` and a secret its webhook is used")]
-        return [Finding("ok", "Argo CD", "its webhook takes our hints")]
+            return Finding("ok", "Argo CD", "is told by annotations; with `url` and a secret its webhook is used")
+        return Finding("ok", "Argo CD", "its webhook takes our hints")
+
+    def _seen(self) -> Finding:
+        where = self._site.namespace
+        what = f"Applications in namespace {where} are seen (`namespace` in clusters.yaml), those elsewhere are not"
+        return Finding("ok", "Argo CD", what)
 
     def _app(self, unit: Unit) -> Application | None:
         return self._apps.get(self._site.namespace, unit.name)

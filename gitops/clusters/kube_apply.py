@@ -6,7 +6,6 @@ Unchanged objects cost no request: their hash stands in the inventory, and the w
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
@@ -14,14 +13,14 @@ from typing import Any
 
 import msgspec
 
-from gitops.clusters import ServiceRef, Wanted, kube_claims, kube_diff, kube_plan
+from gitops.clusters import ServiceRef, Wanted, kube_claims, kube_diff, kube_namespaces, kube_plan
 from gitops.clusters.kube_api import APPLY, Api
 from gitops.clusters.kube_errors import FieldConflict
-from gitops.clusters.kube_kinds import JOBS, KNOWN, NAMESPACE, WAVES, Kind, Kinds, wave
+from gitops.clusters.kube_kinds import JOBS, KNOWN, WAVES, Kind, Kinds, wave
 from gitops.clusters.kube_lost import found_again
 from gitops.clusters.kube_objects import MANAGER, PREFIX, ConfigMap, Object
 from gitops.clusters.kube_plan import INVENTORY_NAME, Entry, Inventory, Item
-from pipeline.errors import Conflict, Invalid, NotFound, Refused
+from pipeline.errors import Invalid, NotFound, Refused
 
 log = logging.getLogger(__name__)
 
@@ -60,14 +59,15 @@ class Applier:
         self._there = there
         self._jobs = jobs
 
-    async def items(self, wanted: Wanted) -> list[Item]:
-        """What shall be, in the order of the documents. Raises Invalid."""
+    async def items(self, wanted: Wanted, *, marked: bool = True) -> list[Item]:
+        """What shall be, in the order of the documents; ``marked`` as Enclii's own. Raises Invalid."""
         kube_plan.plain_ones(wanted)
         kube_plan.the_deployment(wanted)
         found = []
         for document in wanted.documents:
             kind = await self._kinds.of(str(document.get("apiVersion") or ""), str(document.get("kind") or ""))
-            found.append(kube_plan.prepared(wanted, document, kind, instance=self._instance))
+            item = kube_plan.unmarked(wanted, document, kind)
+            found.append(kube_plan.marked(wanted, item, instance=self._instance) if marked else item)
         return found
 
     async def apply(self, wanted: Wanted) -> None:
@@ -152,9 +152,9 @@ class Applier:
         name = kube_plan.INVENTORY_NAME + inventory.ref.service
         await self._delete(CONFIG_MAP, inventory.namespace, name)
 
-    async def difference(self, wanted: Wanted) -> tuple[str, ...]:
+    async def difference(self, wanted: Wanted, *, marked: bool = True) -> tuple[str, ...]:
         """What an apply would change, in lines; nothing is changed. Raises as ``apply`` does."""
-        items, namespace = await self.items(wanted), kube_plan.namespace_of(wanted)
+        items, namespace = await self.items(wanted, marked=marked), kube_plan.namespace_of(wanted)
         told: list[str] = []
         for item in items:
             try:
@@ -194,19 +194,14 @@ class Applier:
         try:
             await self._record(announced)
         except NotFound:
-            await self.make_namespace(old.namespace)
+            await self.make_namespace(old.namespace, wanted.ref.environment)
             await self._record(announced)
 
-    async def make_namespace(self, name: str) -> None:
-        levels = {f"pod-security.kubernetes.io/{mode}": self._pod_security for mode in ("enforce", "warn")}
-        document = {
-            "apiVersion": "v1",
-            "kind": "Namespace",
-            "metadata": {"name": name, "labels": {PREFIX + "instance": self._instance, **levels}},
-        }
-        with contextlib.suppress(Conflict):  # somebody was faster, and what people say of theirs stays
-            query = {"fieldManager": MANAGER}
-            await self._api.call("POST", NAMESPACE.collection(), query, document, doing=f"make the namespace {name}")
+    async def make_namespace(self, name: str, environment: str) -> None:
+        """For the environment whose services live there."""
+        await kube_namespaces.make(
+            self._api, name, environment, pod_security=self._pod_security, instance=self._instance
+        )
 
     async def _one(self, wanted: Wanted, item: Item, entry: Entry | None) -> Entry:
         namespace = kube_plan.namespace_of(wanted)

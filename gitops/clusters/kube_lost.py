@@ -11,7 +11,7 @@ from gitops.clusters.kube_api import Api
 from gitops.clusters.kube_kinds import KNOWN, Kind
 from gitops.clusters.kube_objects import PREFIX, Object
 from gitops.clusters.kube_plan import Entry, Inventory, labels
-from pipeline.errors import NotFound
+from pipeline.errors import NotFound, Refused
 
 MADE_BY_OTHERS = frozenset({"Pod", "ReplicaSet", "PersistentVolumeClaim"})
 KINDS = (
@@ -40,6 +40,10 @@ async def _entries(api: Api, ref: ServiceRef, namespace: str, instance: str) -> 
             data = await api.call("GET", kind.collection(namespace), query, doing=f"look for {kind.plural} of {ref}")
         except NotFound:
             continue  # the cluster does not have that kind
+        except Refused as error:
+            if error.reason != "not_allowed":
+                raise
+            continue  # what we may not list we have not made
         for one in msgspec.json.decode(data, type=_List).items or ():
             mine = not one.metadata.owner_references and PREFIX + "inventory" not in one.metadata.labels
             if mine:

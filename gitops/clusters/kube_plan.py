@@ -75,13 +75,17 @@ def workload(wanted: Wanted) -> Workload:
 
 
 def address(wanted: Wanted) -> str | None:
-    """The first host of an Ingress, else the Service's name within the cluster, else nothing."""
+    """The first host of an Ingress or HTTPRoute, whose Gateway ends TLS; else the Service's name within the cluster,
+    else nothing.
+    """
     for document in wanted.documents:
         if document.get("kind") == "Ingress":
             spec = document.get("spec") or {}
             host = next((rule.get("host") for rule in spec.get("rules") or () if rule.get("host")), None)
             if host:
                 return f"{'https' if spec.get('tls') else 'http'}://{host}"
+        if document.get("kind") == "HTTPRoute" and (named := (document.get("spec") or {}).get("hostnames")):
+            return f"https://{named[0]}"
     for document in wanted.documents:
         if document.get("kind") == "Service":
             ports = (document.get("spec") or {}).get("ports") or [{}]
@@ -102,9 +106,15 @@ def the_deployment(wanted: Wanted) -> Document:
 
 def plain_ones(wanted: Wanted) -> None:
     """Return if every document is a Kubernetes object. Raises Refused for a kustomization, and what is of a chart."""
-    for document in wanted.documents:
-        if not document.get("kind") or str(document.get("apiVersion") or "").startswith("kustomize.config.k8s.io/"):
-            raise elsewhere(wanted)
+    if not are_plain(wanted):
+        raise elsewhere(wanted)
+
+
+def are_plain(wanted: Wanted) -> bool:
+    """Whether there are documents that can be applied as they are, with a Deployment among them."""
+    kinds = [str(one.get("kind") or "") for one in wanted.documents]
+    kustomize = any(str(one.get("apiVersion") or "").startswith("kustomize.config.") for one in wanted.documents)
+    return all(kinds) and not kustomize and ("Deployment" in kinds or not wanted.adopted)
 
 
 def elsewhere(wanted: Wanted) -> Refused:
@@ -117,19 +127,33 @@ def elsewhere(wanted: Wanted) -> Refused:
 
 
 def prepared(wanted: Wanted, document: Document, kind: Kind, *, instance: str) -> Item:
-    """One document made ready. Raises Invalid for what a service may not bring."""
+    """One document made ready to be applied by Enclii. Raises Invalid for what a service may not bring."""
+    return marked(wanted, unmarked(wanted, document, kind), instance=instance)
+
+
+def unmarked(wanted: Wanted, document: Document, kind: Kind) -> Item:
+    """One document in its place and as git has it, as Argo CD and Flux apply it.
+
+    Raises Invalid for what a service may not bring.
+    """
     _check(wanted, document, kind)
     found = copy.deepcopy(dict(document))
     found.pop("status", None)
     found["apiVersion"], found["kind"] = kind.api, kind.kind
-    metadata = found["metadata"] = dict(found.get("metadata") or {})
-    metadata["namespace"] = namespace_of(wanted)
+    found["metadata"] = {**(found.get("metadata") or {}), "namespace": namespace_of(wanted)}
+    return Item(kind, str(found["metadata"]["name"]), found, "")
+
+
+def marked(wanted: Wanted, item: Item, *, instance: str) -> Item:
+    """The same with what Enclii finds its own objects again by, and its defaults for what git leaves open."""
+    found = copy.deepcopy(item.document)
+    metadata = found["metadata"]
     metadata["labels"] = {**(metadata.get("labels") or {}), **labels(instance, wanted.ref)}
-    if kind.kind == "Deployment":
+    if item.kind.kind == "Deployment":
         _mark_deployment(found, wanted)
-    elif kind.kind == "Job":
+    elif item.kind.kind == "Job":
         _mark_template(found, wanted)
-    return Item(kind, str(metadata["name"]), found, hashlib.sha256(plain(found)).hexdigest()[:16])
+    return Item(item.kind, item.name, found, hashlib.sha256(plain(found)).hexdigest()[:16])
 
 
 def _check(wanted: Wanted, document: Document, kind: Kind) -> None:

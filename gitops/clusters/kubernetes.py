@@ -1,4 +1,4 @@
-"""The cluster that is a Kubernetes: server-side apply, watches, logs; the only module that imports its client.
+"""The cluster that is a Kubernetes: server-side apply, watches, logs.
 
 A rollout replaces the old pods one by one as the new ones become ready. One that cannot become healthy keeps the old
 pods and is left as git wants it: nothing is ever put back here, since git is the only desired state.
@@ -9,9 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -46,6 +44,7 @@ from gitops.clusters.kube_jobs import ReleaseJobs
 from gitops.clusters.kube_kinds import KNOWN, Kinds
 from gitops.clusters.kube_last_words import LastWords
 from gitops.clusters.kube_logs import Follower
+from gitops.clusters.kube_namespaces import Previews
 from gitops.clusters.kube_objects import PREFIX, Deployment
 from gitops.clusters.kube_secrets import KubeSecrets
 from gitops.clusters.kube_view import View
@@ -58,37 +57,6 @@ DEAD = frozenset({"crash_loop", "oom", "pod_failed"})
 
 Members = Callable[[str], Awaitable[frozenset[str]]]
 """The digests that an image's index holds, by its reference; itself alone when it is no index."""
-
-
-@dataclass(frozen=True)
-class Access:
-    """How to reach a cluster; ``in_cluster`` takes the pod's own service account."""
-
-    kubeconfig: Path | None = None
-    context: str | None = None
-    in_cluster: bool = False
-
-
-def login(access: Access) -> Login:
-    """Reads the credentials anew at each call: files, tokens and what an exec plugin answers."""
-
-    async def fresh() -> Any:
-        from kubernetes.aio import client, config
-
-        found = client.Configuration()
-        found.retries = 0
-        found.connection_pool_maxsize = 0  # every watch and every followed log holds a connection
-        if access.in_cluster:
-            config.load_incluster_config(client_configuration=found)  # type: ignore[no-untyped-call]
-        else:
-            await config.load_kube_config(  # type: ignore[no-untyped-call]
-                str(access.kubeconfig), context=access.context, client_configuration=found, persist_config=False
-            )
-        made = client.ApiClient(found)
-        made.user_agent = "enclii"
-        return made
-
-    return fresh
 
 
 class Kubernetes:
@@ -109,6 +77,7 @@ class Kubernetes:
         self._instance = instance
         self._view = View(self.api, instance=instance)
         self._members = members
+        self._previews = Previews(self.api, instance)
         self._indexes: dict[str, frozenset[str]] = {}
         self._wanted: dict[ServiceRef, Wanted] = {}
         self._served: dict[ServiceRef, Wanted] = {}
@@ -148,6 +117,7 @@ class Kubernetes:
     def _know(self, wanted: Wanted) -> None:
         self._wanted[wanted.ref] = wanted
         self._view.homes[wanted.ref] = kube_plan.namespace_of(wanted)
+        self._previews.begun(wanted.ref)
 
     async def drift(self, wanted: Wanted) -> tuple[str, ...]:
         await self._view.ready()
@@ -252,11 +222,13 @@ class Kubernetes:
         if not inventories and (there := self._view.deployment(ref)) is not None:
             inventories = [await self._applier.found_again(ref, there.metadata.namespace)]
         if not inventories:
+            await self._previews.end(ref)
             return []
         logs = await asyncio.gather(*(self._words.of_pod(ref, pod) for pod in self._view.pods(ref)))
         for inventory in inventories:
             await self._applier.remove(inventory)
         await self._gone(ref, grace + GONE_LIMIT)
+        await self._previews.end(ref)
         return list(logs)
 
     async def _leave(self, ref: ServiceRef, keep: frozenset[str]) -> None:

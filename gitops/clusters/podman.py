@@ -364,7 +364,7 @@ class Podman:
 
     async def _end(self, ids: Sequence[str], grace: float) -> None:
         if ids:
-            await self._calls.change(commands.stop(ids, grace), "stop containers", timeout=grace + QUICK)
+            await self._calls.let_go(commands.stop(ids, grace), "stop containers", timeout=grace + QUICK)
 
     async def _drain(self, item: _Container) -> DeadLog:
         name, release = self._label(item, "pod"), self._label(item, "release")

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from gitops.clusters import podman_commands as commands
@@ -18,6 +18,9 @@ QUICK = 30.0
 PLAY = 120.0
 PATIENCE = 10.0
 """Seconds for which a change is still waited for when nobody wants it any more."""
+LEAVING = "network namespace"
+ASKED_AGAIN = 20
+PAUSE = 0.5
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Calls:
     """``env`` goes to every call."""
 
     env: Mapping[str, str]
+    _going: set[asyncio.Task[Completed]] = field(default_factory=set, init=False, repr=False, compare=False)
 
     async def run(
         self, argv: commands.Argv, doing: str, *, timeout: float = QUICK, stdin: bytes | None = None,  # noqa: ASYNC109
@@ -45,9 +49,24 @@ class Calls:
         """
         return await self.run(argv, doing, timeout=timeout, stdin=stdin, patience=PATIENCE)
 
+    async def let_go(self, argv: commands.Argv, doing: str, *, timeout: float) -> None:  # noqa: ASYNC109
+        """As ``change``, for what takes its time to leave: it goes on when nobody waits for it any more.
+
+        What goes wrong then is found by whoever looks next, for the container is still there.
+        """
+        going = asyncio.ensure_future(self.change(argv, doing, timeout=timeout))
+        self._going.add(going)
+        going.add_done_callback(self._gone)
+        await asyncio.shield(going)
+
+    def _gone(self, going: asyncio.Task[Completed]) -> None:
+        self._going.discard(going)
+        if not going.cancelled():
+            going.exception()
+
     async def read(self, argv: commands.Argv, doing: str) -> Any:
         """The JSON that it prints."""
-        return parsed((await self.run(argv, doing)).stdout, doing)
+        return parsed((await self._asked(argv, doing)).stdout, doing)
 
     async def holds(self, argv: commands.Argv) -> bool:
         """Whether it ends with 0."""
@@ -59,7 +78,18 @@ class Calls:
 
     async def names(self, argv: commands.Argv, doing: str) -> list[str]:
         """The words that it prints."""
-        return (await self.run(argv, doing)).stdout.decode().split()
+        return (await self._asked(argv, doing)).stdout.decode().split()
+
+    async def _asked(self, argv: commands.Argv, doing: str) -> Completed:
+        """As ``run``, asked again while podman stumbles over anybody's container whose network is being taken down."""
+        for _ in range(ASKED_AGAIN):
+            try:
+                return await self.run(argv, doing)
+            except Unavailable as error:
+                if LEAVING not in error.message:
+                    raise
+            await asyncio.sleep(PAUSE)  # the leaving container is not ours to wait for
+        return await self.run(argv, doing)
 
 
 def parsed(text: bytes, doing: str) -> Any:

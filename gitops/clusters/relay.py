@@ -17,7 +17,7 @@ from uuid import uuid4
 import msgspec
 
 from gitops import emit
-from gitops.clusters import Cluster, Finding, LogLine, ServiceRef
+from gitops.clusters import AWAY, Cluster, Finding, LogLine, ServiceRef
 from gitops.clusters.questions import AboutService, Places
 from pipeline.bus import Bus
 from pipeline.errors import EncliiError, Permanent, Refused, Unavailable
@@ -33,6 +33,8 @@ BATCH, BATCH_BYTES, AHEAD = 500, 256 << 10, 2_000
 WAIT: Final = 1.0
 IDLE_LIMIT: Final = 30.0
 ASK_LIMIT: Final = 15.0
+LONG_LIMIT: Final = 30.0
+"""For what asks the cluster more than once; the command line waits longer."""
 MOST_READERS: Final = 200
 
 
@@ -222,18 +224,18 @@ class Relayed:
 
     async def diff(self, ref: ServiceRef) -> tuple[str, ...]:
         """What an apply of what git says would change."""
-        answer = await self._bus.ask(DIFF, msgspec.msgpack.encode(_asked(ref)), timeout=4 * ASK_LIMIT)
+        answer = await self._bus.ask(DIFF, msgspec.msgpack.encode(_asked(ref)), timeout=LONG_LIMIT)
         found = msgspec.msgpack.decode(answer, type=Difference)
         if found.reason:
-            raise Permanent(found.message, reason=found.reason)
+            raise _told(found)
         return found.lines
 
     async def manifest(self, asked: AskManifest) -> str:
         """A running Deployment as YAML. Raises Refused, Unavailable."""
-        answer = await self._bus.ask(MANIFEST, msgspec.msgpack.encode(asked), timeout=4 * ASK_LIMIT)
+        answer = await self._bus.ask(MANIFEST, msgspec.msgpack.encode(asked), timeout=LONG_LIMIT)
         found = msgspec.msgpack.decode(answer, type=Difference)
         if found.reason:
-            raise Refused(found.message, reason=found.reason)
+            raise _told(found)
         return found.lines[0]
 
 
@@ -243,6 +245,11 @@ def _asked(
     return Ask(
         project=ref.project, environment=ref.environment, service=ref.service, follow=follow, tail=tail, since=since
     )
+
+
+def _told(found: Difference) -> EncliiError:
+    """A cluster that is away may answer later; anything else it has said no to."""
+    return (Unavailable if found.reason in AWAY else Refused)(found.message, reason=found.reason)
 
 
 def _lines(answer: bytes) -> Lines:

@@ -14,6 +14,7 @@ from gitops.clusters import Document, Wanted
 from gitops.clusters.subset_spot import Spot, count, name_of, port_number
 from gitops.clusters.subset_values import Configs, SecretUse, mounts, variables, volumes
 from gitops.rendering.pod import DEFAULT_USER_MARK
+from pipeline.errors import Invalid
 
 IGNORED_KINDS = frozenset(
     {
@@ -97,6 +98,7 @@ class _Documents:
 
 def translate(wanted: Wanted) -> Workload:
     """Check the documents of one service and resolve all that they refer to; raises Invalid for what cannot be."""
+    _check_walls(wanted.documents)
     found = _sort(wanted)
     here = Spot(f"Deployment {name_of(found.deployment)}")
     spec = (here / "spec").only(found.deployment.get("spec"), DEPLOYMENT_SPEC)
@@ -105,6 +107,18 @@ def translate(wanted: Wanted) -> Workload:
     workload, container = _pod(wanted, template, spec.get("template"), found.configs, "Always")
     _check_services(wanted.documents, container, workload.ports)
     return replace(workload, replicas=count(here / "spec" / "replicas", replicas), job=job)
+
+
+def _check_walls(documents: Sequence[Document]) -> None:
+    """A podman container on two networks would be sent what belongs to a namesake: no way leads out of a preview."""
+    for document in documents:
+        ways = (document.get("spec") or {}).get("egress") or () if document.get("kind") == "NetworkPolicy" else ()
+        if any("namespaceSelector" in to for way in ways for to in way.get("to") or ()):
+            raise Invalid(
+                "podman has no way from a preview to a service of its base environment: name that under"
+                " previews.base.copied in project.yaml instead of shared, or put previews on Kubernetes",
+                reason="sharing_needs_kubernetes",
+            )
 
 
 def _job(wanted: Wanted, found: _Documents) -> Job | None:

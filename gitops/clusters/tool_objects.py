@@ -6,22 +6,20 @@ import contextlib
 from typing import Any
 
 from gitops import wiring
+from gitops.clusters import kube_namespaces
 from gitops.clusters.kube_api import Api
 from gitops.clusters.kube_kinds import NAMESPACE, Kind
 from gitops.clusters.kube_objects import MANAGER
 from pipeline.errors import Conflict, NotFound
 
 
-async def ensure_namespace(api: Api, name: str, *, pod_security: str, instance: str) -> None:
+async def ensure_namespace(api: Api, name: str, environment: str, *, pod_security: str, instance: str) -> None:
     """Make the namespace unless it is there: what people say of theirs stays."""
     path = NAMESPACE.object("", name)
     try:
         await api.get(path, doing=f"look at the namespace {name}")
     except NotFound:
-        document = wiring.namespace(name, pod_security=pod_security, instance=instance)
-        with contextlib.suppress(Conflict):
-            query = {"fieldManager": MANAGER}
-            await api.call("POST", NAMESPACE.collection(), query, document, doing=f"make the namespace {name}")
+        await kube_namespaces.make(api, name, environment, pod_security=pod_security, instance=instance)
 
 
 async def create(api: Api, kind: Kind, document: wiring.Document) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
@@ -19,7 +20,7 @@ A = TypeVar("A")
 S = TypeVar("S")
 
 
-class Units(Generic[A, S]):
+class Units(ABC, Generic[A, S]):
     """How a tool is reached (``access``), its place in the cluster (``site``), and what it reads (``source``)."""
 
     _api: Api
@@ -31,14 +32,18 @@ class Units(Generic[A, S]):
         self._includes, self._instance, self._pod_security = includes, instance, pod_security
         self._hints = Hints(self._send)
 
+    @abstractmethod
     async def _send(self, revision: str, paths: Sequence[str]) -> None:
         """Tell the tool. Raises EncliiError when it does not listen."""
-        raise NotImplementedError
 
     async def _make(self, unit: Unit, kind: Kind, document: Document) -> None:
         """The tool's unit, and the namespace that it syncs to."""
         await tool_objects.ensure_namespace(
-            self._api, unit.namespace, pod_security=self._pod_security, instance=self._instance
+            self._api,
+            unit.namespace,
+            unit.place.environment,
+            pod_security=self._pod_security,
+            instance=self._instance,
         )
         await tool_objects.create(self._api, kind, document)
 

@@ -21,7 +21,7 @@ from gitops.clusters.sync_state import Sync
 from gitops.layout import Place
 from gitops.wiring import Tool as Renders
 from gitops.wiring import Unit
-from pipeline.errors import EncliiError, NotFound, Unavailable
+from pipeline.errors import EncliiError, NotFound, Refused, Unavailable
 
 DEPLOYMENT = KNOWN["apps/v1", "Deployment"]
 LIST_LIMIT = 10.0
@@ -105,6 +105,16 @@ class Synced(Kubernetes):
         """The tool's own business: it heals by itself and shows what it found."""
         return ()
 
+    async def difference(self, wanted: Wanted) -> tuple[str, ...]:
+        """What the tool would change, were it to apply what git has now."""
+        await self._ready()
+        if not kube_plan.are_plain(wanted):
+            raise Refused(
+                f"what the files of {wanted.ref} are rendered to, the sync tool alone knows: ask it for its diff",
+                reason="rendered_elsewhere",
+            )
+        return await self._applier.difference(wanted, marked=False)
+
     async def healthy(self, wanted: Wanted) -> Health:
         self._know(wanted)
         try:
@@ -134,6 +144,7 @@ class Synced(Kubernetes):
         await self._taken_away(ref)
         await self._rendered.forget(ref)
         await self._gone(ref, grace + GONE_LIMIT)
+        await self._previews.end(ref)
         self._wanted.pop(ref, None)
         self._started.pop(ref, None)
         return logs

@@ -16,28 +16,15 @@ from gitops.committing.recording import record
 from pipeline import jobs, measures, tracing
 from pipeline.bus import Message
 from pipeline.errors import EncliiError, Retryable
-from pipeline.events import (
-    CheckReported,
-    Command,
-    ConfigMoved,
-    DeploymentObserved,
-    Event,
-    FreezeRequested,
-    LinkRequested,
-    PreviewChanged,
-    PromotionReviewed,
-    ProposalChanged,
-    ReleaseReady,
-    ServicesDeclared,
-    WaitEnded,
-)
+from pipeline.events import Event, ReleaseReady
 from pipeline.log import bound
 from pipeline.names import service_id
+from pipeline.needs import COMMITTER_TAKES, subject_of
 from pipeline.outcome import Park, outcome
 from pipeline.records import Decision, Job, JobStatus
 from pipeline.store import Change, Step, Store
 from pipeline.trace import trace_id
-from pipeline.worker import ACK_WAIT, Stage, beating, event_of, give_back, settle, until
+from pipeline.worker import ACK_WAIT, Stage, beating, event_of, give_back, set_aside, settle, until
 
 log = logging.getLogger(__name__)
 
@@ -51,16 +38,12 @@ ENDS: dict[str, JobStatus] = {
     "waiting": "held",
     "skipped": "skipped",
 }
-TAKES: tuple[type[Event], ...] = (
-    ReleaseReady, LinkRequested, ConfigMoved, DeploymentObserved, PromotionReviewed, ProposalChanged, CheckReported,
-    FreezeRequested, WaitEnded, PreviewChanged, ServicesDeclared, *Command.__subclasses__(),
-)  # fmt: skip
 
 
 async def commit_forever(committer: Committer, store: Store, stopping: asyncio.Event) -> None:
     """Run until ``stopping`` is set; the group in hand is finished first."""
-    subjects = [f"ev.{kind.type}.*" for kind in TAKES]
-    stage = Stage(CONSUMER, TAKES, _never)
+    subjects = [subject_of(kind) for kind in COMMITTER_TAKES]
+    stage = Stage(CONSUMER, COMMITTER_TAKES, _never)
     async with store.bus.consume("PIPE", CONSUMER, subjects, ack_wait=ACK_WAIT, inflight=GROUP) as messages:
         async for group in grouped(until(messages, stopping)):
             async with beating(group):
@@ -102,7 +85,7 @@ async def _settle(committer: Committer, store: Store, stage: Stage, group: Seque
     await asyncio.gather(*(waiting[event.id].retry(0.2) for event in left))
     for message, event in known:
         if event is None:
-            await message.ack()
+            await set_aside(CONSUMER, store, message)
 
 
 def _measure(done: Sequence[Result], seconds: float) -> None:

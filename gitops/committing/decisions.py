@@ -108,7 +108,7 @@ def of_own(commit: Commit, place: Place) -> Decision:
         outcome="forced" if forced else "accepted", reason="diverged" if forced else spoken(said),
         message=summary(commit), project=place.project, environment=place.environment, service=place.service,
         sha=said.get("Commit", ""), run=said.get("Run", ""), release=said.get("Left") or said.get("Release", ""),
-        actor=commit.author, at=commit.at,
+        actor=commit.author, at=commit.at, config_commit=commit.id,
     )  # fmt: skip
 
 

@@ -16,7 +16,16 @@ from gitops.committing.edits import Change, Draft, Edit, author
 from gitops.committing.ports import Clearance
 from gitops.editing.adopted import NOTHING, Adopted, Former, deploys, edits, restores
 from gitops.hold import Hold
-from gitops.layout import DEPLOYMENT_FILE, HOLD_FILE, NOTES, ORPHANED_FILE, PROJECT_FILE, TARGETS_FILE, Place
+from gitops.layout import (
+    DEPLOYMENT_FILE,
+    HOLD_FILE,
+    NOTES,
+    ORPHANED_FILE,
+    PROJECT_FILE,
+    SCALE_FILE,
+    TARGETS_FILE,
+    Place,
+)
 from gitops.notes import Notes, Orphaned
 from gitops.render import render
 from gitops.rendering.surroundings import Surroundings
@@ -123,6 +132,7 @@ def deploy(
     mark = here.notes.mark()
     gone = (here.owned - set(files)) | ({HOLD_FILE} if here.hold is not None else set())
     gone |= (here.names & {ORPHANED_FILE}) - mark.keys()
+    gone |= here.names & ({SCALE_FILE} if here.notes.scale is None else set())
     extra = {
         **of_release(release),
         "Verdict": clearance.verdict.provenance if clearance else "",

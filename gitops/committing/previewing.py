@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from gitops.committing import decisions, intents
+from msgspec.structs import replace
+
+from gitops.committing import bases, decisions, intents
 from gitops.committing.clearance import clear
 from gitops.committing.deploying import not_deployed
 from gitops.committing.edits import Draft
-from gitops.committing.intents import Cause
+from gitops.committing.intents import Cause, Situation
 from gitops.committing.ports import Ports
 from gitops.committing.reconfigure import again
 from gitops.committing.session import Session, Unit
@@ -20,9 +22,11 @@ from gitops.rules import sets
 from pipeline import names
 from pipeline.errors import Permanent, Refused
 from pipeline.events import PreviewChanged, ReleaseReady
-from pipeline.previews import GONE, Preview, PreviewRef, is_preview
+from pipeline.previews import GONE, Preview, PreviewRef, is_preview, key_of
 from pipeline.records import Decision, Release
 from pipeline.store import now
+
+IDLE = "idle"
 
 
 async def release_ready(session: Session, event: ReleaseReady, release: Release, ref: PreviewRef, ports: Ports) -> Unit:
@@ -33,23 +37,32 @@ async def release_ready(session: Session, event: ReleaseReady, release: Release,
         return Unit()
     mark = session.mark()
     try:
-        await _wanted(session, release, ref)
+        preview = await _wanted(session, release, ref)
         clearance = await clear(session, release, "", ports)
         cause = Cause(event.id, "push", release.actor, now(), trace=event.trace)
-        draft = intents.deploy(await session.situation(here), release, cause=cause, clearance=clearance)
-        return await commit_draft(session, here, draft)
+        draft = intents.deploy(awake(await session.situation(here)), release, cause=cause, clearance=clearance)
+        unit = await commit_draft(session, here, draft)
+        unit.add(await bases.copied(session, ref, preview, cause, ports))
+        return unit
     except Permanent as error:
         session.rewind(mark)
         return not_deployed(session, release, here, decision, error)
 
 
-async def _wanted(session: Session, release: Release, ref: PreviewRef) -> None:
+def awake(here: Situation) -> Situation:
+    """A new head ends the sleep of what was idle; a count that somebody asked for stays."""
+    asleep = here.notes.scale is not None and here.notes.scale.why == IDLE
+    return here.noted(scale=None) if asleep else here
+
+
+async def _wanted(session: Session, release: Release, ref: PreviewRef) -> Preview:
     """The head may have moved, or the preview been closed, since the build began. Raises Refused."""
     preview = await session.look(Preview, *ref.key(release.repository))
     if preview is None or preview.state in GONE or preview.environment != ref.environment:
         raise Refused(f"{ref.environment} was closed meanwhile", reason="preview_closed")
     if preview.run != release.run:
         raise Refused(f"{ref.environment} has a newer head", reason="newer_push")
+    return preview
 
 
 async def changed(session: Session, event: PreviewChanged, ports: Ports) -> Unit:
@@ -81,19 +94,22 @@ async def _places(session: Session, event: PreviewChanged) -> list[Place]:
 
 async def _drafts(session: Session, event: PreviewChanged, found: Sequence[Place], ports: Ports) -> dict[Place, Draft]:
     drafts: dict[Place, Draft] = {}
+    known = await session.get(Preview, *key_of(event.repository, event.number, event.branch))
+    ref = known.ref if known else None
     for here in found:
         situation = await session.situation(here)
         cause = Cause(sets.member_intent(event.id, here.service), "scale", "enclii", now(), _why(event))
         if event.fact == "removing":
             drafts[here] = intents.destroy(situation, cause=cause)
             continue
-        scale = Scale(0, cause.actor, cause.at, "idle") if event.fact == "asleep" else None
+        scale = Scale(0, cause.actor, cause.at, IDLE) if event.fact == "asleep" else None
         if (situation.notes.scale is None) == (scale is None) or not situation.target:
             continue
         release = await session.get(Release, situation.target.release)
         if release is not None:
             await clear(session, release, "", ports)
-            drafts[here] = again(situation, situation.noted(scale=scale), release, f"Scale {here}", cause)
+            own = replace(release, preview=release.preview or ref)  # a copy is rendered as the preview's
+            drafts[here] = again(situation, situation.noted(scale=scale), own, f"Scale {here}", cause)
     return drafts
 
 

@@ -20,6 +20,7 @@ from gitops import notes, projectfile
 from gitops.committing.derive import Derived, wish_id
 from gitops.committing.edits import Commit, Draft
 from gitops.committing.intents import Situation
+from gitops.committing.sharing import shared
 from gitops.editing import adopted
 from gitops.editing.adopted import Adopted, Former
 from gitops.editing.pinning import repository
@@ -149,6 +150,11 @@ class Session:
     async def target(self, place: Place) -> Target | None:
         return await self.get(Target, *place)
 
+    async def released(self, place: Place) -> Release | None:
+        """The release that git holds there, to look at."""
+        target = await self.look(Target, *place)
+        return await self.look(Release, target.release) if target and target.release else None
+
     async def targets(self) -> list[Target]:
         """Every target that was ever stored."""
         return await self._store.all(Target)
@@ -190,7 +196,8 @@ class Session:
                 if one.name == place.environment:
                     given = Surroundings(one.domains, pull_secret=one.pull_secret)
             if is_preview(place.environment):
-                given = Surroundings(Domains(tls=project.previews.tls, entrance=project.previews.entrance))
+                entrance = Domains(tls=project.previews.tls, entrance=project.previews.entrance)
+                given = Surroundings(entrance, shared=await shared(self.released, project, place.project))
         return await asyncio.to_thread(self._situation, place, target, given)
 
     def _situation(self, place: Place, target: Target | None, given: Surroundings) -> Situation:

@@ -1,7 +1,8 @@
 """One request and its answer: finds an upstream, moves both bodies, and decides what a failure means for the client.
 
-A request is sent twice only when nothing of it can have had an effect: no connection was made, or a pooled one was
-dead and the request may be repeated by its method and has not sent a body.
+A request is sent twice only when no connection was made, or when its connection ended without a byte of an answer and
+its method may be repeated (RFC 9110, 9.2.2) and it has not sent a body: a pooled connection may have been dead, and a
+fresh one may still have stood in the queue of a process that was just ending. A second fresh one is nobody's accident.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ class Exchange:
     """Created when a request's head is complete, started when its turn has come on the client's connection."""
 
     __slots__ = (
-        "_address", "_buffered", "_chunked_out", "_continued", "_host", "_raw_until_close", "_sent_body", "_state",
-        "_task", "begun", "client", "close", "method", "rejection", "request", "request_done", "response_done",
-        "started", "upstream",
+        "_address", "_buffered", "_chunked_out", "_continued", "_host", "_raw_until_close", "_repeated", "_sent_body",
+        "_state", "_task", "begun", "client", "close", "method", "rejection", "request", "request_done",
+        "response_done", "started", "upstream",
     )  # fmt: skip
 
     def __init__(self, client: ClientConnection, state: DoorState, request: RequestHead | Rejection) -> None:
@@ -47,7 +48,7 @@ class Exchange:
         self._address: str | None = None
         self._task: asyncio.Task[None] | None = None
         self._buffered: list[bytes] = []
-        self._sent_body = self._continued = self._chunked_out = self._raw_until_close = False
+        self._sent_body = self._continued = self._chunked_out = self._raw_until_close = self._repeated = False
 
     @property
     def over(self) -> bool:
@@ -201,6 +202,7 @@ class Exchange:
         if self.begun:
             self.truncate()
         elif connection is not None and self._may_repeat(connection):
+            self._repeated = self._repeated or connection.served == 0
             self._release()
             self._find_upstream(pooled=False)
         else:
@@ -208,8 +210,8 @@ class Exchange:
 
     def _may_repeat(self, connection: UpstreamConnection) -> bool:
         assert self.request is not None
-        pooled = connection.served > 0 and not connection.answered
-        return pooled and self.request.idempotent and not self._sent_body
+        unanswered = not connection.answered and (connection.served > 0 or not self._repeated)
+        return unanswered and self.request.idempotent and not self._sent_body
 
     def upgraded(self, head: ResponseHead, early: bytes) -> None:
         connection, self.upstream = self.upstream, None

@@ -12,12 +12,12 @@ from typing import Final, Literal
 import msgspec
 
 from pipeline.errors import Refused
+from pipeline.private import open_to_others
 
 Kind = Literal["github", "gitlab", "gitea", "forgejo"]
 APIS: Final = {"github.com": "https://api.github.com"}
 PATHS: Final = {"github": "/api/v3", "gitlab": "/api/v4", "gitea": "/api/v1", "forgejo": "/api/v1"}
 FOLDER: Final = "forges"
-OPEN_TO_OTHERS: Final = 0o077
 
 
 class App(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +56,7 @@ def configured(folder: Path) -> dict[str, Path]:
 def read(file: Path) -> Credential:
     """Read one. Raises Refused, which never quotes the file."""
     try:
-        if file.stat().st_mode & OPEN_TO_OTHERS:
+        if open_to_others(file.stat()):
             raise Refused(f"{file.name} can be read by others: chmod 600", reason="credential_open")
         found = msgspec.json.decode(file.read_bytes(), type=Credential)
     except (OSError, msgspec.MsgspecError) as error:

@@ -21,12 +21,12 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from gitops.forge.credentials import OPEN_TO_OTHERS
 from gitops.forge.door import fine
 from gitops.forge.notices import Notice
 from gitops.forge.rest import post
 from pipeline.errors import Refused, Unavailable
 from pipeline.names import token
+from pipeline.private import open_to_others
 
 FOLDER: Final = "notify"
 LIMIT: Final = 10.0
@@ -53,7 +53,7 @@ def read(folder: Path, name: str) -> Destination:
     """Read one. Raises Refused, which never quotes the file."""
     file = folder / FOLDER / f"{name}.json"
     try:
-        if file.stat().st_mode & OPEN_TO_OTHERS:
+        if open_to_others(file.stat()):
             raise Refused(f"{file.name} can be read by others: chmod 600", reason="credential_open")
         found = msgspec.json.decode(file.read_bytes(), type=Destination)
     except (OSError, msgspec.MsgspecError) as error:
@@ -73,12 +73,16 @@ def _mailable(server: str) -> bool:
 
 async def send(found: Destination, notice: Notice, *, link: str) -> None:
     """Tell it once. Raises Unavailable for what is worth another try, Refused and Invalid for what is not."""
+    signed = found.kind == "webhook"
+    if notice.event is not None and not signed:
+        raise Refused("CDEvents are for programs: only a webhook takes them", reason="destination_unfit")
     if found.kind == "email":
         await asyncio.to_thread(_mail, found, notice, link)
         return
-    signed = found.kind == "webhook"
-    body = msgspec.json.encode(event(notice, link) if signed else {"text": slack(notice, link)})
-    headers = {"Content-Type": "application/json", **(_signature(found, notice.id, body) if signed else {})}
+    said = notice.event or event(notice, link)
+    body = msgspec.json.encode(said if signed else {"text": slack(notice, link)})
+    form = "application/json" if notice.event is None else "application/cloudevents+json"
+    headers = {"Content-Type": form, **(_signature(found, notice.id, body) if signed else {})}
     answer = await post(found.url, body, headers)
     if 300 <= answer.status < 400:
         raise Refused(f"the {found.kind} has moved: put its new url into the file", reason="destination_moved")

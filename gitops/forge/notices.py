@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from pipeline.previews import Preview, is_preview
 from pipeline.records import Deployment, Target
@@ -24,6 +25,7 @@ class Notice:
     about: str  # what `enclii why` explains
     place: str = ""  # of a failure and of its recovery
     at: str = ""  # when it became so
+    event: Mapping[str, Any] | None = None  # a CloudEvent, for programs
 
 
 def of_deployment(one: Deployment) -> Notice | None:

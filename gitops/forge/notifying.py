@@ -10,20 +10,20 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
 import msgspec
 
-from gitops.forge import destinations, notices
+from gitops.forge import cdevents, destinations, notices
 from gitops.forge.notices import Notice
 from pipeline.answers import Answer
 from pipeline.errors import EncliiError, Retryable
 from pipeline.previews import Preview
 from pipeline.records import Deployment, Project, Record, Target
-from pipeline.runs import Run
+from pipeline.runs import Job, Run
 from pipeline.store import Change, Step, Store, now
 
 log = logging.getLogger(__name__)
@@ -69,6 +69,7 @@ class Notifier:
             self._follow("st.target.*", Target, notices.of_target),
             self._follow("st.preview.*", Preview, notices.of_preview),
             self._follow("st.run.*", Run, notices.of_run),
+            self._follow("st.job.*", Job, lambda _: None),
         ]
 
     async def _follow(self, subjects: str, kind: type[R], read: Callable[[R], Notice | None]) -> None:
@@ -76,14 +77,17 @@ class Notifier:
             async for message in messages:
                 if time.time() - message.at > OLDEST:
                     continue
-                found = read(msgspec.json.decode(message.data, type=kind))
-                if found is not None:
-                    await self._noticed(found)
+                record = msgspec.json.decode(message.data, type=kind)
+                notice = read(record)
+                told = cdevents.of(record, message.at, self._console)
+                await self._noticed([*([notice] if notice else []), *told])
 
-    async def _noticed(self, notice: Notice) -> None:
-        for name, kinds in (await self._wanted(notice.project)).items():
-            if notice.kind in kinds or (notice.kind == "failure" and "recovery" in kinds):
-                self._due.setdefault((name, notice.id), Due(notice))
+    async def _noticed(self, found: Sequence[Notice]) -> None:
+        wanted = await self._wanted(found[0].project) if found else {}
+        for notice in found:
+            for name, kinds in wanted.items():
+                if notice.kind in kinds or (notice.kind == "failure" and "recovery" in kinds):
+                    self._due.setdefault((name, notice.id), Due(notice))
         self._moved.set()
 
     async def _wanted(self, project: str) -> dict[str, tuple[str, ...]]:

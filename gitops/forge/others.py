@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -54,6 +54,20 @@ class _Listed:
             fine(await self._door.send(edit, f"{one}/{mine[0]}", {"body": body}), "our comment")
             return mine[0]
         return str(fine(await self._door.send("POST", comments, {"body": body}), "our comment")["id"])
+
+    async def _proposed(
+        self, path: str, find: Callable[[], Awaitable[Mapping[str, Any] | None]], text: Mapping[str, str],
+        joins: Mapping[str, str], *, number: str, edit: str, what: str,
+    ) -> Mapping[str, Any]:  # fmt: skip
+        """Ours as it is open, its text mended, or a new one; ``joins`` names its branches, ``number`` its field."""
+        found = await find()
+        if found is None:
+            answer = await self._door.send("POST", path, {**text, **joins})
+            found = await find() if answer.status in (409, 422) else None  # it was heard before
+            return found or fine(answer, f"a {what}")
+        if any(found.get(key) != said for key, said in text.items()):
+            fine(await self._door.send(edit, f"{path}/{found[number]}", text), f"our {what}")
+        return found
 
     async def _me(self) -> str:
         if not self._login:
@@ -114,15 +128,15 @@ class Gitea(_Listed):
 
     async def propose(self, where: Where, proposal: Proposal) -> Opened:
         pulls = f"/repos/{where.name}/pulls"
-        text = {"title": proposal.title, "body": proposal.body}
-        found = await self._open(pulls, proposal)
-        if found is None:
-            asked = text | {"head": proposal.branch, "base": proposal.base}
-            answer = await self._door.send("POST", pulls, asked)
-            found = await self._open(pulls, proposal) if answer.status in (409, 422) else None  # it was heard before
-            found = found or fine(answer, "a pull request")
-        elif any(found.get(key) != said for key, said in text.items()):
-            fine(await self._door.send("PATCH", f"{pulls}/{found['number']}", text), "our pull request")
+        found = await self._proposed(
+            pulls,
+            lambda: self._open(pulls, proposal),
+            {"title": proposal.title, "body": proposal.body},
+            {"head": proposal.branch, "base": proposal.base},
+            number="number",
+            edit="PATCH",
+            what="pull request",
+        )
         return Opened(int(found["number"]), str(found["html_url"]))
 
     async def _open(self, pulls: str, proposal: Proposal) -> Mapping[str, Any] | None:
@@ -209,15 +223,15 @@ class GitLab(_Listed):
 
     async def propose(self, where: Where, proposal: Proposal) -> Opened:
         requests = f"/projects/{where.number}/merge_requests"
-        text = {"title": proposal.title, "description": proposal.body}
-        found = await self._open(requests, proposal)
-        if found is None:
-            asked = text | {"source_branch": proposal.branch, "target_branch": proposal.base}
-            answer = await self._door.send("POST", requests, asked)
-            found = await self._open(requests, proposal) if answer.status == 409 else None  # it was heard before
-            found = found or fine(answer, "a merge request")
-        elif any(found.get(key) != said for key, said in text.items()):
-            fine(await self._door.send("PUT", f"{requests}/{found['iid']}", text), "our merge request")
+        found = await self._proposed(
+            requests,
+            lambda: self._open(requests, proposal),
+            {"title": proposal.title, "description": proposal.body},
+            {"source_branch": proposal.branch, "target_branch": proposal.base},
+            number="iid",
+            edit="PUT",
+            what="merge request",
+        )
         return Opened(int(found["iid"]), str(found["web_url"]))
 
     async def _open(self, requests: str, proposal: Proposal) -> Mapping[str, Any] | None:

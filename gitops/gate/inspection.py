@@ -28,7 +28,7 @@ class Inspector:
 
     registry: Registry
     repo: ConfigRepo
-    keys: tuple[Trusted, ...]
+    keys: Sequence[Trusted]
     builder_ids: frozenset[str]
     sources: Sources
 

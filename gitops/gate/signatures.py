@@ -17,8 +17,10 @@ from pipeline import attest
 from pipeline.errors import Refused
 from pipeline.evidence import Demand, Evidence
 from pipeline.images import ImageRef
+from pipeline.previews import is_preview_image
 from pipeline.records import Release, Shed, Verdict
 from pipeline.registry import Registry
+from pipeline.seen import Seen
 from pipeline.store import Change, Step, Store, Stored
 from pipeline.trust import Trusted
 from pipeline.verify import gather_evidence, judge
@@ -41,6 +43,7 @@ class Gate:
     preview_keys: Sequence[Trusted] = ()
     """Of what previews run. It opens no other environment."""
     _facts: OrderedDict[str, Facts] = field(default_factory=OrderedDict, init=False, repr=False)
+    _seen: Seen = field(default_factory=Seen, init=False, repr=False)
 
     async def release(self, release: Release) -> Verdict:
         """The verdict for a release: signed, with provenance and SBOM, from its own repository and commit.
@@ -67,12 +70,13 @@ class Gate:
     async def image(self, image: str, *, preview: bool = False) -> Verdict:
         """The verdict for a digest that came into git by another hand: whatever its source, it must be signed.
 
-        Only a ``preview`` takes what was signed for previews.
+        Only a ``preview`` takes what was signed for previews, and from their own paths alone: what it has of its base
+        environment is signed as that asks for.
         """
         known = await self.store.get(Verdict, image)
         if known is not None and (preview or not known.record.preview):
             return known.record
-        return await self._verified(image, None, "", preview=preview)
+        return await self._verified(image, None, "", preview=preview and is_preview_image(image))
 
     async def facts(self, image: str) -> Facts:
         """What a policy may ask of an image. Raises Refused, Unavailable when it could not be read."""
@@ -96,7 +100,7 @@ class Gate:
         return verdict
 
     async def _evidence(self, image: str, keys: Sequence[Trusted]) -> Evidence:
-        return await gather_evidence(self.registry, ImageRef.parse(image), keys=keys)
+        return await gather_evidence(self.registry, ImageRef.parse(image), keys=keys, seen=self._seen)
 
     def _keep(self, image: str, evidence: Evidence) -> None:
         self._facts[image] = facts_of(image, evidence)

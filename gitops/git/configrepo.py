@@ -39,6 +39,7 @@ from gitops.hold import Hold
 from gitops.layout import HOLD_FILE, PROJECT_FILE
 from pipeline import names
 from pipeline.errors import Conflict, Invalid, NotFound, Unavailable
+from pipeline.guard import Guard, unguarded
 
 REMOTE_TIP = "refs/enclii/remote"
 CONNECT_LIMIT_MS = 5_000
@@ -83,8 +84,10 @@ class ConfigRepo:
 
     def __init__(
         self, path: Path, url: str, *, branch: str = "main", login: Login | None = None, instance: str = "",
-        sign: Sign | None = None,
+        sign: Sign | None = None, guard: Guard = unguarded,
     ) -> None:  # fmt: skip
+        """``guard`` is asked before anything is pushed; it raises once another may be the one who pushes."""
+        self._guard = guard
         self._url, self._login, self._instance, self._sign = url, login, instance, sign
         self.ref = f"refs/heads/{branch}"
         pygit2.settings.server_connect_timeout = CONNECT_LIMIT_MS
@@ -119,12 +122,14 @@ class ConfigRepo:
         if "://" not in self._url or self._url.startswith("file:"):
             # libgit2 writes a local repository itself: no hook is asked, and a rival's commit is overwritten.
             raise Invalid("a config repository cannot be pushed to by path; serve it", reason="config_url_is_path")
+        self._guard()
         talk = _Talk(self._login)
         try:
             self._objects.keep()
         except OSError as error:
             raise Unavailable(f"the mirror cannot be written: {error.strerror}", reason="mirror_unwritable") from error
         self._repo.references.create(self.ref, commit, force=True)
+        self._guard()
         try:
             self._fresh_remote().push([f"{self.ref}:{self.ref}"], callbacks=talk)
         except (pygit2.GitError, OSError) as error:
@@ -140,6 +145,7 @@ class ConfigRepo:
 
     def publish(self, branch: str, commit: str) -> None:
         """Have a branch of Enclii's own at ``commit``, wherever it was; "" takes it away. Raises Unavailable."""
+        self._guard()
         ref = names.BRANCH_PREFIX + branch
         talk = _Talk(self._login)
         try:

@@ -6,12 +6,14 @@ replica; a share of the machine. Its network lets in what asks for it by its por
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from gitops.layout import Place
-from gitops.rendering.identity import Manifest, manifest, serving
+from gitops.rendering.identity import Manifest, manifest, selector
 from gitops.rendering.policy import METADATA_V4, METADATA_V6
-from gitops.rendering.surroundings import Surroundings
+from gitops.rendering.surroundings import Shared, Surroundings
 from pipeline.previews import PreviewRef
 from pipeline.servicefile import Resources, ServiceSpec
 
@@ -28,26 +30,56 @@ def fitted(spec: ServiceSpec, place: Place, ref: PreviewRef, around: Surrounding
         spec, secrets=tuple(given), external_secrets={}, existing_secrets={}, volumes={}, scale=None,
         replicas=min(spec.replicas, 1),
         resources=Resources(cpu=spec.resources.cpu or CPU, memory=spec.resources.memory or MEMORY),
+        env={**{one.variable: one.url for one in shared_with(ref, around)}, **spec.env},
     )  # fmt: skip
     hosts = {place.service: (ref.host(place.service),)} if spec.port is not None else {}
     domains = msgspec.structs.replace(around.domains, hosts=hosts)
-    return own, Surroundings(domains, given, around.replicas, around.restarted_at)
+    shared = shared_with(ref, around)
+    return own, Surroundings(domains, given, around.replicas, around.restarted_at, shared=shared)
 
 
-def network_policy(port: int | None, place: Place, *, internet: bool) -> Manifest:
-    """In: the one port. Out: DNS and the preview's own services; with ``internet`` public addresses too."""
+def shared_with(ref: PreviewRef, around: Surroundings) -> tuple[Shared, ...]:
+    """What it may reach beyond its wall; a fork nothing."""
+    return () if ref.fork else around.shared
+
+
+def deny_all(place: Place) -> Manifest:
+    """The wall around the whole namespace: a pod that no other policy speaks of reaches nobody and is not reached."""
+    found = manifest(
+        "networking.k8s.io/v1", "NetworkPolicy", place, {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    )
+    return {**found, "metadata": {**found["metadata"], "name": f"{place.service}-deny"}}
+
+
+def network_policy(port: int | None, place: Place, *, internet: bool, shared: Sequence[Shared] = ()) -> Manifest:
+    """In: the one port. Out: DNS, the preview's own services, and each of the base environment's that is shared by its
+    port alone; with ``internet`` public addresses too.
+    """
     dns = {"ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]}
     public = [
         {"ipBlock": {"cidr": "0.0.0.0/0", "except": list(PRIVATE_V4)}},
         {"ipBlock": {"cidr": "::/0", "except": list(PRIVATE_V6)}},
     ]
     spec = {
-        "podSelector": {"matchLabels": serving(place)},
+        "podSelector": {"matchLabels": selector(place)},  # its release job is behind the same wall
         "policyTypes": ["Ingress", "Egress"],
         "ingress": [{"ports": [{"protocol": "TCP", "port": port}]}] if port is not None else [],
-        "egress": [dns, {"to": [{"podSelector": {}}]}, *([{"to": public}] if internet else [])],
+        "egress": [
+            dns,
+            {"to": [{"podSelector": {}}]},
+            *map(_way_to, shared),
+            *([{"to": public}] if internet else []),
+        ],
     }
     return manifest("networking.k8s.io/v1", "NetworkPolicy", place, spec)
+
+
+def _way_to(one: Shared) -> Manifest:
+    there = {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": one.namespace}},
+        "podSelector": {"matchLabels": selector(Place(one.project, one.environment, one.service))},
+    }
+    return {"to": [there], "ports": [{"protocol": "TCP", "port": one.port}]}
 
 
 def quota(place: Place) -> Manifest:

@@ -9,6 +9,31 @@ from pipeline.domains import Domains
 
 
 @dataclass(frozen=True)
+class Shared:
+    """A service of the base environment as a preview reaches it."""
+
+    project: str
+    environment: str
+    service: str
+    namespace: str
+    port: int
+
+    @property
+    def host(self) -> str:
+        """Its name within a cluster; podman knows it by the same one."""
+        return f"{self.service}.{self.namespace}.svc.cluster.local"
+
+    @property
+    def variable(self) -> str:
+        """``SEARCH_URL``."""
+        return f"{self.service.upper().replace('-', '_')}_URL"
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
 class Surroundings:
     """``secrets`` maps a secret's name to its version; ``replicas`` is the count that somebody scaled to, or None;
     ``pull_secret`` names the Secret by which the cluster pulls images."""
@@ -18,3 +43,5 @@ class Surroundings:
     replicas: int | None = None
     restarted_at: str = ""
     pull_secret: str = ""
+    shared: tuple[Shared, ...] = ()
+    """Of a preview: what it reaches of its base environment."""

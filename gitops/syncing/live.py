@@ -105,9 +105,10 @@ def _view(replica: Replica) -> ReplicaView:
     )  # fmt: skip
 
 
-def never_seen(ref: ServiceRef) -> Live:
-    """That nothing of a service is there, of one that never was seen to run."""
-    return Live(
+def ended(ref: ServiceRef, live: Live | None, commit: str) -> Live:
+    """That nothing of a service is there, which ``commit`` took out of git; of one that was never seen to run too."""
+    known = live or Live(
         project=ref.project, environment=ref.environment, service=ref.service, deployment="", release="", image="",
-        status="removed", health="unknown", ready=0, desired=0, at=now(),
+        status="removed", health="unknown", ready=0, desired=0,
     )  # fmt: skip
+    return msgspec.structs.replace(known, replicas=(), deployment="", removed=commit, at=now())

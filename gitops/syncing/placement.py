@@ -15,6 +15,7 @@ from gitops.clusters import AWAY, Cluster, Finding, Hint, SecretStore, ServiceRe
 from gitops.clusters.configured import PODMAN
 from pipeline.bus import Bus
 from pipeline.errors import EncliiError, Refused, Unavailable
+from pipeline.guard import Guard, unguarded
 from pipeline.previews import SCOPE, is_preview
 from pipeline.records import Environment, Project
 from pipeline.store import Store
@@ -43,6 +44,8 @@ class Clusters:
     default: str
     load: Callable[[], Mapping[str, Open]]
     """Reads which clusters are known; asked again for a name that is not."""
+    guard: Guard = unguarded
+    """Raises once another syncer may lead."""
     _open: dict[str, Cluster] = field(default_factory=dict)
     _environments: dict[tuple[str, str], Environment] = field(default_factory=dict)
     _previews: dict[str, str] = field(default_factory=dict)
@@ -89,6 +92,11 @@ class Clusters:
             self._open[named] = known[named]()
             self._watching.append(asyncio.create_task(self._hear(self._open[named])))
         return self._open[named]
+
+    def leading(self, cluster: Cluster) -> Cluster:
+        """``cluster``, to be changed. Raises Unavailable once another syncer may lead."""
+        self.guard()
+        return cluster
 
     async def secrets(self, ref: ServiceRef) -> SecretStore:
         """Where the values of the service's secrets go. Raises Refused as ``of`` does."""

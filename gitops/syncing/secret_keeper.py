@@ -16,6 +16,7 @@ from gitops.clusters import SecretStore, ServiceRef, Wanted
 from gitops.layout import place
 from gitops.secret_versions import outdated, referred
 from pipeline.errors import EncliiError, Invalid, Refused, Retryable
+from pipeline.previews import is_preview
 from pipeline.records import Deployment, Target
 from pipeline.sealing import Opener
 from pipeline.secret_requests import VALUE_LIMIT, Reply, StoreSecret, context
@@ -83,11 +84,17 @@ def _checked(value: bytes) -> bytes:
 async def present(stores: Stores, deployment: Deployment, wanted: Wanted) -> None:
     """Return if every version that is asked for is there: nothing is started that waits for one. Raises Refused."""
     asked = referred(map(msgspec.json.encode, wanted.documents), wanted.ref.service)
-    named = {name: number for name, number in sorted(deployment.secrets.items()) if number in asked}
+    preview = is_preview(wanted.ref.environment)
+    named = [(name, number) for name, number in sorted(deployment.secrets.items()) if number in asked]
+    if preview:  # what was set for all previews stands in no note of its own
+        named = [("secret", number) for number in sorted(asked)]
     if not named:
         return
-    gone = await (await stores(wanted.ref)).missing(wanted.ref, sorted(named.values()))
-    if listed := ", ".join(f"{name} v{number}" for name, number in named.items() if number in gone):
+    store = await stores(wanted.ref)
+    gone = await store.missing(wanted.ref, sorted(number for _, number in named))
+    if gone and preview:
+        gone = await store.lend(wanted.ref, gone)
+    if listed := ", ".join(f"{name} v{number}" for name, number in named if number in gone):
         raise Refused(
             f"the cluster has no {listed}, so nothing was started: set it again with `enclii secret set`",
             reason="secret_version_gone",

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import datetime
+from typing import get_args
 
 from pipeline import measures, tracing
-from pipeline.records import Deployment
+from pipeline.records import Deployment, Via
 from pipeline.trace import trace_id
+
+
+def expect() -> None:
+    """Say in ``/metrics`` what rollouts come of, before the first one."""
+    for via in get_args(Via):
+        measures.ROLLOUTS.expect(via)
 
 
 def rollout(running: Deployment) -> None:

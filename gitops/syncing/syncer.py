@@ -18,7 +18,7 @@ from gitops.gate.signatures import Gate
 from gitops.syncing import front, secret_keeper, spans
 from gitops.syncing.desired import Desired
 from gitops.syncing.front import Front
-from gitops.syncing.live import last_lines, live_from, never_seen, same, unseen
+from gitops.syncing.live import ended, last_lines, live_from, same, unseen
 from gitops.syncing.placement import PLACELESS, Clusters, is_away
 from pipeline.errors import Conflict, EncliiError, Permanent, Retryable, Unavailable
 from pipeline.events import DeploymentObserved
@@ -128,7 +128,7 @@ class Syncer:
 
     async def _compare(self, ref: ServiceRef, target: Target, live: Stored[Live] | None) -> None:
         if not target.deployment:
-            await self._removed(ref, live)
+            await self._removed(ref, target.config_commit, live)
             return
         deployment = await self.store.get(Deployment, target.deployment)
         if deployment is None:
@@ -158,7 +158,7 @@ class Syncer:
         else:
             await self._at_once(cluster, wanted)
         try:
-            await cluster.start(wanted)
+            await self.clusters.leading(cluster).start(wanted)
         except Unavailable as error:
             if not is_away(error):
                 await self._blocked(cluster, wanted, Health("unhealthy", error.reason, error.message))
@@ -225,7 +225,7 @@ class Syncer:
         found = await self.store.get(Deployment, deployment)
         if found is not None and found.record.status != "running":
             await self._mark(found, "running", running_at=found.record.running_at or now())
-        dead = await cluster.stop(ref, keep=frozenset({wanted.deployment}), grace=STOP_GRACE)
+        dead = await self.clusters.leading(cluster).stop(ref, keep=frozenset({wanted.deployment}), grace=STOP_GRACE)
         await self._keep_dead(dead)
 
     async def _look(
@@ -282,7 +282,7 @@ class Syncer:
             return
         wanted = await self._wanted(before.record)
         if (await cluster.healthy(wanted)).status == "unhealthy":
-            await cluster.start(wanted)
+            await self.clusters.leading(cluster).start(wanted)
         await self._look(cluster, wanted, live, point=True)
 
     async def _passes_gate(self, deployment: Deployment) -> bool:
@@ -324,19 +324,18 @@ class Syncer:
             wanted, fresh = await self._wanted(found.record), await self.store.get(Live, *_key(ref))
             await self._look(await self.clusters.of(ref), wanted, fresh, point=False)
 
-    async def _removed(self, ref: ServiceRef, live: Stored[Live] | None) -> None:
+    async def _removed(self, ref: ServiceRef, commit: str, live: Stored[Live] | None) -> None:
         """Say first that it leaves: its containers take their time to stop, and it is not live meanwhile."""
         await self.front.gone(ref, live.record.address if live is not None else "")
         if live is not None and live.record.status != "removed":
             leaving = msgspec.structs.replace(live.record, status="removed", health="unknown", ready=0, desired=0)
             await self.store.commit(Step((Change(leaving, live.seq),)))
             live = await self.store.get(Live, *_key(ref))
-        await self._keep_dead(await (await self.clusters.of(ref)).remove(ref, grace=STOP_GRACE))
-        if live is not None and live.record.deployment:
-            gone = msgspec.structs.replace(live.record, replicas=(), deployment="", at=now())
-            await self.store.commit(Step((Change(gone, live.seq),)))
-        elif live is None and is_preview(ref.environment):
-            await self.store.commit(Step((Change(never_seen(ref)),)))  # whoever ends the preview waits for this word
+        await self._keep_dead(await self.clusters.leading(await self.clusters.of(ref)).remove(ref, grace=STOP_GRACE))
+        if live.record.removed != commit if live is not None else is_preview(ref.environment):
+            # Whoever ends a preview waits for this word; that an earlier life of it is gone says nothing.
+            gone = ended(ref, live.record if live else None, commit)
+            await self.store.commit(Step((Change(gone, live.seq if live else 0),)))
 
     async def _mark(
         self, found: Stored[Deployment], status: DeploymentStatus, *, reason: str = "", message: str = "",

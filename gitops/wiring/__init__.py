@@ -70,7 +70,7 @@ def tool_of(filenames: Collection[str]) -> Tool:
     return "kustomize" if any(name in filenames for name in kustomizations) else "plain"
 
 
-def namespace(name: str, *, pod_security: str = "restricted", instance: str = "") -> Document:
+def namespace(name: str, *, pod_security: str = "restricted", instance: str = "") -> dict[str, Any]:
     """The namespace of one environment; pods that want more than ``pod_security`` are refused there."""
     labels = {"app.kubernetes.io/managed-by": "enclii", **pod_security_labels(pod_security)}
     if instance:

@@ -39,7 +39,6 @@ def project(site: Site, source: Source) -> Document:
         "sourceRepos": [source.url],
         "destinations": [*destinations, {"server": site.server, "namespace": "*"}],
         "clusterResourceWhitelist": [{"group": "", "kind": "Namespace"}],
-        "namespaceResourceBlacklist": [{"group": "", "kind": kind} for kind in ("LimitRange", "ResourceQuota")],
     }
     return _document("AppProject", site.project, site, {}, spec)
 

@@ -47,7 +47,8 @@ class BuildJob:
 
     ``secrets`` are files by the id under which a step may mount them; ``image`` is the Buildpacks builder. ``source``
     is the digest of the sources, ``scope`` stands for their repository and trust class: what builds leave for later
-    ones is shared within a scope only. Without them nothing is shared.
+    ones is shared within a scope only. Without them nothing is shared. ``mounting``: a base image's triggers may mount
+    something, as steps of the Dockerfile may.
     """
 
     context: Path
@@ -69,6 +70,7 @@ class BuildJob:
     masker: Masker = field(default_factory=Masker)
     source: str = ""
     scope: str = ""
+    mounting: bool = False
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline import cgroup
+from pipeline.builders import walled_runtime
 from pipeline.builders.buildah_commands import Isolation, Network, Sandbox, Store
 from pipeline.builders.registries_conf import registries_conf
 from pipeline.cgroup import Cage
@@ -51,6 +52,7 @@ class HostFacts:
     network: Network
     problems: tuple[str, ...] = ()
     registries: Registries = field(default_factory=Registries, compare=False)
+    busybox: str = ""  # empty: no wall can or need be drawn
 
     @property
     def store(self) -> Store:
@@ -68,7 +70,13 @@ class HostFacts:
     @property
     def sandbox(self) -> Sandbox:
         parent = "" if self.cgroups == "none" else self.cage.inside
-        return Sandbox(self.isolation, self.runtime, self.scratch / "runtime", self.network, parent)
+        runtime = str(self.wall) if self.busybox else self.runtime
+        return Sandbox(self.isolation, runtime, self.scratch / "runtime", self.network, parent)
+
+    @property
+    def wall(self) -> Path:
+        """What goes before the runtime where there is a ``busybox`` for it."""
+        return self.state / "walled-runtime"
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -88,6 +96,8 @@ class HostFacts:
         backend = "netavark" if _first(_NETAVARK) else "cni"
         (self.state / "containers.conf").write_text(_CONTAINERS_CONF.format(backend=backend))
         (self.state / "registries.conf").write_text(registries_conf(self.registries))
+        if self.busybox:
+            walled_runtime.write(self.wall, runtime=self.runtime, root=self.scratch / "runtime", busybox=self.busybox)
 
 
 async def detect(
@@ -104,6 +114,7 @@ async def detect(
     if isolation == "oci" and not runtime:
         raise Unavailable("no OCI runtime: install runc", reason="runtime_missing")
     possible: Network = network if network == "none" or _private_network() else "none"
+    wall = _for_a_wall(isolation, possible)
     facts = HostFacts(
         state=state,
         version=version,
@@ -113,19 +124,22 @@ async def detect(
         cgroups=groups,
         isolation=isolation,
         network=possible,
-        problems=tuple(_problems(groups, isolation, asked=network, possible=possible)),
+        problems=tuple(_problems(groups, isolation, asked=network, possible=possible, busybox=wall)),
         registries=registries or Registries(),
+        busybox=wall,
     )
     facts.prepare()
     return facts if await _overlay_works(facts) else _with_vfs(facts)
 
 
-def _problems(groups: str, isolation: Isolation, *, asked: Network, possible: Network) -> list[str]:
+def _problems(groups: str, isolation: Isolation, *, asked: Network, possible: Network, busybox: str) -> list[str]:
     found = []
     if isolation == "chroot":
         found.append("builds see this machine's processes and network (chroot isolation): build trusted sources only")
     if groups == "none" or isolation == "chroot":
         found.append("memory, CPU and number of processes of a build are not bounded: no control group can be made")
+    if isolation == "oci" and possible == "private" and not busybox and os.geteuid() == 0:
+        found.append("builds reach the machine's containers and a cloud's metadata: install busybox-static")
     if asked != possible:
         found.append("builds have no network: neither netavark nor the CNI bridge plugin is installed")
     return found
@@ -154,6 +168,12 @@ def _private_network() -> bool:
     if os.geteuid() != 0:
         return shutil.which("slirp4netns", path=SEARCH_PATH) is not None
     return _first(_NETAVARK) is not None or _first(_CNI) is not None
+
+
+def _for_a_wall(isolation: Isolation, network: Network) -> str:
+    """The busybox that cuts a step's routes. Without root each step has a network of its own, that of slirp4netns."""
+    needed = os.geteuid() == 0 and isolation == "oci" and network == "private"
+    return (shutil.which("busybox", path=SEARCH_PATH) or "") if needed else ""
 
 
 def _first(places: tuple[Path, ...]) -> Path | None:

@@ -215,7 +215,7 @@ def _furnish(room: Room, job: BuildJob, text: str, beside: Mapping[str, object])
     """The Dockerfile without its frontend line, its own ignore file, the pins, the registries' accounts."""
     room.dockerfile.mkdir()
     (room.dockerfile / "Dockerfile").write_text(text)
-    if mounts(text):
+    if mounts(text) or job.mounting:
         (room.path / "mounts").touch()
     ignore = job.context / f"{job.dockerfile}.dockerignore"
     if ignore.is_file() and not ignore.is_symlink():

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
 import shutil
-import tarfile
 import tempfile
 from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass, replace
@@ -24,7 +22,7 @@ from pipeline.build_inputs import BuildInputs
 from pipeline.build_log import LogLine
 from pipeline.builders import BuildFailed, BuildJob, Built
 from pipeline.builders.choice import Chosen
-from pipeline.errors import EncliiError, Invalid, Refused, Retryable, Superseded
+from pipeline.errors import EncliiError, Refused, Retryable, Superseded
 from pipeline.events import BuildRequested, Event, ImageBuilt
 from pipeline.log_stream import LogStream
 from pipeline.previews import repository_of
@@ -32,6 +30,7 @@ from pipeline.records import Job
 from pipeline.registry import Registry
 from pipeline.registry_http import both, together
 from pipeline.store import Change, Step, Store, Stored, now
+from pipeline.unpacking import unpack
 
 WATCH_SECONDS = 2.0
 
@@ -174,7 +173,7 @@ class BuildStage:
         self.room.mkdir(mode=0o700, parents=True, exist_ok=True)
         room = Path(tempfile.mkdtemp(prefix="context-", dir=self.room))
         try:
-            await asyncio.to_thread(_unpack, data, room / "sources")
+            await asyncio.to_thread(unpack, data, room / "sources")
             del data
             yield room / "sources"
         finally:
@@ -209,12 +208,3 @@ class Sboms(NamedTuple):
 
 async def _unheard(_line: LogLine) -> None:
     return None
-
-
-def _unpack(data: bytes, room: Path) -> None:
-    """Raises Invalid for an archive that would write, or link, outside of ``room``."""
-    try:
-        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-            archive.extractall(room, filter="tar")
-    except tarfile.TarError as error:
-        raise Invalid(f"the sources cannot be unpacked: {error}", reason="source_refused") from error

@@ -15,8 +15,8 @@ from pipeline import jobs
 from pipeline.errors import NotFound, Refused
 from pipeline.events import Delivery, Event
 from pipeline.names import BRANCH_PREFIX
-from pipeline.previews import SCOPE, Preview, PreviewService
-from pipeline.records import Repository, Run, Target
+from pipeline.previews import SCOPE, BaseServices, Preview, PreviewService
+from pipeline.records import Project, Release, Repository, Run, Target
 from pipeline.servicefile import ServiceSpec
 from pipeline.services import services_of
 from pipeline.stages.plan import Planned, Planner, Push
@@ -65,7 +65,26 @@ class PreviewPlanner:
         )  # fmt: skip
         planned = [await self.planner.job(push, spec) for spec in specs]
         omitted = [name for spec in specs for name in await self._omitted(preview, spec)]
-        return replace(_planned(preview, push, planned, specs), omitted=tuple(sorted(set(omitted))))
+        found = _planned(preview, push, planned, specs)
+        copies = await self._copies(preview, {spec.name for spec in specs})
+        return replace(found, services=(*found.services, *copies), omitted=tuple(sorted(set(omitted))))
+
+    async def _copies(self, preview: Preview, built: set[str]) -> list[PreviewService]:
+        """What it gets of the base environment: what is deployed there and not built here, and a fork nothing."""
+        assert preview.ref is not None
+        get, found = self.planner.store.get, []
+        project = await get(Project, preview.project)
+        base = project.record.previews.base if project and not preview.fork else BaseServices()
+        for name in base.copied:
+            target = await get(Target, preview.project, base.environment, name)
+            release = await get(Release, target.record.release) if target and target.record.release else None
+            if release is None or name in built:
+                continue
+            port = msgspec.json.decode(release.record.spec, type=ServiceSpec).port
+            host = preview.ref.host(name) if port is not None else ""
+            before = next((one for one in preview.services if one.name == name and one.copied), None)
+            found.append(msgspec.structs.replace(before or PreviewService(name=name, copied=True), host=host))
+        return found
 
     async def _omitted(self, preview: Preview, spec: ServiceSpec) -> list[str]:
         """What was not set for previews; of a fork everything."""

@@ -22,14 +22,17 @@ from pipeline.jobs import OPEN
 from pipeline.names import token
 from pipeline.preview_life import evicted, full, later, verdict
 from pipeline.previews import GONE, Activity, Preview, PreviewService, PullRequest, is_preview
-from pipeline.records import Deployment, Job, Live, Project, Target
+from pipeline.records import Deployment, Job, Live, Project, Route, Target
 from pipeline.stages.preview import Previews, changed
+from pipeline.stages.preview_state import copied, judged, running, told
 from pipeline.store import Change, Step, Stored, now
 
 log = logging.getLogger(__name__)
 
 RECONNECT = 1.0
 TRIES = 5
+NEVER = float("inf")
+"""How long one runs unasked that the front door does not lead to: nobody would hear the request that wakes it."""
 Shed = Callable[[Preview], Awaitable[int]]
 """Deletes a preview's images from the registry; how many manifests are left."""
 
@@ -136,9 +139,9 @@ class Watcher:
         if one.state in GONE or one.state == "asleep" or not one.run:
             return
         services = [await self._service(one, service) for service in one.services]
-        seen = replace(one, services=tuple(services))
+        seen = replace(one, services=told(services))
         if one.state != "waiting":
-            seen = _judged(seen)
+            seen = judged(seen)
         if seen == one:
             return
         moved = seen.state != one.state and seen.state in ("ready", "failed")
@@ -152,13 +155,15 @@ class Watcher:
         target = await get(Target, one.project, one.environment, service.name)
         wanted = await get(Deployment, target.record.deployment) if target and target.record.deployment else None
         release = job.record.release if job else ""
+        if service.copied:
+            return copied(service, live.record if live else None, wanted.record if wanted else None)
         found = replace(service, status="building", reason="", message="")
         if live is not None and live.record.deployment:
             found = replace(found, address=live.record.address, release=live.record.release)
         if job is not None and job.record.status in ("failed", "cancelled", "skipped"):
             return replace(found, status="failed", reason=job.record.reason, message=job.record.message)
         if wanted is not None and wanted.record.release == release:
-            return _running(found, wanted.record, live.record if live else None, one.sha)
+            return running(found, wanted.record, live.record if live else None, one.sha)
         return found
 
     async def _end(self, key: tuple[str, ...]) -> None:
@@ -171,7 +176,9 @@ class Watcher:
     async def _ended(self, found: Stored[Preview]) -> None:
         """Once nothing of it runs and git has nothing of it, its images go; then it is removed."""
         one = found.record
-        if await self.left(one):
+        if left := tuple(await self.left(one)):
+            if left != one.left:
+                await self.stage.store.commit(Step((Change(replace(one, left=left), found.seq),)))
             return
         try:
             if await self.shed(one):
@@ -179,7 +186,7 @@ class Watcher:
         except Exception as error:  # a registry may say anything, and is no reason to look after no preview
             await self._stuck(found, error)
             return
-        gone = replace(one, state="removed", removed_at=now(), services=())
+        gone = replace(one, state="removed", removed_at=now(), services=(), left=())
         events = (changed(gone, "removed"), *await self.stage.reopened(one))
         await self.stage.store.commit(Step((Change(gone, found.seq),), events))
 
@@ -199,7 +206,7 @@ class Watcher:
             if target.deployment:
                 found.append(f"git: {target.service}")
             live = await get(Live, one.project, one.environment, target.service)
-            if live is None or live.record.deployment:
+            if live is None or live.record.deployment or live.record.removed != target.config_commit:
                 found.append(f"cluster: {target.service}")
         for service in one.services:
             job = await get(Job, one.run, service.name)
@@ -224,12 +231,15 @@ class Watcher:
         hits = {one.host: one.at for one in await store.all(Activity)}
         pulls = {one.key: one for one in await store.all(PullRequest)}
         rules = {one.slug: one.previews for one in await store.all(Project)}
+        routed = {one.host for one in await store.all(Route) if not one.gone}
         for one in await store.all(Preview):
             found = await store.get(Preview, *one.key)
             if found is not None and one.state != "removed":
+                heard = any(service.host in routed for service in one.services)
+                sleep = getattr(rules.get(one.project), "sleep", 0.0) if heard else NEVER
                 with _apart(one.key):
-                    count += await self._aged(found, hits, pulls.get((one.repository, str(one.number))), at,
-                                              sleep=getattr(rules.get(one.project), "sleep", 0.0))  # fmt: skip
+                    pull = pulls.get((one.repository, str(one.number)))
+                    count += await self._aged(found, hits, pull, at, sleep=sleep)
         await self._orphans()
         return count + await self._queue(at)
 
@@ -316,26 +326,6 @@ class Watcher:
         if found is not None:
             with contextlib.suppress(Conflict):
                 await self.stage.store.commit(self.stage.removing(found, "evicted", f"idle; {one.id} takes its place"))
-
-
-def _running(found: PreviewService, wanted: Deployment, live: Live | None, sha: str) -> PreviewService:
-    if wanted.status in ("failed", "degraded"):
-        status = "failed" if wanted.status == "failed" else "degraded"
-        return replace(found, status=status, reason=wanted.reason, message=wanted.message)
-    if live is not None and live.deployment == wanted.id and live.status == "running":
-        return replace(found, status="running" if live.desired else "asleep", sha=sha)
-    return replace(found, status="committed")
-
-
-def _judged(one: Preview) -> Preview:
-    """The state that follows from its services'."""
-    states = {service.status for service in one.services}
-    if states & {"building", "committed", "asleep"}:
-        return replace(one, state="building")
-    bad = next((service for service in one.services if service.status in ("failed", "degraded")), None)
-    if bad is not None:
-        return replace(one, state="failed", reason=bad.reason, message=f"{bad.name}: {bad.message}")
-    return replace(one, state="ready", reason="", message="")
 
 
 def _age(one: Preview) -> str:

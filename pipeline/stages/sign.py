@@ -7,7 +7,7 @@ given in the same atomic step, so a crash at any point gives one release and one
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -22,6 +22,7 @@ from pipeline.log import learned
 from pipeline.names import release_id
 from pipeline.records import Image, Job, Release, Repository, Run, ServiceRecord
 from pipeline.registry import Registry
+from pipeline.seen import Seen
 from pipeline.servicefile import ServiceSpec
 from pipeline.store import Change, Step, Store, Stored, now
 from pipeline.supply import sign_link, sign_release
@@ -44,6 +45,7 @@ class Signer:
     """Signs what previews run, which no other environment takes."""
     accepted: Sequence[Trusted] = ()
     """What may have signed an image that is used again, beside ``key``: a key that was rotated."""
+    _seen: Seen = field(default_factory=Seen, init=False, repr=False)
 
     async def handle(self, event: Event) -> Step:
         """Sign one image and number its release; an empty step when that is done already."""
@@ -82,7 +84,9 @@ class Signer:
             provenance=known.record.provenance, run=run.id,
         )  # fmt: skip
         if (run.sha, repository.url) != (known.record.sha, known.record.source_url):
-            await sign_link(self.registry, image, key=self._key(run), link=link, accepted=self.accepted)
+            await sign_link(
+                self.registry, image, key=self._key(run), link=link, accepted=self.accepted, seen=self._seen
+            )
         return known.record
 
     async def _signed(self, event: ImageBuilt, run: Run, repository: Repository, job: Job, image: ImageRef) -> Image:

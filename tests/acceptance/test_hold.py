@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -53,6 +55,16 @@ def enclii(line: Line, *words: str) -> str:
     return done.stdout + done.stderr
 
 
+def traced(line: Line, said: str) -> list[str]:
+    """The steps of the command that printed ``said``, each of which ended after the one before, by what is stored."""
+    command = re.findall(r"\bk-[a-z2-7]{26}\b", said)[0]
+    steps = json.loads(enclii(line, "trace", command, "-o", "json"))["steps"]
+    ends = [one["ended_at"][:23] for one in steps]
+    assert all(one["seconds"] is not None for one in steps), steps
+    assert ends == sorted(ends), steps
+    return [re.sub(" [0-9a-f]{12}$", "", one["step"]) for one in steps]
+
+
 def test_a_command_goes_back_and_holds_until_resume(line: Line, shop: Any) -> None:
     shop("one\n")
     shop("two\n")
@@ -60,14 +72,16 @@ def test_a_command_goes_back_and_holds_until_resume(line: Line, shop: Any) -> No
     said = enclii(line, "rollback", "-p", shop.project, "--reason", "two is broken", "--wait")
     answers(line, shop.project, "one\n")
     assert "resume" in said
+    assert traced(line, said) == ["rollback asked", "commit", "rollout production v1"]
 
     three = shop("three\n", wait=False)
     eventually(lambda: line.api(f"/v1/services/{shop.project}.web/releases?limit=1")["releases"][0]["version"] == "v3")
     eventually(lambda: "held" in str(line.api(f"/v1/services/{shop.project}.web/deployments/latest")))
     assert line.page(HOST.format(shop.project)) == "one\n"
 
-    enclii(line, "resume", "-p", shop.project)
+    resumed = enclii(line, "resume", "-p", shop.project, "-o", "json")
     answers(line, shop.project, "three\n")
+    assert traced(line, resumed) == ["resume asked", "commit", "rollout production v3"]
     again = run_enclii(line, API, "deploy", three, "-p", shop.project)
     assert (again.returncode, "already_deployed" in again.stderr) == (6, True)
 

@@ -1,4 +1,6 @@
-"""From staging to production, both on the kit's cluster: one service, then a set in one commit, and back in one."""
+"""From staging to production, both on the kit's cluster: one service, then a set in one commit, and back in one; by our
+own syncer and by Argo CD.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +8,10 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from tests.acceptance.test_kubernetes import on_kubernetes
-from tests.support.cluster_story import is_ready
+import pytest
+
+from tests.support import argocd
+from tests.support.cluster_story import Story, connect_argocd, installed, is_ready
 from tests.support.kubernetes import found
 from tests.support.line import API, Line, commit, eventually, git, run_enclii, sample
 
@@ -65,10 +69,13 @@ class Shop:
         return git("log", "--format=%s", "--", f"{self.project}/production", cwd=self.config).splitlines()
 
 
-def test_one_service_and_a_set_are_promoted_by_digest_and_the_set_goes_back_as_one(tmp_path: Path) -> None:
-    with on_kubernetes(tmp_path / "home", "promotion") as line:
+@pytest.mark.parametrize("sync", ["own", "argocd"])
+def test_one_service_and_a_set_are_promoted_by_digest_and_the_set_goes_back_as_one(tmp_path: Path, sync: str) -> None:
+    with installed(tmp_path / "home", sync, {"CLUSTER": "kit", "DEPLOY_TIMEOUT": "90s"}) as (line, tool):
         shop = Shop(line, tmp_path)
         shop.ruled()
+        if tool:
+            connect_argocd(Story(line, shop.project, shop.sources, shop.config, tool))
         shop.push("one\n")
         eventually(lambda: shop.live("staging") == {"web": "v1", "api": "v1"}, limit=120, what="v1 is in staging")
         shop.enclii("promote", "web", "-p", shop.project, "--to", "production", "--wait")
@@ -87,6 +94,9 @@ def test_one_service_and_a_set_are_promoted_by_digest_and_the_set_goes_back_as_o
         shop.enclii("rollback", "--set", newest["id"], "-p", shop.project, "--reason", "two is broken", "--wait")
         eventually(lambda: shop.live("production") == {"web": "v1"}, limit=120, what="web is v1 again, api is gone")
         assert len(shop.log()) == 3
+        if tool:
+            units = {one["metadata"]["name"] for one in found(argocd.NAMESPACE, "applications")["items"]}
+            assert {f"{shop.project}.{one}" for one in ("staging.web", "staging.api", "production.web")} <= units
         eventually(lambda: set(shop.images("production")) == {"web"}, what="no pod of api is left")
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from console import credentials, demo
 from console.installation import Addresses
 from pipeline.errors import Unavailable
 from tests.support.line import API, DEPLOY, Line, commit, eventually, git, run_enclii, running_line, sample
+from tests.support.waiting_builds import built, services
 
 LIMIT = 180.0
 WEB = "services:\n  web:\n    port: 8080\n    health: /index.html\n"
@@ -142,6 +144,25 @@ def _folder(path: Path) -> Path:
     return path
 
 
+def test_builders_beside_each_other_share_the_builds_of_a_push_and_do_none_twice(line: Line, tmp_path: Path) -> None:
+    services(tmp_path / "many", 4, seconds=2)
+    second = line.start_beside("builder")
+    try:
+        eventually(lambda: "Dockerfiles are built by" in line.log(second), what="the second builder is up")
+        sha = _push(line, tmp_path / "many", "many")
+        eventually(lambda: _ended(line, sha), limit=LIMIT, what="the run has ended")
+    finally:
+        line.kill(second)
+
+    done, pushed = [built(line.log(name)) for name in ("builder", second)], Counter[str]()
+    run = _run(line, sha)
+    for job in run["jobs"]:
+        log = run_enclii(line, API, "logs", "-p", "many", "-s", job["service"], "--run", run["id"])
+        pushed[job["service"]] += log.stdout.count("pushed ")
+    assert all(any(of == run["id"] for of, _ in one) for one in done)
+    assert pushed == dict.fromkeys((f"s{number:02}" for number in range(4)), 1)
+
+
 def _push(line: Line, shop: Path, project: str) -> str:
     """Commit all and push; the commit's id."""
     sha = commit(shop, "A change")
@@ -179,6 +200,11 @@ def _run(line: Line, sha: str) -> dict[str, Any]:
     """The run of the commit."""
     found = [run for run in line.api("/v1/runs?limit=50")["runs"] if run["sha"] == sha]
     return dict(line.api(f"/v1/runs/{found[0]['id']}"))
+
+
+def _ended(line: Line, sha: str) -> bool:
+    runs = line.api("/v1/runs?limit=50")["runs"]
+    return any(run["sha"] == sha and run["status"] in ("succeeded", "failed") for run in runs)
 
 
 def _job(line: Line, run: str, status: str) -> dict[str, Any] | None:

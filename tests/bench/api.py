@@ -58,6 +58,7 @@ import uvicorn
 from console.api import create_api
 from console.origins import Origins
 from console.projection import Projection
+from console.service_feed import Feeds
 from console.web.app import Front, create_web
 from console.web.login import Login
 from console.web.sessions import Sessions
@@ -69,7 +70,7 @@ from tests.integration.console_server import FORGES, PAGES, TOKEN, Lines
 
 async def main(nats, file, port):
     bus = await connect(nats, name="bench")
-    db, store, logs = Projection(Path(file)), Store(bus, "bench"), Lines()
+    db, store, logs = Projection(Path(file)), Store(bus, "bench"), Feeds(Lines())
     sessions = Sessions(bus, lifetime=3600.0)
     login = Login(sessions, console_url=PAGES)
     api = create_api(projection=db, store=store, logs=logs, token=TOKEN, forges=FORGES, more=login.api_routes())
@@ -193,7 +194,7 @@ def _until(port: int, process: subprocess.Popen[bytes]) -> float:
         with contextlib.suppress(OSError, AssertionError):
             _get(port, "/v1/runs/r-last")  # was written last
             return time.monotonic() - begun
-        time.sleep(0.05)
+        time.sleep(0.05)  # it is asked as a client would; nothing outside it says how far it is
     raise AssertionError("the projection did not fill")
 
 
@@ -270,6 +271,7 @@ async def _crowd(nats: str, port: int, service: str, clients: int, rate: int) ->
     await asyncio.gather(*(reader.began for reader in readers))  # what is measured is a crowd that is there
     begun = time.monotonic()
     for number in range(total):
+        # The rate is what is measured under: a line at its own moment, however long the one before took.
         await asyncio.sleep(max(0.0, begun + number / rate - time.monotonic()))
         await bus.append(subject, _line(number))
     await bus.append(subject, b'{"end": true}')

@@ -44,7 +44,7 @@ def measure(folder: Path, _: frozenset[str]) -> list[Figure]:
 
 def sampled(home: Path) -> dict[str, float]:
     """Megabytes of each running program, with what it started."""
-    time.sleep(PAUSE)
+    time.sleep(PAUSE)  # samples apart in time: what is idle has nothing to await
     running = {one.name: one.pid for one in platform.status(home) if one.running}
     children = family_tree()
     supervisor = parent(next(iter(running.values())))

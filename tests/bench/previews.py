@@ -1,34 +1,37 @@
 """``preview.to_answer``, ``preview.sweep``, ``preview.residue``: until it answers, what a sweep costs, what stays.
 
 To the answer counts what the build does not take. The sweep is that of a hundred open previews of which nothing has
-changed; it asks no forge. What stays is counted after a hundred previews came and went while processes were killed.
+changed, with the safety net's look at their repository on the forge. What stays is counted after a hundred came
+and went while processes were killed.
 """
 
 from __future__ import annotations
 
-import asyncio
 import datetime
 import time
 from pathlib import Path
 from typing import Any
 
-from pipeline.bus import connect
+from gitops.forge.forges import Forges
+from gitops.forge.github import GitHub as Client
+from gitops.forge.safety import SafetyNet
 from pipeline.preview_life import Limits, due
 from pipeline.previews import Preview
-from pipeline.records import Project, Repository
+from pipeline.records import Repository
 from pipeline.registry import Registry
 from pipeline.stages.plan import Planner
 from pipeline.stages.preview import Previews
 from pipeline.stages.preview_plan import PreviewPlanner
 from pipeline.stages.preview_watch import Watcher
-from pipeline.store import Change, Step, Store, now
-from tests.acceptance.test_preview import left, page, previews
+from pipeline.store import now
+from tests.acceptance.test_preview import cloned, left, page, previews
 from tests.bench.figures import Bound, Family, Figure, median_of
+from tests.support.forge_room import HEAD, ORIGIN, Room, in_room
 from tests.support.line import Line, commit, eventually, git, running_line, sample
-from tests.support.nats import running_nats
 
 RUNS = 3
 OPEN = 100
+REQUESTS = 10
 CYCLES = 100
 KILLED = ("planner", "committer", "syncer", "signer", "builder")
 HOST = "new-web.preview.localhost"
@@ -41,7 +44,7 @@ def measure(folder: Path, wanted: frozenset[str]) -> list[Figure]:
     """Each figure that is wanted."""
     found: list[Figure] = []
     if SWEEP.figure in wanted:
-        found.append(asyncio.run(swept(folder / "sweep")))
+        found.append(swept(folder / "sweep"))
     if wanted & {TO_ANSWER.figure, RESIDUE.figure}:
         with running_line(folder / "home") as line:
             sample(folder / "shop", "main\n")
@@ -54,28 +57,39 @@ def measure(folder: Path, wanted: frozenset[str]) -> list[Figure]:
     return found
 
 
-async def swept(folder: Path) -> Figure:
-    """One sweep over previews that need nothing."""
-    with running_nats(folder) as url:
-        bus = await connect(url, name="bench")
-        try:
-            await bus.create_streams()
-            store = Store(bus)
-            await store.commit(Step(tuple(Change(one) for one in (Project(slug="shop"), *_open()))))
-            registry = Registry("registry.example", plain_http=True)
-            stage = Previews(store, PreviewPlanner(Planner(store, registry, _nowhere)), Limits())
-            begun = time.perf_counter()
-            changed = await Watcher(stage, _nothing, 900.0).sweep()
-            return Figure(SWEEP, time.perf_counter() - begun, OPEN, {"api_requests": 0, "changed": changed})
-        finally:
-            await bus.close()
+def swept(folder: Path) -> Figure:
+    """One sweep over previews that need nothing, and one look at their pull requests; each request is counted."""
+    folder.mkdir()
+    taken: list[Figure] = []
+
+    async def scenario(room: Room) -> None:
+        for number in range(1, OPEN + 1):
+            room.github.pull(number, HEAD)
+        await room.write(*_open())
+        net = SafetyNet(room.store, Forges(room.store, room.folder, {"github": Client}))
+        await net.look()  # what this finds is new to it; the next one finds that nothing changed
+        stage = Previews(room.store, PreviewPlanner(Planner(room.store, _registry(), _nowhere)), Limits())
+        before, begun = len(room.github.requests), time.perf_counter()
+        changed = await Watcher(stage, _nothing, 900.0).sweep()
+        missed = await net.look()
+        seconds, asked = time.perf_counter() - begun, len(room.github.requests) - before
+        detail = {"api_requests": asked, "at_most": REQUESTS, "changed": changed, "missed": len(missed)}
+        right = asked <= REQUESTS and not changed and not missed
+        taken.append(Figure(SWEEP, seconds if right else None, OPEN, detail))
+
+    in_room(folder, scenario)
+    return taken[0]
+
+
+def _registry() -> Registry:
+    return Registry("registry.example", plain_http=True)
 
 
 def _open() -> list[Preview]:
     at = now()
     return [
         Preview(
-            id=f"shop.preview-{number}", project="shop", repository="github:1", number=number, state="building",
+            id=f"shop.preview-{number}", project="shop", repository=ORIGIN, number=number, state="building",
             environment=f"preview-{number}", active_at=at, idle=259_200.0, expires_at=due(at, 259_200.0),
         )
         for number in range(1, OPEN + 1)
@@ -97,7 +111,7 @@ def answered(line: Line, folder: Path, run: int) -> float:
     begun = time.monotonic()
     _ask(line, "up")
     while _page(line) != text:
-        time.sleep(0.02)
+        time.sleep(0.02)  # a page is asked, as a person would: it tells nobody that it changed
     took = time.monotonic() - begun
     building = _built(line, str(previews(line)[0]["run"]))
     _ended(line)
@@ -115,7 +129,8 @@ def residue(line: Line, folder: Path) -> Figure:
         if cycle % 2:
             eventually(lambda: _page(line) == f"cycle {cycle}\n", what="it answers")  # noqa: B023 - asked at once
         _ended(line)
-    there = left(line, environment)
+    tree = cloned(folder.parent, line)
+    there = [*left(line, environment), *map(str, tree.glob(f"shop/{environment}/**/*"))]
     return Figure(RESIDUE, float(len(there)), CYCLES, {"left": there})
 
 

@@ -90,7 +90,7 @@ def until_live(story: Story, version: str, page: str) -> float:
     while time.monotonic() < deadline:
         if story.runs(version) and story.line.page(HOST, "/index.html") == page:
             return time.monotonic()
-        time.sleep(ASK)
+        time.sleep(ASK)  # the page tells nobody that it changed
     raise TimeoutError(f"{version} was not live within {LIMIT:g} s")
 
 

@@ -7,45 +7,39 @@ each such pair: what pods need to start, and how busy the machine is, falls out 
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from tests.bench.figures import Bound, Family, Figure
 from tests.bench_cluster.watching import Watch, settled, watched
-from tests.support import kube
-from tests.support.components import needs
+from tests.support.cluster_story import installed
 from tests.support.kubernetes import found, kubectl, restricted_namespace
-from tests.support.line import WRITE, eventually, git, running_line, sample
+from tests.support.line import WRITE, eventually, git, sample
 
 ROUNDS = 10
 OVER = Bound("cluster.over_apply_own", "s", 0.5)
-PLACE = "over/production/web"
+PROJECT = f"over-{uuid4().hex[:6]}"
+NAMESPACE = f"{PROJECT}-production"
+PLACE = f"{PROJECT}/production/web"
 FILES = ("serviceaccount.yaml", "networkpolicy.yaml", "deployment.yaml", "service.yaml", "disruptionbudget.yaml")
 MARK = "bench.example/round"
 
 
 def measure(folder: Path, _: frozenset[str]) -> list[Figure]:
     """Roll the same change out both ways, in pairs."""
-    needs("kubernetes", "kubectl")
-    home = folder / "home"
-    home.mkdir()
-    (home / "clusters.yaml").write_text(json.dumps({"kit": {"kubeconfig": str(kube.kubeconfig())}}))
-    with running_line(home, {"CLUSTER": "kit"}) as line, restricted_namespace("over") as beside:
-        try:
-            sample(folder / "over", "one\n")
-            git("push", line.url("over/over"), "main", cwd=folder / "over")
-            eventually(lambda: rolled("over-production"), what="the release is live")
-            clone = folder / "config"
-            git("clone", "-q", line.url("enclii/config", WRITE), str(clone), cwd=folder)
-            apply(clone / PLACE, beside)
-            eventually(lambda: rolled(beside), what="the copy is live")
-            pushed, applied = _rounds(clone, beside)
-        finally:
-            kubectl("delete", "namespaces", "-l", f"enclii.dev/instance={line.instance}", "--wait=false")
+    with installed(folder / "home", "own", {"CLUSTER": "kit"}) as (line, _), restricted_namespace("over") as beside:
+        sample(folder / "over", "one\n")
+        git("push", line.url(f"{PROJECT}/{PROJECT}"), "main", cwd=folder / "over")
+        eventually(lambda: rolled(NAMESPACE), what="the release is live")
+        clone = folder / "config"
+        git("clone", "-q", line.url("enclii/config", WRITE), str(clone), cwd=folder)
+        apply(clone / PLACE, beside)
+        eventually(lambda: rolled(beside), what="the copy is live")
+        pushed, applied = _rounds(clone, beside)
     return [over(OVER, pushed, applied)]
 
 
@@ -78,7 +72,7 @@ def rounded(values: Sequence[float]) -> list[float]:
 def _rounds(clone: Path, beside: str) -> tuple[list[float], list[float]]:
     pushed: list[float] = []
     applied: list[float] = []
-    with watched("over-production", "deployment", "web") as ours, watched(beside, "deployment", "web") as theirs:
+    with watched(NAMESPACE, "deployment", "web") as ours, watched(beside, "deployment", "web") as theirs:
         for number in range(ROUNDS):
             _change(clone, str(number))
             git("commit", "-q", "-am", f"round {number}", cwd=clone)

@@ -47,7 +47,8 @@ MOST_REQUESTS = 50
 WATCHER = """
 import asyncio, re, sys
 from pathlib import Path
-from gitops.clusters.kubernetes import Access, Kubernetes, login
+from gitops.clusters.kube_login import Access, login
+from gitops.clusters.kubernetes import Kubernetes
 
 def pss():
     return int(re.search(r"^Pss:\\s+(\\d+) kB", Path("/proc/self/smaps_rollup").read_text(), re.M)[1]) * 1024 / 1e6

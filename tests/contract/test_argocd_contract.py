@@ -19,7 +19,7 @@ import pytest
 from gitops import emit
 from gitops.clusters import DeadLog, Health, ServiceRef, Wanted, kube_plan
 from gitops.clusters.argocd import ArgoCD
-from gitops.clusters.kubernetes import Access, login
+from gitops.clusters.kube_login import Access, login
 from gitops.clusters.tools import Synced, unit_of
 from gitops.wiring import Source
 from tests.contract.cluster_contract import *  # noqa: F403 - the contract's tests are collected here

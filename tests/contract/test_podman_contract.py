@@ -21,7 +21,7 @@ from gitops.clusters import Cluster, ServiceRef, Wanted, podman_commands, podman
 from gitops.clusters.podman import Podman
 from pipeline.errors import Permanent
 from tests.contract.cluster_contract import *  # noqa: F403 - the contract's tests are collected here
-from tests.contract.cluster_contract import LIMIT, World, a_service, only, with_image
+from tests.contract.cluster_contract import LIMIT, World, a_service, only, until, with_image
 from tests.contract.exec_contract import *  # noqa: F403
 from tests.support.components import needs
 from tests.support.pages import Pages
@@ -191,6 +191,32 @@ def test_a_new_deployment_runs_beside_the_old_one_until_the_old_is_stopped(world
             await world.cluster.stop(service.ref, keep=frozenset({"d2"}), grace=0)
             last = await only(world, service.ref)
             assert (last.deployment, last.replicas[0].started_at) == ("d2", both["d2"].replicas[0].started_at)
+
+    asyncio.run(go())
+
+
+def test_what_ignores_its_end_keeps_nobody_waiting_who_goes_on(
+    world: PodmanWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gitops.clusters.podman_calls.PATIENCE", LIMIT)
+
+    async def go() -> None:
+        async with a_service(world) as service:
+            deaf = service.script("trap '' TERM; echo deaf; while true; do sleep 1; done")
+            name = f"{podman_commands.pod_name(world.instance, service.ref, 'd1', 0)}-web"
+
+            async def says(word: str, *asked: str) -> bool:
+                return word in await asyncio.to_thread(world.podman, *asked, name)
+
+            await world.cluster.start(deaf)
+            await until(lambda: says("deaf", "logs"))
+            ending = asyncio.create_task(world.cluster.stop(service.ref, keep=frozenset(), grace=LIMIT / 2))
+            await until(lambda: says("stopping", "inspect", "--format", "{{.State.Status}}"))
+            ending.cancel()
+            await asyncio.wait({ending})
+            assert await says("stopping", "inspect", "--format", "{{.State.Status}}")  # it was not waited for
+            await world.cluster.stop(service.ref, keep=frozenset(), grace=0)
+            assert await world.cluster.observe(service.ref) == []
 
     asyncio.run(go())
 

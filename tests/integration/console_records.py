@@ -10,6 +10,7 @@ from pipeline.records import (
     Job,
     Live,
     Project,
+    Push,
     Record,
     Release,
     ReplicaView,
@@ -18,6 +19,7 @@ from pipeline.records import (
     ServiceRecord,
     Target,
 )
+from pipeline.store import now
 
 SHA1 = "1" * 40
 SHA2 = "2" * 40
@@ -72,6 +74,14 @@ def run(number: int, status: str, sha: str = SHA2) -> Run:
               "sha": sha, "actor": "deployer", "subject_line": "A change", "delivery": f"del-{number}",
               "created_at": AT2, "services": ["web"], "status": status}  # fmt: skip
     return msgspec.convert(fields, type=Run)
+
+
+def push(number: int) -> Push:
+    """What the git host stored a moment ago of the push that run ``number`` is to be."""
+    return Push(
+        repository="local:shop/shop", ref="refs/heads/main", before=SHA1, after=SHA2, actor="deployer",
+        delivery=f"del-{number}", at=now(),
+    )  # fmt: skip
 
 
 def shop() -> list[Record]:

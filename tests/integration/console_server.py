@@ -22,6 +22,7 @@ from console.device import Devices
 from console.forges import Forges
 from console.origins import Origins
 from console.projection import Projection
+from console.service_feed import Feeds
 from console.token_routes import TokenRoutes
 from console.tokens import Tokens
 from console.web.app import Front, create_web
@@ -30,7 +31,9 @@ from console.web.provider_login import ProviderLogin
 from console.web.sessions import Sessions
 from gitops.clusters import LogLine, ServiceRef
 from pipeline.bus import connect
+from pipeline.errors import Unavailable
 from pipeline.records import Record
+from pipeline.stalling import Cutting
 from pipeline.store import Change, Step, Store
 from tests.support.nats import running_nats
 
@@ -48,13 +51,31 @@ class Lines:
     asked: list[dict[str, Any]] = field(default_factory=list)
     breaks_after: int = 0
     """The first answer breaks off after so many lines; 0: it does not."""
+    failing: bool = False
+    """Whether what comes next, for who follows, is that the cluster is away."""
+    more: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when lines were added, for those who follow."""
+    lasting: bool = False
+    """Whether who follows waits for more at the end of the lines."""
+
+    def add(self, *lines: LogLine) -> None:
+        self.lines += lines
+        self.more.set()
+        self.more = asyncio.Event()
 
     async def logs(
         self, ref: ServiceRef, *, follow: bool, tail: int | None, since: datetime.datetime | None
     ) -> AsyncIterator[LogLine]:
         self.asked.append({"of": ref, "tail": tail, "since": since, "follow": follow})
-        for number, line in enumerate(self.lines, 1):
-            yield line
+        number = 0
+        while number < len(self.lines) or (follow and self.lasting):
+            if number == len(self.lines):
+                if self.failing:
+                    raise Unavailable("the cluster is away", reason="cluster_away")
+                await self.more.wait()
+                continue
+            yield self.lines[number]
+            number += 1
             if number == self.breaks_after and len(self.asked) == 1:
                 raise ConnectionError("the reader went away")
 
@@ -142,18 +163,20 @@ async def _console(
     tokens = Tokens(store, projection, origins)
     devices = Devices(bus, tokens, console_url=PAGES, lifetime=3600.0)
     auditing = asyncio.create_task(audit.follow())
+    token_routes = TokenRoutes(tokens, Authority(projection), projection)
     more = [
-        *login.api_routes(), *devices.routes(), *TokenRoutes(tokens, Authority(projection), projection).routes(),
+        *login.api_routes(), *devices.routes(), *token_routes.routes(),
         *AuditRoutes(audit).routes(),
     ]  # fmt: skip
+    feeds = Feeds(logs)
     api = create_api(
-        projection=projection, store=store, logs=logs, token=TOKEN, forges=FORGES, stopping=stopping,
+        projection=projection, store=store, logs=feeds, token=TOKEN, forges=FORGES, stopping=stopping,
         people=tmp / "people", more=more, others=[tokens.principal, *others], audit=audit,
         recheck=1.0,
     )  # fmt: skip
     web = create_web(
-        projection=projection, store=store, logs=logs, sessions=sessions, login=login, console_url=PAGES,
-        origins=origins, devices=devices, audit=audit, stopping=stopping, recheck=1.0,
+        projection=projection, store=store, logs=feeds, sessions=sessions, login=login, console_url=PAGES,
+        origins=origins, devices=devices, tokens=token_routes, audit=audit, stopping=stopping, recheck=1.0,
     )  # fmt: skip
     try:
         async with serving(Front(api=api, web=web)) as url:
@@ -171,7 +194,7 @@ async def _console(
 @asynccontextmanager
 async def serving(app: Any) -> AsyncIterator[str]:
     """The address of ``app`` in a uvicorn on a port that the system chose."""
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, lifespan="off", log_level="warning", ws="none")
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, http=Cutting, lifespan="off", log_level="warning", ws="none")
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve())
     try:

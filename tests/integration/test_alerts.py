@@ -25,7 +25,7 @@ ASKED = 'enclii_requests_total{client="cli",code="%s"}'
 FIRING: dict[str, tuple[str, dict[str, str]]] = {
     "EncliiEventsWait": ("20m", {'enclii_queue_oldest_seconds{stage="signer"}': "301+0x40"}),
     "EncliiParkedEvents": ("20m", {'enclii_parked_events{stage="committer"}': "1+0x40"}),
-    "EncliiSigningFails": ("30m", {'enclii_event_failures_total{stage="signer",reason="registry_away"}': "0+1x60"}),
+    "EncliiSigningFails": ("30m", {'enclii_event_seconds_count{stage="signer",outcome="retried"}': "0+1x60"}),
     "EncliiDrift": ("40m", {'enclii_drift{project="shop",environment="production",service="web"}': "1+0x80"}),
     "EncliiResidue": ("40m", {"enclii_residue": "1+0x80"}),
     "EncliiDeliveryGap": ("30m", {'enclii_deliveries_total{forge="github",kind="sweep"}': "0+1x60"}),

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from msgspec.structs import replace
 
+from console.advice import BY_REASON
 from console.asking import command_id
 from console.client import Client, Failure
 from gitops.clusters import LogLine
@@ -132,13 +133,26 @@ def test_releases_come_newest_first_and_no_more_than_asked_for(tmp_path: Path) -
         ("/v1/runs/r-none", "no_such_run"),
         ("/v1/commands/none", "no_such_command"),
         ("/v1/why/none", "nothing_known"),
+        ("/v1/projects/shpo/pushes", "no_such_project"),
+        ("/v1/services/shop.web/logs?environment=production&release=v9", "no_such_release"),
     ],
 )
-def test_an_unknown_name_is_not_found(tmp_path: Path, address: str, reason: str) -> None:
+def test_an_unknown_name_is_not_found_and_says_what_to_do(tmp_path: Path, address: str, reason: str) -> None:
     async def story(console: Console) -> None:
         await console.put(*data.shop())
         failure = await console.failure(address)
-        assert (failure.exit_code, failure.reason) == (5, reason)
+        assert (failure.exit_code, failure.reason, failure.advice) == (5, reason, BY_REASON[reason])
+
+    with_console(tmp_path, story)
+
+
+def test_a_query_that_is_not_understood_is_refused_by_its_name(tmp_path: Path) -> None:
+    async def story(console: Console) -> None:
+        await console.put(*data.shop())
+        flag = await console.failure("/v1/projects/shop/services", include_status="banana")
+        number = await console.failure("/v1/services/shop.web/releases", limit="ten")
+        told = [(one.exit_code, one.reason, one.message.partition(":")[0]) for one in (flag, number)]
+        assert told == [(2, "bad_field", "include_status"), (2, "bad_field", "limit")]
 
     with_console(tmp_path, story)
 
@@ -267,55 +281,6 @@ def test_a_run_is_followed_until_nothing_of_it_moves(tmp_path: Path) -> None:
         await console.put(data.job(3, "deployed"), data.run(3, "succeeded"))
 
         assert (await following)[-1] == "succeeded"
-
-    with_console(tmp_path, story)
-
-
-def test_why_finds_a_decision_by_the_start_of_a_commit(tmp_path: Path) -> None:
-    async def story(console: Console) -> None:
-        decision = Decision(
-            id="del-2", about="delivery", outcome="skipped", reason="no_change", message="-", sha=data.SHA2
-        )
-        await console.put(*data.shop(), decision)
-
-        found = await console.get("/v1/why/" + data.SHA2[:7])
-
-        assert [d["reason"] for d in found["decisions"]] == ["no_change"]
-        assert [d["id"] for d in found["deployments"]] == ["d-2"]
-
-    with_console(tmp_path, story)
-
-
-@pytest.mark.parametrize("wanted", ["del-2", "r-2", data.SHA2, "shop.web.v2", "d-2", "2" * 40, "k-7"])
-def test_why_tells_how_it_ended_whatever_is_asked_for(tmp_path: Path, wanted: str) -> None:
-    async def story(console: Console) -> None:
-        planned = Decision(id="del-2", about="delivery", outcome="accepted", reason="planned", message="-", run="r-2")
-        end = Decision(
-            id="d-2", about="deployment", outcome="failed", reason="unhealthy", message="-", service="web", run="r-2",
-            release="shop.web.v2",
-        )  # fmt: skip
-        command = Decision(
-            id="k-7/web", about="command", outcome="accepted", reason="deployed", message="-", release="shop.web.v2"
-        )
-        await console.put(*data.shop(), planned, end, command)
-
-        found = await console.get("/v1/why/" + wanted)
-
-        assert "unhealthy" in [one["reason"] for one in found["decisions"]]
-        assert [one["id"] for one in found["deployments"]] == ["d-2"]
-
-    with_console(tmp_path, story)
-
-
-def test_why_of_a_release_leaves_out_the_other_services_of_its_run(tmp_path: Path) -> None:
-    async def story(console: Console) -> None:
-        other = Decision(
-            id="r-2/api", about="job", outcome="failed", reason="boom", message="-", service="api", run="r-2"
-        )
-        await console.put(*data.shop(), other)
-
-        assert (await console.get("/v1/why/shop.web.v2"))["decisions"] == []
-        assert [one["id"] for one in (await console.get("/v1/why/r-2"))["decisions"]] == ["r-2/api"]
 
     with_console(tmp_path, story)
 

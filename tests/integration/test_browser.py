@@ -10,6 +10,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from gitops.clusters import LogLine
+from pipeline.previews import Preview
 from pipeline.records import Decision, Parked, Record
 from tests.integration import console_records as data
 from tests.integration.browser import invited
@@ -22,8 +23,9 @@ PAGES = {
     "rollback": f"{PLACE}/rollback?to=1",
     "logs": f"{PLACE}/logs", "secrets": f"{PLACE}/secrets", "runs": "/runs", "run": "/runs/r-2",
     "decisions": "/decisions", "why": "/why?q=r-2", "promotions": "/promotions", "previews": "/previews",
-    "figures": "/figures", "service-figures": "/figures?project=shop", "queue": "/queue", "audit": "/audit",
-    "settings": "/settings", "setup": "/setup", "device": "/device", "missing": "/runs/none",
+    "holds": "/queue?holds=1", "figures": "/figures", "service-figures": "/figures?project=shop", "queue": "/queue",
+    "audit": "/audit", "settings": "/settings", "tokens": "/tokens", "setup": "/setup", "device": "/device",
+    "missing": "/runs/none",
 }  # fmt: skip
 HOSTILE = b"\x1b[31mred\x1b[0m <img src=x onerror=alert(1)> \xff\x00" + b"long " * 1_000
 
@@ -38,6 +40,8 @@ def shop() -> list[Record]:
         found.append(replace(old, id=f"d-old-{number}"))
     found.append(Parked(id="p-1", consumer="planner", subject_parked="x", event_type="delivery.received", attempts=5,
                         reason="no_dockerfile", message="there is no Dockerfile", at=data.AT2))  # fmt: skip
+    found.append(Preview(id="shop.preview-7", project="shop", repository="local:shop/shop", number=7, state="ready",
+                         sha=data.SHA2, fork=True, created_at=data.AT2, active_at=data.AT2))  # fmt: skip
     found.append(Decision(id="del-1", about="delivery", outcome="accepted", reason="planned", message="planned as r-2",
                           project="shop", actor="ada", at=data.AT2, run="r-2"))  # fmt: skip
     return found
@@ -149,5 +153,12 @@ def test_a_page_follows_what_happens_and_a_log(tmp_path: Path) -> None:
         await page.goto(f"{PLACE}/logs")
         assert await page.locator("#log li").count() == 20
         assert await page.locator("#log img").count() == 0
+        await page.keyboard.press("/")
+        assert await page.evaluate("document.activeElement.id") == "q"
+        await page.get_by_label("Find").fill("LINE 1")
+        await page.get_by_text("10 of 20 lines").wait_for()
+        assert await page.locator("#log li:visible").count() == 10
+        await page.get_by_label("times").uncheck()
+        assert await page.locator("#log time:visible").count() == 0
 
     with_page(tmp_path, story)

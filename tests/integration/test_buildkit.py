@@ -21,6 +21,8 @@ from pipeline.builders import BuildFailed, Cache, buildkit_daemon
 from pipeline.builders.buildkit_commands import Daemon
 from pipeline.errors import Refused, Unavailable
 from pipeline.masking import Masker
+from pipeline.onbuild import asker
+from pipeline.registries import Registries
 from pipeline.registry import Registry
 from pipeline.sbom import documents
 from tests.support.buildkit import running_buildkitd
@@ -153,6 +155,21 @@ def test_a_step_that_ran_with_a_forks_mounted_cache_is_no_cached_step_of_the_bra
     report = world.build(BASE + reading, scope="main").report
 
     assert [step.cached for step in report.own()] == [True, True, False]
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["asked", "not-asked"])
+def test_a_step_that_a_base_image_brings_is_apart_too_where_it_mounts_something(world: World, known: bool) -> None:
+    name = f"bases/{'asked' if known else 'unasked'}"
+    trigger = f"ONBUILD RUN --mount=type=cache,id={known},target=/n /bin/busybox cat /n/lib > /lib; true\n"
+    world.build(BASE + trigger, repository=f"{world.registry}/{name}", tag="1")
+    base = f"{world.registry}/{name}:1"
+    mounting = asyncio.run(asker(Registries(plain_http=frozenset({world.registry})))(base))
+    assert mounting
+
+    for scope in ("fork", "main"):
+        report = world.build(f"FROM {base}\n", scope=scope, mounting=mounting and known).report
+
+    assert [step.cached for step in report.own() if "RUN" in step.name] == [not known]
 
 
 def test_sources_of_the_same_size_and_time_are_not_taken_for_others(world: World) -> None:

@@ -17,7 +17,7 @@ from pipeline.builders.lifecycle import Lifecycle
 from pipeline.errors import EncliiError, Refused
 from tests.integration.test_buildah import leftovers
 from tests.support.buildpacks import push_builder, push_run_image
-from tests.support.components import needs, offered
+from tests.support.components import needs
 from tests.support.images import digest_of
 from tests.support.registry import running_registry
 
@@ -169,7 +169,7 @@ def test_a_hanging_buildpack_ends_and_leaves_nothing(world: World) -> None:
 
 
 def test_the_real_lifecycle_builds_and_exports(host: HostFacts, registry: str, tmp_path: Path) -> None:
-    lifecycle = offered("lifecycle")
+    lifecycle = needs("lifecycle")
     push_run_image(registry, "builders/real")
     world = World(host, registry, push_builder(registry, "builders/real", lifecycle=lifecycle), tmp_path)
 

@@ -17,7 +17,7 @@ from pipeline.builders.buildx_commands import Buildx, told
 from pipeline.process import run
 from pipeline.registry import Registry
 from tests.support.buildkit import running_buildkitd
-from tests.support.components import needs, offered
+from tests.support.components import needs
 from tests.support.registry import running_registry
 
 BASE = "FROM scratch\nCOPY busybox /bin/busybox\nCOPY busybox /bin/sh\n"
@@ -26,7 +26,7 @@ BASE = "FROM scratch\nCOPY busybox /bin/busybox\nCOPY busybox /bin/sh\n"
 @pytest.fixture(scope="module")
 def tool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Buildx]:
     """A docker folder of its own, with the plugin and a builder that is in use."""
-    docker, plugin = offered("docker", "docker-buildx"), offered("docker-buildx")
+    docker, plugin = needs("docker"), needs("docker-buildx")
     config = tmp_path_factory.mktemp("docker")
     (config / "cli-plugins").mkdir()
     (config / "cli-plugins/docker-buildx").symlink_to(plugin)

@@ -145,6 +145,7 @@ def test_two_hundred_comments_in_a_minute_end_in_decisions_and_few_questions(tmp
     in_room(tmp_path, scenario)
 
 
+SILENT = 0
 LIMITED = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "9999999999"}
 
 
@@ -154,18 +155,28 @@ LIMITED = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "9999999999"}
         (401, {}, "forge_unauthorised"),
         (403, {}, "forge_forbidden"),
         (403, LIMITED, "forge_limited"),
+        (429, {"retry-after": "7"}, "forge_limited"),
+        (404, {}, "missing_right"),
         (502, {}, "forge_away"),
+        (SILENT, {}, "forge_away"),
     ],
+    ids=["401", "403", "403-rate-limit", "429", "404", "5xx", "nothing"],
 )
 def test_who_cannot_be_asked_about_may_nothing(
-    tmp_path: Path, status: int, headers: dict[str, str], reason: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, headers: dict[str, str], reason: str
 ) -> None:
+    """GitHub's bad answers, and none for longer than it is waited for: one decision, 👎, and not a word."""
+    if status == SILENT:
+        monkeypatch.setattr("gitops.forge.github_door.TIMEOUT", 1)
+
     async def scenario(room: Room) -> None:
-        room.github.fail("GET .*/permission", status, times=99, headers=headers, message="no")
+        hang = 2.0 if status == SILENT else 0.0
+        room.github.fail("GET .*/permission", status or 200, times=99, headers=headers, message="no", hang=hang)
         async with room.process():
             event = await room.comment("/preview", "ada", at="2026-11-23T00:00:00.000Z")
             assert await room.said(event) == ("refused", reason)
             assert await room.events(PreviewRequested) == []
+            assert room.github.ours(2) == []
 
     in_room(tmp_path, scenario)
 

@@ -137,7 +137,8 @@ def test_a_refused_command_is_exit_six_with_its_reason(tmp_path: Path) -> None:
         ended = await running
 
         assert ended.code == 6
-        assert "  reason: already_held\n  live: v2 running, healthy\n  next: enclii why " in ended.err
+        assert "  reason: already_held\n  live: v2 running, healthy\n  next: enclii status says by whom" in ended.err
+        assert "; enclii why " in ended.err
 
     with_console(tmp_path, story)
 
@@ -360,9 +361,11 @@ def test_a_refusal_at_once_needs_what_the_store_says_now_and_spares_the_same_req
         body = {**data.PLACE, "why": "again"}
         first = await console.post("/v1/resumes", body, key="c-once")
         refused = await console.failure_of("/v1/holds", body)
+        waits = await console.failure_of("/v1/deploys", {**data.PLACE, "release": "shop.web.v1"})
         await console.put(data.target(2, data.IMAGE2, data.SHA2))
 
         assert (refused.reason, refused.message) == ("already_held", "web is held already by ann")
+        assert waits.message.endswith("resume it first: enclii resume -p shop -e production -s web")
         assert await console.post("/v1/resumes", body, key="c-once") == first
         assert (await console.failure_of("/v1/resumes", body)).reason == "not_held"
 

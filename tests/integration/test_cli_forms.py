@@ -7,11 +7,16 @@ import datetime
 import json
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from pipeline.events import HoldRequested
+from pipeline.names import run_id
+from pipeline.records import Decision, Record
+from pipeline.store import now
 from tests.integration import console_records as data
 from tests.integration.console_server import TOKEN, Console, with_console
 from tests.support.terminal import Shown, in_pipe, in_terminal
@@ -87,6 +92,62 @@ def test_ctrl_c_detaches_from_a_run_and_says_that_it_goes_on(tmp_path: Path) -> 
         assert ended.code == 130, ended.text
         assert "detached; run r-3 goes on: enclii status --watch --run r-3" in ended.text
         assert (await console.get("/v1/runs/r-3"))["status"] == "running"
+
+    with_console(tmp_path, story)
+
+
+def _putting(console: Console, *records: Record) -> Callable[[], bytes]:
+    """A step that writes records while the program runs, and types nothing."""
+    loop = asyncio.get_running_loop()
+
+    def put() -> bytes:
+        asyncio.run_coroutine_threadsafe(console.put(*records), loop).result()
+        return b""
+
+    return put
+
+
+def test_watching_never_ends_with_the_run_before_the_push(tmp_path: Path) -> None:
+    async def story(console: Console) -> None:
+        await console.put(*data.shop(), data.push(3))
+        told = (await console.get("/v1/projects/shop/pushes"))["pushes"]
+        planned = Decision(id="del-3", about="delivery", outcome="accepted", reason="planned", message="1 service")
+        run = msgspec.structs.replace(data.run(3, "succeeded"), created_at=now())
+        steps = [("waiting for its run", _putting(console, planned, run, data.job(3, "deployed")))]
+        arguments = ("status", "--watch", "-p", "shop")
+        ended = await asyncio.to_thread(in_terminal, *arguments, env=env_of(console), cwd=tmp_path, steps=steps)
+
+        assert [(one["run"], one["sha"]) for one in told] == [(run_id("del-3"), data.SHA2)]
+        assert (ended.code, "run r-3" in ended.text, "run r-2" in ended.text) == (0, True, False), ended
+        assert (await console.get("/v1/projects/shop/pushes"))["pushes"] == []
+
+    with_console(tmp_path, story)
+
+
+def test_watching_goes_on_with_the_run_of_a_newer_push(tmp_path: Path) -> None:
+    async def story(console: Console) -> None:
+        await console.put(*data.shop(), data.run(3, "running"), data.job(3, "building"))
+        newer = msgspec.structs.replace(data.run(4, "succeeded"), created_at=now())
+        ends = (data.job(3, "superseded"), data.run(3, "superseded"), newer, data.job(4, "deployed"))
+        arguments, env = ("status", "--watch", "-p", "shop"), env_of(console, CI="1")
+        steps = [("run r-3", _putting(console, *ends))]
+        ended = await asyncio.to_thread(in_terminal, *arguments, env=env, cwd=tmp_path, steps=steps)
+
+        assert ended.code == 0, ended
+        assert re.findall(r"run (r-\d)|(superseded|deployed)", ended.text) == [
+            ("r-3", ""), ("", "superseded"), ("r-4", ""), ("", "deployed"),
+        ]  # fmt: skip
+
+    with_console(tmp_path, story)
+
+
+def test_a_push_that_nobody_plans_is_told_and_goes_on(tmp_path: Path) -> None:
+    async def story(console: Console) -> None:
+        await console.put(*data.shop(), data.push(3))
+        ended = await _piped(console, tmp_path, "status", "--watch", "-p", "shop", "--timeout", "1")
+
+        assert (ended.code, ended.text) == (3, ""), ended
+        assert f"status --watch --run {run_id('del-3')}" in ended.err
 
     with_console(tmp_path, story)
 
@@ -216,3 +277,34 @@ def test_a_shell_is_offered_names_that_the_api_knows(tmp_path: Path) -> None:
 
 async def _piped(console: Console, tmp_path: Path, *arguments: str) -> Shown:
     return await asyncio.to_thread(in_pipe, *arguments, env=env_of(console), cwd=tmp_path)
+
+
+def test_what_happens_is_listed_and_followed(tmp_path: Path) -> None:
+    async def story(console: Console) -> None:
+        await console.put(*data.shop())
+        await _holds(console, 0, 1, 2)
+        loop = asyncio.get_running_loop()
+
+        def happen() -> bytes:
+            asyncio.run_coroutine_threadsafe(_holds(console, 3), loop).result()
+            return b""
+
+        steps = [("k-2", happen), ("k-3", lambda: b"\x03")]
+        listed = await _piped(console, tmp_path, "events", "-p", "shop", "-n", "2", "-o", "jsonl")
+        none = await _piped(console, tmp_path, "events", "-p", "shop", "--type", "build.finished")
+        followed = await asyncio.to_thread(
+            in_terminal, "events", "-p", "shop", "-f", "-n", "1", env=env_of(console), cwd=tmp_path, steps=steps
+        )
+
+        assert [json.loads(line)["id"] for line in listed.text.splitlines()] == ["k-1", "k-2"]
+        assert (none.text.split(), none.code) == (["WHEN", "TYPE", "WHERE", "ABOUT", "STATUS", "BY"], 0)
+        shown = [line.split()[1:] for line in followed.text.splitlines() if TIME.match(line)]
+        assert shown == [["hold.requested", "shop/production/web", f"k-{number}", "-", "ada"] for number in (2, 3)]
+        assert (followed.code, "detached; what happens goes on" in followed.text) == (130, True)
+
+    with_console(tmp_path, story)
+
+
+async def _holds(console: Console, *numbers: int) -> None:
+    for number in numbers:
+        await console.store.publish(HoldRequested(id=f"k-{number}", **data.PLACE, actor="ada"))

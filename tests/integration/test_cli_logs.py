@@ -55,3 +55,15 @@ def test_the_lines_of_what_died_are_shown_and_searched(tmp_path: Path) -> None:
         assert wrong.code == 2
 
     with_console(tmp_path, story)
+
+
+def test_the_newest_builds_log_is_that_of_a_run_that_built_something(tmp_path: Path) -> None:
+    async def story(console: Console) -> None:
+        built = msgspec.structs.replace(data.run(3, "succeeded"), created_at="2026-03-03T10:00:00.000Z")
+        nothing = msgspec.structs.replace(data.run(4, "skipped"), services=(), created_at="2026-03-04T10:00:00.000Z")
+        await console.put(*data.shop(), built, data.job(3, "deployed"), nothing)
+        ended = await enclii(console, tmp_path, "-v", "logs", "--build", "-p", "shop")
+        assert ended.code == 0, ended
+        assert "GET /v1/runs/r-3/logs" in ended.err
+
+    with_console(tmp_path, story)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,27 +19,22 @@ from pipeline import bus
 from pipeline.errors import Conflict
 from pipeline.events import RetentionRequested
 from pipeline.images import ImageRef
+from pipeline.needs import SETUP
 from pipeline.records import ServiceRecord
 from pipeline.registry import Registry
+from pipeline.rights import rights_of
 from pipeline.stages.retain import Retainer
 from pipeline.store import Change, Step, Store
 from pipeline.supply import sign_release
 from tests.support.components import needs
 from tests.support.forgeries import SPDX, facts
+from tests.support.free_ports import free_ports
 from tests.support.images import push_sample
 from tests.support.judge import cosign
 from tests.support.retention_world import KEY, OLD, REPOSITORY, RUNS, decided, image_record, wanted
 
 WAITS = "import signal; signal.signal(signal.SIGTERM, lambda *_: exit(0)); signal.pause()"
 ENVIRON = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    found = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return found
 
 
 @pytest.fixture
@@ -63,20 +57,21 @@ async def shed_on(found: platform.Addresses, old: ImageRef, live: ImageRef) -> N
 
     async def store(name: str) -> Store:
         password = credentials.read(found.home / "secrets" / credentials.nats(name))
-        return Store(await bus.connect(found.nats, name=name, user=name, password=password))
+        return Store(await bus.connect(found.nats, name=name, user=name, password=password, rights=rights_of(name)))
 
-    committer, planner = await store("committer"), await store("planner")
-    await planner.bus.create_streams()
+    setup, signer, committer, planner = [await store(name) for name in (SETUP, "signer", "committer", "planner")]
+    await setup.bus.create_streams()
     service = ServiceRecord(project="shop", service="web", last_release=2)
-    records = (image_record(old, RUNS[0], provenance="x"), image_record(live, RUNS[1]), wanted(live), service)
-    await committer.commit(Step(tuple(map(Change, records))))
+    signed = (image_record(old, RUNS[0], provenance="x"), image_record(live, RUNS[1]), service)
+    await signer.commit(Step(tuple(map(Change, signed))))
+    await committer.commit(Step((Change(wanted(live)),)))
     async with Registry(found.registry, plain_http=True) as registry:
         for image in (old, live):
             await sign_release(registry, image, key=KEY, provenance=facts(), sbom=SPDX)
         await registry.put_blob(REPOSITORY, os.urandom(200_000))  # sources of a build long ago
         assert (await decided(Retainer(planner, registry, 1, OLD), RetentionRequested(id="c-1"))).outcome == "accepted"
-    await committer.bus.close()
-    await planner.bus.close()
+    for one in (setup, signer, committer, planner):
+        await one.bus.close()
 
 
 def test_the_embedded_registrys_disk_is_freed_and_what_was_kept_verifies_and_runs(

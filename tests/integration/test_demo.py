@@ -26,7 +26,7 @@ def demo(home: Path, **environ: str) -> subprocess.CompletedProcess[str]:
 
 def test_a_store_that_cannot_start_ends_the_demo_with_its_reason(tmp_path: Path) -> None:
     (tmp_path / "state").mkdir()
-    (tmp_path / "state/instance").write_text("e-test-demo")
+    (tmp_path / "state/instance").write_text("enclii-test-demo")
     with socket.create_server(("127.0.0.1", 0)) as somebody:
         port = somebody.getsockname()[1]
         (tmp_path / "state/ports.toml").write_text(ports.render({"registry": port}))

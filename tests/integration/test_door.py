@@ -245,6 +245,35 @@ def test_a_request_is_held_until_an_upstream_appears() -> None:
     in_loop(scenario())
 
 
+@pytest.mark.parametrize(
+    ("request_bytes", "broken", "status"),
+    [
+        (CLOSING, 1, 200),
+        (CLOSING, 2, 502),
+        (b"POST / HTTP/1.1\r\n" + HEAD + b"Content-Length: 0\r\nConnection: close\r\n\r\n", 1, 502),
+        (b"PUT / HTTP/1.1\r\n" + HEAD + b"Content-Length: 2\r\nConnection: close\r\n\r\nok", 1, 502),
+    ],
+)
+def test_what_may_be_repeated_is_sent_once_more_when_a_fresh_connection_ends_without_an_answer(
+    request_bytes: bytes, broken: int, status: int
+) -> None:
+    taken = 0
+
+    async def ends_first(reader: Reader, writer: Writer) -> None:
+        nonlocal taken
+        taken += 1
+        if taken > broken:
+            await answer_always(reader, writer)
+        await reader.readuntil(b"\r\n\r\n")
+
+    async def scenario() -> None:
+        async with upstream(ends_first) as address, door(address) as (_, port):
+            assert (await ask(port, request_bytes)).startswith(b"HTTP/1.1 %d" % status)
+            assert taken == (2 if request_bytes == CLOSING else 1)
+
+    in_loop(scenario())
+
+
 def test_without_any_upstream_the_answer_says_when_to_come_back() -> None:
     async def scenario() -> None:
         async with door(hold=0.0) as (_, port):

@@ -10,7 +10,6 @@ import contextlib
 import http.client
 import json
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -24,6 +23,7 @@ from pipeline.records import Decision
 from pipeline.store import Store
 from tests.support.components import SEARCH_PATH
 from tests.support.draining import BEGUN, DONE, GO, said
+from tests.support.free_ports import free_port
 from tests.support.line import eventually
 from tests.support.nats import monitor_of, running_server
 
@@ -92,10 +92,7 @@ class Room:
 def in_room(tmp: Path, story: Callable[[Room], Awaitable[None]]) -> None:
     async def go(nats: str, server: Started) -> None:
         async with asyncio.timeout(3 * LIMIT), _connected(nats) as store:
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                port = int(probe.getsockname()[1])
-            await story(Room(tmp, store, nats, server, port))
+            await story(Room(tmp, store, nats, server, free_port()))
 
     with running_server(tmp / "nats") as (nats, server):
         asyncio.run(go(nats, server))

@@ -91,3 +91,42 @@ def test_what_had_no_turn_goes_to_the_next_worker(tmp_path: Path) -> None:
         first, second = asyncio.run(story(url))
 
     assert sorted(first + second) == [f"shop/{number}" for number in range(5)]
+
+
+def test_a_worker_that_comes_later_gets_its_part_of_what_another_has_taken_in(tmp_path: Path) -> None:
+    async def story(url: str) -> tuple[list[str], list[str]]:
+        one, other = [Store(await connect(url, name=name, wait=60.0)) for name in ("one", "other")]
+        await one.bus.create_streams()
+        await one.publish(*(request("shop", number) for number in range(20)))
+        first, second, begun, later, done = list[str](), list[str](), asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+        async def early(event: Event) -> Step:
+            first.append(event.id)
+            begun.set()
+            await later.wait()  # busy until the other has got something, with all that waits taken in
+            return Step()
+
+        async def late(event: Event) -> Step:
+            second.append(event.id)
+            later.set()
+            return Step()
+
+        async def ended() -> None:
+            while len(first) + len(second) < 20:  # noqa: ASYNC110 - two lists
+                await asyncio.sleep(0.02)
+            done.set()
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(worked(one, early, done))
+            await begun.wait()
+            group.create_task(worked(other, late, done))
+            group.create_task(ended())
+        for store in (one, other):
+            await store.bus.close()
+        return first, second
+
+    with running_nats(tmp_path) as url:
+        first, second = asyncio.run(story(url))
+
+    assert second
+    assert sorted(first + second) == sorted(f"shop/{number}" for number in range(20))

@@ -26,12 +26,12 @@ from gitops.clusters import ServiceRef, Wanted
 from gitops.clusters.flux import RECEIVER, SOURCE, UNIT, Access, Flux
 from gitops.clusters.kube_api import Api
 from gitops.clusters.kube_kinds import Kind
-from gitops.clusters.kubernetes import Access as KubeAccess
-from gitops.clusters.kubernetes import login
+from gitops.clusters.kube_login import Access as KubeAccess
+from gitops.clusters.kube_login import login
 from gitops.wiring import Source
 from gitops.wiring import flux as documents
 from tests.support import kube
-from tests.support.kubernetes import found, kubectl
+from tests.support.kubernetes import alone_on_the_cluster, found, kubectl
 from tests.support.serving import serving
 
 URL = Source("https://git.example/enclii/config.git")
@@ -68,15 +68,17 @@ def site() -> Iterator[documents.Site]:
     names = [f"crd/{kind['metadata']['name']}" for kind in kinds]
     made = documents.Site(namespace=name)
     receiver = {**documents.receiver(made), "status": {"webhookPath": "/hook/abc"}}
-    try:
-        kubectl("create", "namespace", name)
-        kubectl("apply", "-f", "-", stdin=several(*kinds))
-        kubectl("wait", "--for=condition=Established", "--timeout=120s", *names)
-        kubectl("apply", "-f", "-", stdin=several(documents.git_repository(made, URL), receiver))
-        yield made
-    finally:
-        kubectl("delete", "namespace", name, "--wait=false", check=False)
-        kubectl("delete", "--wait=false", *names, check=False)
+    with alone_on_the_cluster():  # kinds have no namespace
+        kubectl("delete", "--ignore-not-found", *names)  # of a run that was interrupted
+        try:
+            kubectl("create", "namespace", name)
+            kubectl("create", "-f", "-", stdin=several(*kinds))
+            kubectl("wait", "--for=condition=Established", "--timeout=120s", *names)
+            kubectl("apply", "-f", "-", stdin=several(documents.git_repository(made, URL), receiver))
+            yield made
+        finally:
+            kubectl("delete", "namespace", name, "--wait=false", check=False)
+            kubectl("delete", *names, check=False)
 
 
 class Hooks:

@@ -14,8 +14,9 @@ from gitops.forge.github import GitHub as Client
 from gitops.forge.safety import SafetyNet
 from pipeline.answers import Answer
 from pipeline.events import PullRequestChanged
+from pipeline.main import in_background
 from pipeline.previews import Preview, PreviewService
-from pipeline.records import Deployment, Job, Live, Release, Run
+from pipeline.records import Decision, Deployment, Job, Live, Release, Run
 from pipeline.store import now
 from tests.support.forge_room import CONSOLE, HEAD, ORIGIN, Room, in_room
 from tests.support.github import APP, rsa_key
@@ -169,9 +170,15 @@ def test_a_failed_delivery_is_asked_for_again_once_and_what_an_app_lacks_is_kept
         health = await room.store.get(Answer, "github", "health")
         assert health is not None
         assert health.record.problem == "permission checks: write, event deployment"
+        for identity, at in (("github:shop:one", "2026-11-23T12:00:00Z"), ("poll:shop:later", "2026-11-23T12:01:00Z")):
+            told = Decision(id=identity, about="delivery", outcome="accepted", reason="push", message="", at=at)
+            await room.write(told)
         projection = Projection(tmp_path / "projection.sqlite")
-        lines = {one.subject: one for one in await forge_health.checks(projection, room.store)}
+        async with in_background(projection.follow(room.store.bus)):
+            await room.until(lambda: len(projection.find(Decision)) == 2)
+            lines = {one.subject: one for one in await forge_health.checks(projection, room.store)}
         projection.close()
+        assert lines["webhooks"].message == "the last one came at 2026-11-23T12:00:00Z: accepted"
         assert (lines["GitHub App"].level, "checks: write" in lines["GitHub App"].message) == ("warning", True)
         assert "poll:" in lines["missed webhooks"].message
 

@@ -6,7 +6,12 @@ import asyncio
 import os
 from pathlib import Path
 
+import pytest
+
+from pipeline import near_fetch
+from pipeline.errors import Refused
 from pipeline.events import ConfigMoved, LinkRequested
+from pipeline.mirror import Mirror
 from pipeline.names import run_id
 from pipeline.records import Environment, Project, Push
 from pipeline.store import Change, Step
@@ -178,6 +183,45 @@ def test_one_commit_can_be_fetched_alone(tmp_path: Path) -> None:
         await room.push()
         await room.git("init", "-q", "--bare", str(tmp_path / "one"))
         await room.git("fetch", "-q", "--depth=1", room.remote(token=TOKENS.read), first, cwd=tmp_path / "one")
+
+    in_room(tmp_path, scenario)
+
+
+def test_a_mirror_brings_each_small_step_itself_and_keeps_few_packs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(near_fetch, "MANY", 3)
+
+    async def scenario(room: Room) -> None:
+        path = tmp_path / "mirror.git"
+        mirror = Mirror(path, f"{room.url}/shop/web.git", token=TOKENS.read, near=True)
+        packs = []
+        for number in range(6):
+            head = await room.commit(page=str(number))
+            await room.push()
+            brought = mirror.fetch_head("refs/heads/main") if number % 2 else mirror.fetch_commit(head)
+            assert (await brought, mirror.read(head, "page")) == (head, str(number).encode())
+            packs.append(near_fetch.packs(path))
+            told = path / "FETCH_HEAD"  # the git program is told to write none
+            assert (head in told.read_text()) if number else not told.exists()
+        assert max(packs) <= 3
+
+    in_room(tmp_path, scenario)
+
+
+def test_a_mirror_leaves_to_git_what_it_cannot_bring_itself(tmp_path: Path) -> None:
+    async def scenario(room: Room) -> None:
+        first = await room.commit(page="1")
+        await room.push()
+        mirror = Mirror(tmp_path / "mirror.git", f"{room.url}/shop/web.git", token=TOKENS.read, near=True)
+        await mirror.fetch_commit(first)
+        passed, head = await room.commit(page="2"), await room.commit(page="3")
+        await room.push()
+        assert await mirror.fetch_commit(passed) == passed  # no branch is there any more
+        assert await mirror.fetch_head("refs/heads/gone") is None
+        mirror.open_with(token="wrong", ssh_key=None)
+        with pytest.raises(Refused, match="enclii link --credential"):
+            await mirror.fetch_commit(head)
 
     in_room(tmp_path, scenario)
 

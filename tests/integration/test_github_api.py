@@ -19,7 +19,15 @@ HEAD = "b" * 40
 MARK = "<!-- enclii:pr=2 -->"
 CHECK = Check(HEAD, "enclii/web", "pending", "building", "https://enclii.test/why?about=r-1", key="r-1")
 PREVIEW = Shown(HEAD, "preview/pr-2", "in_progress", "d-1", "on its way", url="http://pr-2.test", transient=True)
+PATIENT = 60
 Scenario = Callable[[State, GitHub], Awaitable[None]]
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that is busy for ten seconds is no GitHub that says nothing."""
+    monkeypatch.setattr("gitops.forge.github_door.TIMEOUT", PATIENT)
+    monkeypatch.setattr("gitops.forge.github_door.LIMIT", float(PATIENT))
 
 
 def with_token(scenario: Scenario) -> None:
@@ -151,6 +159,27 @@ def test_an_app_s_token_is_of_one_repository_and_of_what_is_needed() -> None:
         assert (await github.lookup(SHOP)).name == "new/shop"
 
     with_app(scenario)
+
+
+def test_an_enterprise_server_is_the_same_below_its_own_path() -> None:
+    async def whole() -> None:
+        async with running_github(below="/api/v3") as state:
+            app = App(id=int(str(APP["id"])), slug=str(APP["slug"]), key=rsa_key())
+            for credential in (
+                Credential(forge="github", api=state.url, token=TOKEN),
+                Credential(forge="github", api=state.url, app=app),
+            ):
+                github = GitHub(credential)
+                for number in range(1, 131):
+                    state.pull(number, HEAD)
+                assert len((await github.pulls(SHOP)).items) == 130
+                known = await github.say(SHOP, 2, MARK, f"{MARK} one", "")
+                assert await github.say(SHOP, 2, MARK, f"{MARK} two", known) == known
+                assert await github.level(SHOP, "mia") == "maintain"
+                await github.check(SHOP, CHECK, "")
+            assert all(path.startswith("/api/v3/") for _, path in state.requests)
+
+    asyncio.run(whole())
 
 
 LIMITED = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "99999999999"}

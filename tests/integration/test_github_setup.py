@@ -7,7 +7,6 @@ import html
 import io
 import json
 import re
-import socket
 import stat
 import threading
 import urllib.error
@@ -19,15 +18,10 @@ import pytest
 from console import cli, installation
 from gitops.forge.credentials import read
 from pipeline import hooks
+from tests.support.free_ports import free_port
 from tests.support.github import APP
 from tests.support.github_site import github_in_thread
 from tests.support.line import eventually
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Command:

@@ -26,6 +26,7 @@ from pipeline.bus import connect
 from pipeline.errors import Refused, Unavailable
 from pipeline.main import in_background
 from pipeline.records import Deployment, Project
+from pipeline.runs import Run
 from pipeline.store import Change, R, Step, Store, Stored
 from tests.support.certificates import write_certificates
 from tests.support.nats import running_nats
@@ -133,6 +134,52 @@ def test_a_failure_and_its_recovery_are_told_once_each_signed_and_after_a_restar
 
     with running_nats(tmp_path / "nats") as nats:
         asyncio.run(story(nats))
+
+
+def test_cdevents_come_signed_each_once_and_to_webhooks_alone(tmp_path: Path) -> None:
+    came: list[tuple[Mapping[str, str], bytes]] = []
+    answers = [503, 503]
+
+    async def take(request: Request) -> Response:
+        came.append((request.headers, await request.body()))
+        return Response(status_code=answers.pop() if answers else 202)
+
+    run = Run(
+        id="r-1", project="shop", repository="github:1", ref="refs/heads/main", sha="b" * 40, actor="ada",
+        subject_line="", delivery="d", created_at="2026-11-24T04:00:00.000Z", status="succeeded",
+    )  # fmt: skip
+    ran = replace(FAILED, status="running", running_at="2026-11-24T04:00:20.000Z", image=f"host/web@sha256:{'a' * 64}")
+
+    async def story(nats: str) -> None:
+        store = Store(bus := await connect(nats, name="test"))
+        await bus.create_streams()
+        wanted: dict[str, tuple[str, ...]] = {"lake": ("cdevents",), "chat": ("cdevents",), "other": ("hold",)}
+        async with serving(Starlette(routes=[Route("/", take, methods=["POST"])])) as url:
+            destination(tmp_path, "lake", kind="webhook", url=url, secret=SECRET)
+            destination(tmp_path, "chat", kind="slack", url=f"{url}chat")
+            destination(tmp_path, "other", kind="webhook", url=f"{url}other", secret=SECRET)
+            await store.commit(Step((Change(Project(slug="shop", notifications=wanted)), Change(run), Change(ran))))
+            await notified(store, tmp_path, lambda: len(came) == 5)  # the first two answers were 503
+            newer = replace(run, id="r-2", status="running")
+            await store.commit(Step((Change(replace(ran, status="degraded"), None), Change(newer))))
+            await notified(store, tmp_path, lambda: len(came) == 6)  # it has run once, whatever becomes of it
+        refused = await store.get(Answer, "notify/chat", "cdevents/run/r-1/started")
+        assert refused is not None
+        assert refused.record.problem == "destination_unfit"
+        await bus.close()
+
+    with running_nats(tmp_path / "nats") as nats:
+        asyncio.run(story(nats))
+
+    taken = {headers["webhook-id"]: json.loads(body) for headers, body in came}
+    assert sorted(one["type"].removeprefix("dev.cdevents.") for one in taken.values()) == [
+        "pipelinerun.finished.0.3.0", "pipelinerun.started.0.3.0", "pipelinerun.started.0.3.0",
+        "service.deployed.0.3.0",
+    ]  # fmt: skip
+    for headers, body in came:
+        assert headers["content-type"] == "application/cloudevents+json"
+        at = int(headers["webhook-timestamp"])
+        assert headers["webhook-signature"] == signature(SECRET, headers["webhook-id"], at, body)
 
 
 async def notified(store: Store, folder: Path, done: Callable[[], Any]) -> None:

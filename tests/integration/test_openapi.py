@@ -25,6 +25,7 @@ from console.authority import Authority
 from console.device import Devices
 from console.openapi import document
 from console.origins import Origins
+from console.service_feed import Feeds
 from console.token_routes import TokenRoutes
 from console.tokens import Tokens
 from console.web.login import Login
@@ -131,7 +132,7 @@ def test_the_document_has_every_address_and_no_other(tmp_path: Path) -> None:
 
         login = Login(Sessions(console.store.bus, lifetime=60.0), console_url=console.url)
         api = create_api(
-            projection=console.projection, store=console.store, logs=console.logs, token=TOKEN, forges=FORGES,
+            projection=console.projection, store=console.store, logs=Feeds(console.logs), token=TOKEN, forges=FORGES,
             doctor=doctor, verify=nothing, diff=nothing, more=[*login.api_routes(), *people(console)],
         )  # fmt: skip
         routes = [route for route in api.routes if isinstance(route, Route)]

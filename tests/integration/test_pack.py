@@ -21,7 +21,7 @@ from pipeline.errors import EncliiError, Refused, Unavailable
 from pipeline.process import SEARCH_PATH, orphan_proof
 from pipeline.registries import Registries
 from tests.support.buildpacks import push_builder, push_run_image
-from tests.support.components import needs, offered
+from tests.support.components import needs
 from tests.support.images import digest_of
 from tests.support.registry import running_registry
 
@@ -43,8 +43,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def tool(registry: str) -> Iterator[Tool]:
-    program = offered("pack")
-    needs("podman", "runc", "buildah", "busybox")
+    program = needs("pack", "podman", "runc", "buildah", "busybox")
     with _docker_api(registry) as address:
         yield Tool(program, "test", address)
 
@@ -69,7 +68,7 @@ def _docker_api(registry: str) -> Iterator[str]:
         while not (folder / "s").exists():
             assert service.poll() is None, "podman's API did not start"
             assert time.monotonic() < deadline, "podman's API does not answer"
-            time.sleep(0.05)
+            time.sleep(0.05)  # podman says nowhere else that it listens
         yield address
     finally:
         subprocess.run((*podman, "rm", "--all", "--force", "--time", "0"), env=env, capture_output=True, check=False)

@@ -9,7 +9,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -24,11 +23,12 @@ from console.until import until
 from gitops.clusters import ServiceRef, Wanted, podman_host
 from gitops.clusters.podman import Podman
 from gitops.clusters.podman_commands import secret_mark, service_prefix
-from pipeline import bus, process
+from pipeline import bus, process, structure
 from pipeline.bus import Write
 from pipeline.errors import EncliiError, Invalid, Unavailable
 from pipeline.settings import PROCESSES, Settings
 from tests.support.components import needs
+from tests.support.free_ports import free_ports
 from tests.support.images import push_sample
 
 ROOT = Path(__file__).parents[2]
@@ -43,19 +43,11 @@ def home(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "state"
     folder.mkdir()
     (folder / "instance").write_text("e-test-" + secrets.token_hex(4))
-    kept = dict(zip(ports.PREFERRED, _free_ports(len(ports.PREFERRED)), strict=True))
+    kept = dict(zip(ports.PREFERRED, free_ports(len(ports.PREFERRED)), strict=True))
     (folder / "ports.toml").write_text(ports.render(kept))
     yield folder
     platform.down(folder, purge=True)
     assert not folder.exists()
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    found = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return found
 
 
 def _up(home: Path, *codes: str) -> platform.Addresses:
@@ -218,15 +210,12 @@ def test_a_folder_that_holds_something_else_is_neither_taken_nor_purged(tmp_path
 
 
 def test_nats_lets_the_builder_claim_no_release(home: Path) -> None:
-    found = _up(home)
+    _up(home)
 
     async def attempt(name: str, subject: str) -> None:
-        told = {k: v for k, v in platform.environment(home, name, environ={}).items() if k.startswith("ENCLII_")}
-        settings = Settings.from_env(told, process=name)
-        password = settings.nats_password.reveal()
-        opened = await bus.connect(found.nats, name=name, user=name, password=password)
+        await structure.make(_told(home, "committer"), wait=60)
+        opened = await structure.connected(_told(home, name), name, wait=60)
         try:
-            await opened.create_streams()
             await opened.commit(Write(subject, b"{}"))
         finally:
             await opened.close()
@@ -237,12 +226,10 @@ def test_nats_lets_the_builder_claim_no_release(home: Path) -> None:
 
 
 def test_nats_lets_the_syncer_alone_answer_what_people_ask_of_the_clusters(home: Path) -> None:
-    found = _up(home)
+    _up(home)
 
     async def opened(name: str) -> bus.Bus:
-        told = {k: v for k, v in platform.environment(home, name, environ={}).items() if k.startswith("ENCLII_")}
-        password = Settings.from_env(told, process=name).nats_password.reveal()
-        return await bus.connect(found.nats, name=name, user=name, password=password)
+        return await structure.connected(_told(home, name), name, wait=60)
 
     async def well(question: bytes) -> bytes:
         return b"answered " + question
@@ -264,6 +251,11 @@ def test_nats_lets_the_syncer_alone_answer_what_people_ask_of_the_clusters(home:
     assert asyncio.run(asked_beside("syncer", 60.0)) == b"answered this"
     with pytest.raises(TimeoutError):
         asyncio.run(asked_beside("builder", 3.0))
+
+
+def _told(home: Path, name: str) -> Settings:
+    environment = platform.environment(home, name, environ={})
+    return Settings.from_env({k: v for k, v in environment.items() if k.startswith("ENCLII_")}, process=name)
 
 
 def test_the_purge_of_nothing_is_nothing(tmp_path: Path) -> None:

@@ -251,12 +251,14 @@ def test_rule_19_it_is_removed_when_nothing_is_left_and_not_before(nats: str) ->
             await at.ask("down")
             for record, left in (
                 (replace(target, deployment=""), ["cluster: web"]),
-                (replace(live, deployment=""), []),
+                (replace(live, deployment="", removed="b"), ["cluster: web"]),  # an earlier life of it
+                (replace(live, deployment="", removed="c"), []),
             ):
                 assert (await at.there()).state == "removing"
                 await at.store.commit(Step((Change(record, None),)))
                 assert await at.watcher().left(await at.there()) == left
                 await at.watcher().look(one.key)
+                assert (await at.there()).left == tuple(left)
             assert (await at.there()).state == "removed"
 
     asyncio.run(story())

@@ -194,12 +194,17 @@ async def sources_at_github(forge: Forge) -> None:
     await forge.world.store.commit(Step(tuple(Change(one, None) for one in (shop, origin, *releases))))
 
 
+async def waits_for_checks(forge: Forge, names: str) -> None:
+    """A release on staging, which goes on once GitHub says that these checks of its commit ended well."""
+    await ruled(forge.world, f"{{promotion: {{from: staging, checks: [{names}]}}}}")
+    await staged(forge.world, 1)
+    await sources_at_github(forge)
+
+
 def test_checks_of_the_forge_are_waited_for_by_name_and_let_it_go_on(tmp_path: Path) -> None:
     async def story(forge: Forge) -> None:
         world, github = forge.world, forge.github
-        await ruled(world, "{promotion: {from: staging, checks: [e2e, lint]}}")
-        await staged(world, 1)
-        await sources_at_github(forge)
+        await waits_for_checks(forge, "e2e, lint")
         github.statuses.append({"sha": sha_of(1), "context": "e2e", "state": "pending"})
         async with forge.committer(), forge.process():
             await world.store.publish(promote())
@@ -218,9 +223,7 @@ def test_checks_of_the_forge_are_waited_for_by_name_and_let_it_go_on(tmp_path: P
 def test_a_check_that_failed_at_the_forge_refuses_and_nobody_can_say_otherwise(tmp_path: Path) -> None:
     async def story(forge: Forge) -> None:
         world, github = forge.world, forge.github
-        await ruled(world, "{promotion: {from: staging, checks: [e2e]}}")
-        await staged(world, 1)
-        await sources_at_github(forge)
+        await waits_for_checks(forge, "e2e")
         github.statuses.append({"sha": sha_of(1), "context": "e2e", "state": "error"})
         async with forge.committer(), forge.process():
             await world.store.publish(promote())
@@ -235,9 +238,7 @@ def test_a_check_that_failed_at_the_forge_refuses_and_nobody_can_say_otherwise(t
 def test_what_a_forge_said_before_counts_for_nothing_while_it_is_away(tmp_path: Path) -> None:
     async def story(forge: Forge) -> None:
         world, github = forge.world, forge.github
-        await ruled(world, "{promotion: {from: staging, checks: [e2e]}}")
-        await staged(world, 1)
-        await sources_at_github(forge)
+        await waits_for_checks(forge, "e2e")
         await world.do(replace(check(1, "success"), forge="github"))
         away = github.fail("GET .*/commits/", 503, times=1_000)
         async with forge.committer(), forge.process():

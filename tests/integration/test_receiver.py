@@ -254,6 +254,22 @@ def test_of_the_same_delivery_sent_many_times_at_once_one_is_taken(tmp_path: Pat
     in_room(tmp_path, scenario)
 
 
+def test_receivers_beside_each_other_take_what_each_is_sent_and_nothing_twice(tmp_path: Path) -> None:
+    async def whole(nats: str) -> None:
+        async with opened(nats) as one, opened(nats) as other:
+            same = await asyncio.gather(*(room.post() for room in (one, other) for _ in range(5)))
+            guids = [{"X-GitHub-Delivery": f"{GUID[:-2]}{number:02}"} for number in range(10, 20)]
+            rooms = [one, other] * 5
+            each = await asyncio.gather(*(room.post(headers=of) for room, of in zip(rooms, guids, strict=True)))
+
+            assert sorted(answer.status_code for answer in same) == [200] * 9 + [202]
+            assert {answer.status_code for answer in each} == {202}
+            assert len(await one.deliveries()) == 11
+
+    with running_nats(tmp_path) as url:
+        asyncio.run(whole(url))
+
+
 def test_a_receiver_that_dies_before_its_answer_has_taken_the_delivery_once(tmp_path: Path) -> None:
     async def scenario(nats: str) -> None:
         async with opened(nats) as room:

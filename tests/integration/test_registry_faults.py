@@ -111,6 +111,17 @@ def test_a_registry_that_hangs_is_given_up_at_the_deadline(run: Run) -> None:
     assert error.reason in {"registry_timeout", "registry_unreachable"}
 
 
+@pytest.mark.parametrize("body", [b'{"tags": 5}', b'{"tags": "ab"}', b'{"tags": ' + b"[" * 90_000, b"[1]", b"{"])
+def test_tags_that_are_no_list_are_a_lie(run: Run, body: bytes) -> None:
+    async def story() -> None:
+        async with _speaking(lambda *_: _answer("200 OK", body)) as (host, _), _client(host) as registry:
+            with pytest.raises(Unavailable) as caught:
+                await registry.tags("shop/web")
+        assert caught.value.reason == "registry_lied"
+
+    run(story())
+
+
 def test_a_fault_that_passes_is_not_seen(run: Run) -> None:
     body = b"{}"
     answers = iter([_answer("500 Oh"), b"", _answer("200 OK", body)])

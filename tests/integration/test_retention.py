@@ -219,7 +219,7 @@ def test_people_see_the_planners_plan_and_have_it_carried_out(tmp_path: Path, st
     line = Line(tmp_path / "home", *stores)
     line.home.mkdir()
     try:
-        line.start("planner", "console")
+        line.start("committer", "planner", "console")  # the first makes what streams are missing
         eventually(lambda: line.listens("console"), what="the console")
         seen = eventually(lambda: answered(line), what="the plan")
         command = line.api("/v1/retentions", {"expected": seen["token"]})["command"]

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import Refused
-from pipeline.keys import SigningKey
+from pipeline.key_files import KeyFiles
+from pipeline.keys import SigningKey, load_public
 from pipeline.registry import Registry
 from pipeline.supply import Link, sign_link, sign_release
 from pipeline.trust import RetiredKey
@@ -37,6 +38,23 @@ def test_a_retired_keys_release_is_refused_by_its_name_and_the_live_ones_keep_th
 
         await shop.world.do(rollback())
         assert (await shop.world.target()).release == "shop.web.v1"
+
+    deciding(tmp_path, story)
+
+
+def test_a_key_that_is_replaced_while_the_gate_runs_opens_it_without_a_new_start(tmp_path: Path) -> None:
+    path = tmp_path / "signing.pub"
+    path.write_bytes(FORMER.public.pem)
+    keys = KeyFiles([path], lambda: [load_public(path)])
+
+    async def story(shop: Shop) -> None:
+        shop.world.committer = judge(shop.world, shop.registry, keys)
+        await shop.world.do(await shop.release(1, key=NOW))
+        assert (await shop.decision(1)).reason == "wrong_key"
+
+        path.write_bytes(NOW.public.pem)
+        await shop.world.do(await shop.release(2, key=NOW))
+        assert (await shop.decision(2)).outcome == "accepted"
 
     deciding(tmp_path, story)
 

@@ -69,7 +69,7 @@ async def _handed_on(real: str, request: bytes) -> bytes:
     place, _, port = real.partition(":")
     reader, writer = await asyncio.open_connection(place, int(port))
     try:
-        writer.write(re.sub(rb"(?i)connection: keep-alive", b"Connection: close", request, count=1))
+        writer.write(request.replace(b"\r\n", b"\r\nConnection: close\r\n", 1))
         return await reader.read(-1)
     finally:
         writer.close()

@@ -21,8 +21,7 @@ from pipeline.registry import Registry
 from pipeline.supply import Link, Signed, sign_link, sign_release, sign_reproduction
 from pipeline.verify import Demand, Verdict, gather_evidence, verify_image
 from tests.support.components import needs
-from tests.support.forged_repositories import REPOSITORIES, Forged
-from tests.support.forgeries import BUILDER, FORGED, GOOD, SHA, SOURCE, SPDX, Case, facts, sealed
+from tests.support.forgeries import BUILDER, SHA, SOURCE, SPDX, facts, sealed
 from tests.support.judge import cosign
 from tests.support.registry import push_image, running_registry
 
@@ -315,54 +314,6 @@ def test_a_link_without_its_original_is_not_signed(host: str, run: Run, changed:
         assert len(await registry.referrers(image.repository, image.digest)) == 3
 
     _with_registry(host, run, story)
-
-
-async def _with_provenance(registry: Registry, case: Case) -> ImageRef:
-    """An image with a sound signature and SBOM, and ``case`` for its provenance."""
-    image = await push_image(registry, "supply/cases", content=case.name.encode())
-    await _attach(registry, image, sealed(KEY, attest.signature_statement(image)), label=attest.SIGNATURE)
-    await _attach(registry, image, sealed(KEY, attest.sbom_statement(image, SPDX)), label=attest.SBOM)
-    await _attach(registry, image, case.build(KEY, image))
-    return image
-
-
-@pytest.mark.parametrize("case", FORGED, ids=lambda case: case.name)
-def test_no_forgery_passes_in_the_registry(host: str, run: Run, case: Case) -> None:
-    async def story(registry: Registry) -> str:
-        return await _refusal(registry, await _with_provenance(registry, case))
-
-    assert _with_registry(host, run, story) == case.reason
-
-
-@pytest.mark.parametrize("case", REPOSITORIES, ids=lambda case: case.name)
-def test_how_evidence_lies_beside_an_image_proves_nothing_either(host: str, run: Run, case: Forged) -> None:
-    async def story(registry: Registry) -> str:
-        image = await push_image(registry, "supply/laid", content=case.name.encode())
-        await case.make(registry, image, KEY)
-        return await _refusal(registry, image) if case.reason else str((await _verified(registry, image)).via)
-
-    assert _with_registry(host, run, story) == (case.reason or "provenance")
-
-
-@pytest.mark.parametrize("case", GOOD, ids=lambda case: case.name)
-def test_what_we_accept_cosign_accepts(host: str, run: Run, public_key: Path, case: Case) -> None:
-    async def story(registry: Registry) -> ImageRef:
-        image = await _with_provenance(registry, case)
-        await _verified(registry, image)
-        return image
-
-    judged = cosign(public_key, _with_registry(host, run, story), kind="slsaprovenance1")
-
-    assert judged.returncode == 0, judged.stderr
-
-
-@pytest.mark.parametrize("name", ["other key", "flipped payload", "another image", "two signatures", "key id"])
-def test_what_is_tampered_with_cosign_refuses_too(host: str, run: Run, public_key: Path, name: str) -> None:
-    case = next(one for one in FORGED if one.name == name)
-
-    image = _with_registry(host, run, lambda registry: _with_provenance(registry, case))
-
-    assert cosign(public_key, image, kind="slsaprovenance1").returncode != 0
 
 
 def test_cosigns_own_list_keeps_what_we_wrote(host: str, run: Run, public_key: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from console.web.acts import Acts
 from console.web.live import Live
 from console.web.login import Login
 from console.web.pages import Pages
+from console.web.preview_page import PreviewPage
 from console.web.security import HEADERS
 from console.web.sessions import Sessions, form_token
 from pipeline.access import Principal
@@ -27,10 +28,11 @@ def every_route() -> list[Route]:
     """All pages, with nothing behind them: only their addresses are asked for."""
     nothing: dict[str, None] = {}
     login = Login(nothing, console_url="http://h")  # type: ignore[arg-type]
-    pages = Pages(nothing, None)  # type: ignore[arg-type]
+    pages = Pages(nothing, None, None)  # type: ignore[arg-type]
     live = Live(nothing, nothing, nothing, nothing)  # type: ignore[arg-type]
     acts = Acts(nothing, nothing)  # type: ignore[arg-type]
-    routes = [*login.routes(), *pages.routes(), *live.routes(), *acts.routes()]
+    previews = PreviewPage(nothing, nothing)  # type: ignore[arg-type]
+    routes = [*login.routes(), *pages.routes(), *live.routes(), *acts.routes(), *previews.routes()]
     return [route for route in routes if route.path != "/login"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import json
 import re
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from console.client import Client, Failure
 from gitops.clusters import LogLine
 from pipeline.events import HoldRequested, PromotionReviewed, RollbackRequested, decode
 from pipeline.names import token
@@ -38,6 +40,10 @@ async def shop(console: Console) -> Browser:
         (f"{WEB}/secrets", ["Values are in the cluster alone"]),
         (f"{WEB}/logs", ["No lines yet", "enclii logs -f"]),
         ("/runs", ["r-1", "r-2", "A change"]),
+        ("/why?about=r-2", ["Why r-2", "enclii why r-2"]),
+        ("/settings", ["Roles:", "Notifications:", "enclii retention"]),
+        ("/queue?holds=1", ["Nothing is held", "enclii api GET /v1/holds"]),
+        (f"{WEB}/releases?available=1", ["v1", "v2", "enclii releases"]),
         ("/runs/r-2", ["deployed", "222222222222", "production web", "/why?q=r-2"]),
         ("/why?q=r-2", ["shop.web.v2", "d-2"]),
         ("/decisions", ["None yet"]),
@@ -241,6 +247,35 @@ def test_a_build_log_goes_on_live_where_the_page_ended(tmp_path: Path) -> None:
     with_console(tmp_path, story)
 
 
+def test_those_who_look_at_one_run_share_the_reader_of_its_log(tmp_path: Path) -> None:
+    async def story(console: Console) -> None:
+        browser = await shop(console)
+        await console.put(data.run(3, "running"), data.job(3, "building"))
+        subject = f"log.build.{token('r-3', 'web')}"
+        line = json.dumps({"t": data.AT1, "s": "stdout", "p": "1", "l": "<b>line</b>"})
+        await console.store.bus.append(subject, line.encode())
+
+        async with asyncio.TaskGroup() as group:
+            both = [group.create_task(browser.first_events("/runs/r-3/live?service=web", 1)) for _ in range(2)]
+
+        assert [[json.loads(one)["text"] for one in task.result()] for task in both] == [["<b>line</b>"]] * 2
+
+    with_console(tmp_path, story)
+
+
+def test_the_queue_shows_an_old_job_that_is_stuck_and_none_that_is_over(tmp_path: Path) -> None:
+    async def story(console: Console) -> None:
+        browser = await shop(console)
+        await console.put(data.run(3, "running"), data.job(3, "signing"), data.run(4, "failed"), data.job(4, "failed"))
+
+        shown = (await browser.get("/queue")).text
+
+        assert "At work and waiting: 1" in shown
+        assert ("/runs/r-3?service=web" in shown, "/runs/r-4?service=web" in shown) == (True, False)
+
+    with_console(tmp_path, story)
+
+
 def test_a_stream_tells_who_is_not_logged_in_by_its_status(tmp_path: Path) -> None:
     async def story(console: Console) -> None:
         answer = await Browser(console.url).get("/live", Accept="text/event-stream")
@@ -264,5 +299,36 @@ def test_the_overview_finds_a_service_among_many_and_shows_fifty_a_page(tmp_path
         assert "worker-59" in second
         assert "1 in all" in found
         assert "shop/production worker-59" in found
+
+    with_console(tmp_path, story)
+
+
+def test_a_token_is_made_shown_once_and_revoked_by_its_forms(tmp_path: Path) -> None:
+    async def story(console: Console) -> None:
+        await console.put(*data.shop())
+        browser = await logged_in(console)
+        made = await browser.submit("/tokens", "/tokens", name="ci", role="viewer", project="shop", days="30")
+        text = re.search(r'<code id="made">(enclii_[^<]+)</code>', made.text)
+        assert text is not None
+        number = (await console.get("/v1/tokens"))["tokens"][0]["id"]
+        first = Client(console.url, text[1])
+        assert (await asyncio.to_thread(first.get, "/v1/whoami", {}))["name"] == "token:ci"
+        page = await browser.get("/tokens")
+        assert (text[1] in page.text, number in page.text, "None is set" in page.text) == (False, True, True)
+        assert (await browser.submit("/tokens", f"/tokens/{number}/revoke")).location == "/tokens"
+        with pytest.raises(Failure):
+            await asyncio.to_thread(first.get, "/v1/whoami", {})
+
+    with_console(tmp_path, story)
+
+
+def test_a_write_shows_its_comment_beside_its_command(tmp_path: Path) -> None:
+    async def story(console: Console) -> None:
+        await console.put(*data.shop())
+        browser = await logged_in(console)
+        service = (await browser.get("/services/shop/production/web")).text
+        back = (await browser.get("/services/shop/production/web/rollback?to=1")).text
+        assert "<code>/hold production &#34;reason&#34;</code>" in service
+        assert "<code>/rollback production --to v1</code>" in back
 
     with_console(tmp_path, story)

@@ -13,13 +13,14 @@ BUILD = Path(__file__).parents[2] / "build" / "pages"
 
 
 @contextlib.asynccontextmanager
-async def browser() -> AsyncIterator[Any]:
-    """The browser; a test opens contexts in it."""
+async def browser(*switches: str) -> AsyncIterator[Any]:
+    """The browser, with more of Chromium's switches where given; a test opens contexts in it."""
     program = needs("chromium")
     from playwright.async_api import async_playwright
 
     async with async_playwright() as playwright:
-        found = await playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+        args = ["--no-sandbox", "--disable-gpu", *switches]
+        found = await playwright.chromium.launch(executable_path=program, args=args)
         try:
             yield found
         finally:

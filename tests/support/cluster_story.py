@@ -6,7 +6,7 @@ import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,8 +50,8 @@ class Story:
         commit(self.shop, f"Say {page.strip()}")
         git("push", "-q", self.repository, f"HEAD:{branch}", cwd=self.shop)
 
-    def enclii(self, *words: str) -> str:
-        done = run_enclii(self.line, API, *words)
+    def enclii(self, *words: str, stdin: str = "") -> str:
+        done = run_enclii(self.line, API, *words, stdin=stdin)
         assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
         return done.stdout
 
@@ -63,9 +63,9 @@ class Story:
         live = next((one["live"] or {} for one in services if one["environment"] == "production"), {})
         return (live.get("version"), live.get("status"), live.get("health")) == (version, "running", "healthy")
 
-    def pages(self) -> set[str]:
+    def pages(self, namespace: str = "") -> set[str]:
         """What the ready pods answer."""
-        pods = [pod for pod in found(self.namespace, "pods")["items"] if is_ready(pod)]
+        pods = [pod for pod in found(namespace or self.namespace, "pods")["items"] if is_ready(pod)]
         return {kube_page(pod["status"]["podIP"]) for pod in pods}
 
 
@@ -85,17 +85,7 @@ def kube_page(address: str) -> str:
 @contextlib.contextmanager
 def connected(folder: Path, sync: str) -> Iterator[Story]:
     """An installation that knows the kit's cluster, connected as the documentation says; ``sync`` own or argocd."""
-    needs("kubernetes", "kubectl")
-    home, project = folder / "home", argocd.name() if sync == "argocd" else ""
-    home.mkdir(parents=True)
-    entry = {"kubeconfig": str(kube.kubeconfig()), "sync": sync}
-    if project:
-        argocd.access(home)
-        tool = {"url": argocd.URL, "webhook_secret_file": "argocd-webhook", "project": project}
-        entry |= {"argocd": tool}
-    (home / "clusters.yaml").write_text(json.dumps({"kit": entry}))
-    with running_line(home, {"DEPLOY_TIMEOUT": "30s"}) as line, contextlib.ExitStack() as held:
-        held.callback(remove_all, line, project)
+    with installed(folder / "home", sync) as (line, project):
         sample(folder / "shop", "none\n")
         made = Story(line, f"s{uuid4().hex[:8]}", folder / "shop", folder / "config", project)
         bind(made)
@@ -104,14 +94,38 @@ def connected(folder: Path, sync: str) -> Iterator[Story]:
         yield made
 
 
+@contextlib.contextmanager
+def installed(home: Path, sync: str, settings: Mapping[str, str] | None = None) -> Iterator[tuple[Line, str]]:
+    """An installation that knows the kit's cluster, with Argo CD's project for it, "" when we sync."""
+    needs("kubernetes", "kubectl")
+    project = argocd.name() if sync == "argocd" else ""
+    home.mkdir(parents=True)
+    entry: dict[str, Any] = {"kubeconfig": str(kube.kubeconfig()), "sync": sync}
+    if project:
+        argocd.access(home)
+        tool = {"url": argocd.URL, "webhook_secret_file": "argocd-webhook", "project": project}
+        entry |= {"argocd": tool}
+    (home / "clusters.yaml").write_text(json.dumps({"kit": entry}))
+    told = {"DEPLOY_TIMEOUT": "90s", **(settings or {})}
+    with running_line(home, told) as line, contextlib.ExitStack() as held:
+        held.callback(remove_all, line, project)
+        yield line, project
+
+
 def bind(story: Story) -> None:
-    """What a platform engineer does once: say which environment is on which cluster."""
+    """What a platform engineer does once: say which environment is on which cluster.
+
+    Beside the service lies somebody else's directory whose YAML is broken: that one waits, and nothing else does.
+    """
     line = story.line
     branches = ("--branch", "production=main", "--branch", "staging=next")
     story.enclii("link", story.repository.replace("deployer:deploy-token@", ""), "--forge", "local", *branches)
     git("clone", "-q", line.url("enclii/config", WRITE), "config", cwd=story.config.parent)
     file = story.config / story.name / "project.yaml"
     file.write_text(file.read_text().replace("    branch: main\n", "    branch: main\n    cluster: kit\n"))
+    broken = story.config / f"{story.name}x/production/web/deployment.yaml"
+    broken.parent.mkdir(parents=True)
+    broken.write_text("{[ # nobody's\n")
     commit(story.config, "Run production on Kubernetes")
     git("push", "-q", "origin", "HEAD:main", cwd=story.config)
 
@@ -183,6 +197,7 @@ def tell(story: Story) -> None:
     story.push("one\n")
     eventually(lambda: story.runs("v1"), what="v1 is live")
     assert story.pages() == {"one\n"}
+    assert story.enclii("diff", "-p", story.name, "-s", "web", "-e", "production") == "no difference\n"
     assert story.enclii("ps", "-p", story.name, "-e", "production").count("1/1    running") == 2
 
     story.push("staged\n", branch="next")

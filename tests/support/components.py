@@ -38,16 +38,6 @@ def find(program: str) -> str | None:
     return shutil.which(program, path=SEARCH_PATH)
 
 
-def offered(*programs: str) -> str:
-    """The first program's path; skips the test when one is missing, under CI too: for what one may do without, neither
-    Debian nor PyPI has, and ``.ci/programs`` brings only where Go's modules can be had.
-    """
-    missing = [name for name in programs if find(name) is None]
-    if missing:
-        pytest.skip(f"not on this machine: {', '.join(missing)}")
-    return find(programs[0]) or ""
-
-
 def absent(reason: str) -> NoReturn:
     """Skip the test on a laptop, with the reason; under CI, where everything has to be there, fail it."""
     if os.environ.get("CI"):

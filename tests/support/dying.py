@@ -54,7 +54,9 @@ def run(name: str, folder: Path, project: str = "") -> None:
     body = importlib.import_module(f"{ROOMS[name]}.__main__").PROCESSES[name]
 
     async def dying(process: Process) -> None:
-        process.store = DyingStore(process.store.bus, process.name, folder, project or f"dying-{name}")
+        process.store = DyingStore(
+            process.store.bus, process.name, process.store.guard, folder=folder, project=project or f"dying-{name}"
+        )
         await body(process)
 
     main(name, dying)

@@ -13,23 +13,24 @@ import sys
 from ingest.receiver import create_receiver
 from pipeline.bus import connect
 from pipeline.events import Event
+from pipeline.gathering import Gathering
 from pipeline.store import Store
 from tests.integration.test_receiver import SECRETS
 from tests.support.serving import serving
 
 
-class DyingStore(Store):
+class Dying(Gathering):
     """Stores what is given, hears that it is stored, and dies."""
 
-    async def publish(self, *events: Event) -> bool:
-        await super().publish(*events)
+    async def publish(self, event: Event) -> int | None:
+        await super().publish(event)
         os.kill(os.getpid(), signal.SIGKILL)
-        return True
+        return None
 
 
 async def main(nats: str) -> None:
-    store = DyingStore(await connect(nats, name="dying"))
-    receiver = create_receiver(store=store, secrets=lambda _, hook: SECRETS.get(hook))
+    store = Store(await connect(nats, name="dying"))
+    receiver = create_receiver(store=store, secrets=lambda _, hook: SECRETS.get(hook), intake=Dying(store))
     async with serving(receiver) as url:
         print(url, flush=True)
         await asyncio.Event().wait()

@@ -1,10 +1,8 @@
-"""Whole repositories of forged evidence, and which case stands for each forgery that cosign was tried with.
-
-A bundle alone is in ``forgeries``; here is what is wrong with how bundles lie beside an image.
-"""
+"""Whole repositories of forged evidence: what is wrong with how sound bundles lie beside an image."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import Awaitable, Callable
@@ -15,7 +13,8 @@ from pipeline import attest, images, simplesigning
 from pipeline.images import OCI_MANIFEST, Descriptor, ImageRef, Manifest, sha256
 from pipeline.keys import SigningKey
 from pipeline.registry import Registry
-from tests.support.forgeries import FORGED, GOOD, SPDX, facts, sealed
+from tests.support.forgeries import MALFORMED, SPDX, drop, facts, put, sealed, twice
+from tests.support.registry import push_image
 
 Make = Callable[[Registry, ImageRef, SigningKey], Awaitable[None]]
 Change = Callable[[dict[str, Any]], object]
@@ -24,25 +23,29 @@ ELSEWHERE = ImageRef("registry.example", "evil/web", "sha256:" + "0" * 64)
 
 @dataclass(frozen=True)
 class Forged:
-    """One repository; ``reason`` is empty where the evidence holds all the same."""
+    """One repository; ``reason`` is empty where the evidence holds all the same.
+
+    ``cosign`` says why cosign takes signature, provenance and SBOM where we refuse, or what it refuses where we do not.
+    """
 
     name: str
     make: Make
     reason: str = ""
+    cosign: str = ""
 
 
 async def attach(
     registry: Registry, image: ImageRef, bundle: bytes, label: str, *, change: Change = bool, listed: bool = True
 ) -> None:
     """Put a bundle beside an image, its manifest changed, as anybody can who may push."""
-    await registry.put_blob(image.repository, attest.EMPTY)
-    await registry.put_blob(image.repository, bundle)
+    await asyncio.gather(*(registry.put_blob(image.repository, blob) for blob in (attest.EMPTY, bundle)))
     document = json.loads(attest.referrer(Descriptor(OCI_MANIFEST, image.digest, 1), bundle, label).body)
-    change(document)
-    body = attest.compact(document)
-    await registry.put_manifest(image.repository, sha256(body), OCI_MANIFEST, body)
+    changed = change(document)
+    body = changed if isinstance(changed, bytes) else attest.compact(document)
+    kind = str(document["mediaType"])
+    await registry.put_manifest(image.repository, sha256(body), kind, body)
     if listed:
-        entry = Manifest(sha256(body), OCI_MANIFEST, body).descriptor()
+        entry = Manifest(sha256(body), kind, body).descriptor()
         await registry.add_referrers(image.repository, image.digest, [entry])
 
 
@@ -69,7 +72,7 @@ ALL = (attest.SIGNATURE, attest.PROVENANCE, attest.SBOM)
 WHOLE = _with(*ALL)
 
 
-def _and(*makes: Make) -> Make:
+def both(*makes: Make) -> Make:
     async def make(registry: Registry, image: ImageRef, key: SigningKey) -> None:
         for one in makes:
             await one(registry, image, key)
@@ -94,10 +97,49 @@ async def _sbom_called_provenance(registry: Registry, image: ImageRef, key: Sign
     await attach(registry, image, sealed(key, attest.sbom_statement(image, SPDX)), attest.PROVENANCE)
 
 
-async def _list_without_a_kind(registry: Registry, image: ImageRef, _: SigningKey) -> None:
-    listed = await registry.referrers(image.repository, image.digest)
-    body = attest.compact({"schemaVersion": 2, "manifests": [one.document() for one in listed]})
-    await registry.put_manifest(image.repository, images.fallback_tag(image.digest), images.OCI_INDEX, body)
+def _list(change: Change, *, kind: str = images.OCI_INDEX) -> Make:
+    """A whole set of evidence in a changed list; ``change`` edits it, or returns the bytes to take instead."""
+
+    async def make(registry: Registry, image: ImageRef, key: SigningKey) -> None:
+        await WHOLE(registry, image, key)
+        listed = await registry.referrers(image.repository, image.digest)
+        document = {"schemaVersion": 2, "mediaType": kind, "manifests": [one.document() for one in listed]}
+        changed = change(document)
+        body = changed if isinstance(changed, bytes) else attest.compact(document)
+        await registry.put_manifest(image.repository, images.fallback_tag(image.digest), kind, body)
+
+    return make
+
+
+def _entries(change: Change) -> Change:
+    """The same edit in each entry of a list."""
+    return lambda document: [change(entry) for entry in document["manifests"]]
+
+
+def _layers(change: Change) -> Change:
+    return lambda document: [change(layer) for layer in document["layers"]]
+
+
+async def _listed_for_another(registry: Registry, image: ImageRef, key: SigningKey) -> None:
+    """The whole list of another image, which is soundly signed, under this image's tag."""
+    other = await push_image(registry, image.repository, tag="other", content=b"signed " + image.digest.encode())
+    await WHOLE(registry, other, key)
+    listed = await registry.manifest(image.repository, images.fallback_tag(other.digest))
+    assert listed is not None
+    await registry.put_manifest(image.repository, images.fallback_tag(image.digest), listed.media_type, listed.body)
+
+
+async def _image_for_a_list(registry: Registry, image: ImageRef, key: SigningKey) -> None:
+    await WHOLE(registry, image, key)
+    own = await registry.manifest(image.repository, image.digest)
+    assert own is not None
+    await registry.put_manifest(image.repository, images.fallback_tag(image.digest), own.media_type, own.body)
+
+
+async def _forgotten(registry: Registry, image: ImageRef, _: SigningKey) -> None:
+    """What the list names is gone."""
+    for one in await registry.referrers(image.repository, image.digest):
+        await registry.delete_manifest(image.repository, one.digest)
 
 
 def _older(change: Callable[[list[dict[str, Any]], SigningKey], object] = lambda *_: None, **given: Any) -> Make:
@@ -148,109 +190,142 @@ def _other_label(document: dict[str, Any]) -> None:
     document["annotations"] = {"dev.sigstore.bundle.predicateType": "nonsense"}
 
 
+def _as_configuration(document: dict[str, Any]) -> None:
+    document.update(config=document["layers"][0], layers=[])
+
+
+def _in_the_labels(document: dict[str, Any]) -> None:
+    document["annotations"] |= {"bundle": json.dumps(document["layers"][0])}
+    document["layers"] = []
+
+
+def _swollen(number: int) -> Change:
+    """Each layer of a size that is allowed, and all together of one that is not."""
+
+    def change(document: dict[str, Any]) -> None:
+        document["layers"][0]["size"] = (32 << 20) - number
+
+    return change
+
+
+async def _image_listed(registry: Registry, image: ImageRef, _: SigningKey) -> None:
+    other = await push_image(registry, image.repository, tag="other", content=b"listed " + image.digest.encode())
+    own = await registry.manifest(image.repository, other.digest)
+    assert own is not None
+    await registry.add_referrers(image.repository, image.digest, [own.descriptor()])
+
+
+async def _list_within(registry: Registry, image: ImageRef, key: SigningKey) -> None:
+    await WHOLE(registry, image, key)
+    tag = images.fallback_tag(image.digest)
+    listed = await registry.manifest(image.repository, tag)
+    assert listed is not None
+    body = attest.compact(
+        {"schemaVersion": 2, "mediaType": images.OCI_INDEX, "manifests": [listed.descriptor().document()]}
+    )
+    await registry.put_manifest(image.repository, tag, images.OCI_INDEX, body)
+
+
+def _other_kind(layers: list[dict[str, Any]], _: SigningKey) -> None:
+    layers[0]["mediaType"] = "application/json"
+
+
 _REST = _with(attest.PROVENANCE, attest.SBOM)
 _UNTIMELY = _provenance(lambda image, told: (image, replace(told, finished_at="2001-01-01T00:00:00Z")))
 _FOREIGN = _provenance(lambda image, told: (replace(image, digest=ELSEWHERE.digest), told))
 _SECOND = _provenance(lambda image, told: (image, replace(told, invocation_id="r-2")))
+
+ANY_STATEMENT = "takes any statement of ours as the signature"
+_LAST = "reads the last of two members"
+_NO_SIZE = "reads no size of an entry"
+_NO_KIND = "asks the registry for the kind of an entry"
 
 REPOSITORIES = [
     Forged("nothing beside the image", _with(), "unsigned"),
     Forged("a signature alone", _with(attest.SIGNATURE), "missing_provenance"),
     Forged("an SBOM alone", _with(attest.SBOM), "unsigned"),
     Forged("a provenance alone", _with(attest.PROVENANCE), "unsigned"),
+    Forged("all but the SBOM", _with(attest.SIGNATURE, attest.PROVENANCE), "missing_sbom"),
+    Forged("all but the signature", _REST, "unsigned", ANY_STATEMENT),
     Forged("a layer of another kind", _with(*ALL, change=_layer_kind("application/json")), "unsigned"),
-    Forged("a compressed bundle", _with(*ALL, change=_layer_kind(attest.BUNDLE + "+gzip")), "unsigned"),
-    Forged("two layers", _with(*ALL, change=_twice), "malformed_attestation"),
+    Forged("a layer's kind in capitals", _with(*ALL, change=_layer_kind(attest.BUNDLE.upper())), "unsigned"),
+    Forged(
+        "a compressed bundle",
+        _with(*ALL, change=_layer_kind(attest.BUNDLE + "+gzip")),
+        "unsigned",
+        "unpacks what is compressed",
+    ),
+    Forged("two layers", _with(*ALL, change=_twice), MALFORMED),
+    Forged("no layer", _with(*ALL, change=put("layers", to=[])), "unsigned"),
+    Forged("the bundle as the configuration", _with(*ALL, change=_as_configuration), "unsigned"),
+    Forged("the bundle in the labels", _with(*ALL, change=_in_the_labels), "unsigned"),
+    Forged("a layer that is said to be shorter", _with(*ALL, change=_layers(put("size", to=9))), MALFORMED),
+    Forged("a layer that is said to be longer", _with(*ALL, change=_layers(put("size", to=99_999))), MALFORMED),
+    Forged("a layer beyond any bundle's size", _with(*ALL, change=_layers(put("size", to=33 << 20))), "too_large"),
+    Forged(
+        "layers beyond all size together", both(*[_with(*ALL, change=_swollen(one)) for one in range(2)]), "too_large"
+    ),
+    Forged(
+        "a layer that is another blob", _with(*ALL, change=_layers(put("digest", to=sha256(attest.EMPTY)))), MALFORMED
+    ),
+    Forged("a layer twice in its manifest", _with(*ALL, change=twice("layers")), MALFORMED, _LAST),
+    Forged("another image listed as evidence", _image_listed, "unsigned"),
+    Forged("a list of evidence within the list", _list_within, "unsigned"),
     Forged("not in the list", _with(*ALL, listed=False), "unsigned"),
-    Forged("every bundle cut off", _with(*ALL, broken=True), "malformed_attestation"),
+    Forged("every bundle cut off", _with(*ALL, broken=True), MALFORMED),
     Forged("manifests that name another subject", _with(*ALL, change=_other_subject)),
+    Forged("manifests that name no subject", _with(*ALL, change=drop("subject"))),
     Forged("manifests with nonsense for a label", _with(*ALL, change=_other_label)),
-    Forged("an SBOM labelled as provenance", _and(_with(attest.SIGNATURE, attest.SBOM), _sbom_called_provenance),
-           "missing_provenance"),
-    Forged("a signature by a stranger beside ours", _and(_by_a_stranger, WHOLE)),
-    Forged("a signature by a stranger alone", _and(_by_a_stranger, _REST), "wrong_key"),
-    Forged("two good provenances", _and(WHOLE, _SECOND)),
-    Forged("old times in the provenance", _and(_with(attest.SIGNATURE, attest.SBOM), _UNTIMELY)),
-    Forged("a provenance of another image beside a good signature",
-           _and(_with(attest.SIGNATURE, attest.SBOM), _FOREIGN), "wrong_subject"),
-    Forged("a list without its media type", _and(WHOLE, _list_without_a_kind), "malformed_attestation"),
+    Forged("manifests that call themselves something else", _with(*ALL, change=put("artifactType", to="text/plain"))),
+    Forged(
+        "an SBOM labelled as provenance",
+        both(_with(attest.SIGNATURE, attest.SBOM), _sbom_called_provenance),
+        "missing_provenance",
+    ),
+    Forged("a signature by a stranger beside ours", both(_by_a_stranger, WHOLE)),
+    Forged("a signature by a stranger alone", both(_by_a_stranger, _REST), "wrong_key", ANY_STATEMENT),
+    Forged("two good provenances", both(WHOLE, _SECOND)),
+    Forged("old times in the provenance", both(_with(attest.SIGNATURE, attest.SBOM), _UNTIMELY)),
+    Forged(
+        "a provenance of another image beside a good signature",
+        both(_with(attest.SIGNATURE, attest.SBOM), _FOREIGN),
+        "wrong_subject",
+    ),
+    Forged("the whole list of another image", _listed_for_another, "wrong_subject"),
+    Forged("an image in the place of the list", _image_for_a_list, MALFORMED),
+    Forged(
+        "a list without its media type",
+        _list(drop("mediaType")),
+        MALFORMED,
+        "reads a list by what the registry calls it",
+    ),
+    Forged("a list of Docker's kind", _list(bool, kind=images.DOCKER_INDEX), MALFORMED),
+    Forged("an empty list", _list(put("manifests", to=[])), "unsigned"),
+    Forged("a list of nothing", _list(put("manifests", to=None)), "unsigned"),
+    Forged("the entries twice in the list", _list(twice("manifests")), MALFORMED, _LAST),
+    Forged("entries without a size", _list(_entries(drop("size"))), MALFORMED, _NO_SIZE),
+    Forged("entries of negative size", _list(_entries(put("size", to=-1))), MALFORMED, _NO_SIZE),
+    Forged("entries of another size", _list(_entries(put("size", to=7)))),
+    Forged("entries without a kind", _list(_entries(drop("mediaType"))), MALFORMED, _NO_KIND),
+    Forged(
+        "entries that are called images of Docker's",
+        _list(_entries(put("mediaType", to=images.DOCKER_MANIFEST))),
+        "unsigned",
+        _NO_KIND,
+    ),
+    Forged(
+        "entries that are called lists", _list(_entries(put("mediaType", to=images.OCI_INDEX))), "unsigned", _NO_KIND
+    ),
+    Forged("entries that are called something else", _list(_entries(put("artifactType", to="text/plain")))),
+    Forged("what the list names is gone", both(WHOLE, _forgotten), "unsigned"),
     Forged("the older form alone", _older(), "unsigned"),
-    Forged("bundles cut off beside the older form", _and(_with(*ALL, broken=True), _older()), "malformed_attestation"),
-    Forged("a stranger's bundle beside the older form", _and(_by_a_stranger, _older()), "wrong_key"),
+    Forged("bundles cut off beside the older form", both(_with(*ALL, broken=True), _older()), MALFORMED),
+    Forged("a stranger's bundle beside the older form", both(_by_a_stranger, _older()), "wrong_key"),
     Forged("older form: another image", _older(of=ELSEWHERE), "unsigned"),
     Forged("older form: another key", _older(by=SigningKey.generate()), "unsigned"),
     Forged("older form: no signature", _older(_annotated(None)), "unsigned"),
     Forged("older form: no base64", _older(_annotated("%%%")), "unsigned"),
     Forged("older form: a good and a bad one", _older(_bad_beside), "unsigned"),
     Forged("older form: a certificate", _older(_with_certificate), "unsigned"),
-]  # fmt: skip
-
-REFERENCE: dict[str, tuple[str, ...]] = {
-    "nothing signed; the image is not there": ("nothing beside the image",),
-    "bundle truncated; broken; empty": ("a truncated bundle", "an empty bundle", "every bundle cut off"),
-    "bundle with an unknown field; a duplicate key": (
-        "unknown member in the bundle", "unknown member in the envelope", "a member twice in the bundle",
-    ),
-    "another layer type; two layers; a compressed layer": (
-        "a layer of another kind", "two layers", "a compressed bundle",
-    ),
-    "not in the index; an index without its media type": ("not in the list", "a list without its media type"),
-    "legacy: payload names another digest; docker-reference of another repository": ("older form: another image",),
-    "legacy: other key; flipped payload byte": ("older form: another key", "flipped payload"),
-    "legacy: annotation missing; not base64": ("older form: no signature", "older form: no base64"),
-    "legacy: two signatures, one bad": ("older form: a good and a bad one",),
-    "legacy signature and nothing else": ("the older form alone",),
-    "bundle by another key, with any hint": ("other key", "other key with our hint"),
-    "flipped byte of the payload; of the signature; a signature cut off, longer, zero, raw": (
-        "flipped payload", "flipped signature", "truncated signature", "signature with a tail", "zero signature",
-        "raw signature",
-    ),
-    "signature of another statement; without the payload's type": (
-        "signature of another statement", "payload signed without its type",
-    ),
-    "the twin of a signature, which is as good": ("twin signature",),
-    "statement for another image; empty, missing subject; only gitCommit": (
-        "another image", "empty subject", "no subject", "only a git commit", "digest under another algorithm's name",
-    ),
-    "two or zero DSSE signatures, both good or not": ("two signatures", "two signatures, one bad", "no signature"),
-    "unknown field in the statement; in the subject; duplicate key": (
-        "unknown member in the statement", "unknown member in the subject", "a member twice in the statement",
-    ),
-    "byte order mark; UTF-16; trailing text; a predicate that is text": (
-        "byte order mark", "UTF-16", "text after the statement", "predicate is text", "half a surrogate pair", "NaN",
-    ),
-    "upper-case hex in the subject; more than 1024 subjects": ("upper-case digest", "1025 subjects"),
-    "subject or digest of another shape": ("subject is text", "digest is a list"),
-    "annotation says SLSA, statement says SPDX": ("an SBOM labelled as provenance", "SPDX by name only"),
-    "two referrers, one by another key": ("a signature by a stranger beside ours",),
-    "two different good provenances": ("two good provenances",),
-    "provenance for another image beside a good signature": ("a provenance of another image beside a good signature",),
-    "SBOM or provenance only; signature only": ("an SBOM alone", "a provenance alone", "a signature alone"),
-    "bundles broken, and a good .sig": ("bundles cut off beside the older form",),
-    "one bundle by a stranger, and a good .sig": ("a stranger's bundle beside the older form",),
-    "a bundle by a stranger in the place of ours": ("a signature by a stranger alone",),
-    "a bare key never expires; old timestamps in the statement": ("old times in the provenance",),
-    "expired leaf certificate, legacy": ("older form: a certificate",),
-    "expired leaf certificate in the bundle, also for a key": ("a certificate for a key",),
-    "a log entry that nobody checks; none": ("a log entry that nobody checks", "no log entries", "null log entries"),
-    "nonsense for _type; the older version": ("unknown statement type", "statement v0.1"),
-    "subject of the manifest absent or wrong; labels wrong": (
-        "manifests that name another subject", "manifests with nonsense for a label",
-    ),
-    "hint wrong or missing; keyid empty, or the hint": ("wrong hint", "no hint", "empty key id", "key id"),
-    "SLSA content of any kind": (
-        "provenance of nothing", "provenance without a source", "unknown external parameter", "another build type",
-        "no commit",
-    ),
-    "predicate absent; snake_case predicate_type; not a text": (
-        "no predicate", "snake-case predicate type", "predicate type is a list",
-    ),
-    "envelope: payload or signature not base64, another payload type, another bundle version": (
-        "payload is not base64", "signature is not base64", "another payload type", "another bundle version",
-    ),
-    "JSON without end; nothing at all": ("nested without end", "empty payload"),
-    "a link by name, or to no provenance": ("link by name only", "link without a provenance"),
-}  # fmt: skip
-"""What the reference page says was forged, by its words, to the cases here and in ``forgeries`` that stand for it."""
-
-KNOWN = {one.name for one in (*FORGED, *GOOD, *REPOSITORIES)}
+    Forged("older form: a layer of another kind", _older(_other_kind), "unsigned"),
+]

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
 from tests.support.github_state import APP as APP
 from tests.support.github_state import HOUR, OWNER
@@ -333,11 +333,12 @@ ROUTES: list[tuple[str, str, Handler]] = [
 
 
 @contextlib.asynccontextmanager
-async def running_github(state: GitHub | None = None) -> AsyncIterator[GitHub]:
-    """Serve it in the test's own loop; ``url`` is the address of the API."""
+async def running_github(state: GitHub | None = None, *, below: str = "") -> AsyncIterator[GitHub]:
+    """Serve it in the test's own loop, ``below`` a path as an Enterprise Server does; ``url`` is the API's address."""
     found = state or GitHub()
-    async with serving(app(found)) as url:
-        found.url = url
+    served = Starlette(routes=[Mount(below, app(found))]) if below else app(found)
+    async with serving(served) as url:
+        found.url = url + below
         yield found
 
 

@@ -6,6 +6,7 @@ The cluster is started by whoever runs the tests; each test module has an instan
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,8 +14,11 @@ from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
 
+from ruamel.yaml import YAML
+
 from gitops.clusters import ServiceRef, Wanted
-from gitops.clusters.kubernetes import Access, Kubernetes, login
+from gitops.clusters.kube_login import Access, login
+from gitops.clusters.kubernetes import Kubernetes
 from tests.support.components import needs
 from tests.support.kubernetes import found, kubectl
 from tests.support.pages import Pages
@@ -26,11 +30,28 @@ def kubeconfig() -> Path:
     return Path(needs("kubernetes"))
 
 
+def config(folder: Path, *, server: str = "", token: str = "") -> Path:
+    """A kubeconfig like the kit's, by way of another address or as somebody else."""
+    found: dict[str, Any] = YAML(typ="safe").load(kubeconfig().read_text())
+    if server:
+        found["clusters"][0]["cluster"]["server"] = server
+    if token:
+        found["users"][0]["user"] = {"token": token}
+    path = folder / "kubeconfig"
+    path.write_text(json.dumps(found))
+    return path
+
+
 def adapter(
-    instance: str, *, pod_security: Literal["restricted", "baseline", "privileged"] = "privileged", **more: Any
+    instance: str,
+    *,
+    access: Access | None = None,
+    pod_security: Literal["restricted", "baseline", "privileged"] = "privileged",
+    **more: Any,
 ) -> Kubernetes:
     """A Kubernetes of that instance, to be closed by the caller within its loop."""
-    return Kubernetes(login(Access(kubeconfig=kubeconfig())), instance=instance, pod_security=pod_security, **more)
+    found = login(access or Access(kubeconfig=kubeconfig()))
+    return Kubernetes(found, instance=instance, pod_security=pod_security, **more)
 
 
 @contextmanager
@@ -43,6 +64,7 @@ def an_instance(prefix: str) -> Iterator[str]:
         kubectl("delete", "namespaces", "-l", f"enclii.dev/instance={instance}", "--wait=false")
 
 
+ROOT = Path(__file__).parents[2]
 LEFT = "deployments,replicasets,pods,configmaps,services"
 
 
@@ -96,3 +118,28 @@ def a_world(folder: Path, **more: Any) -> Iterator[KubernetesWorld]:
     needs("kubernetes", "kubectl", "buildah", "docker-registry", "busybox")
     with an_instance("test") as instance, running_registry(folder / "registry") as registry:
         yield KubernetesWorld(instance, registry, more=more)
+
+
+@dataclass(frozen=True)
+class Account:
+    """A service account, in a namespace of its own name."""
+
+    name: str
+    token: str
+
+
+@contextmanager
+def shipped_rights() -> Iterator[Account]:
+    """The syncer's account with what ``manifests/rbac`` gives, under names of its own."""
+    name = f"c-syncer-{uuid4().hex[:8]}"
+    text = "---\n".join((ROOT / "manifests/rbac" / f"{one}.yaml").read_text() for one in ("syncer", "previews"))
+    text = text.replace("enclii-syncer", name).replace("enclii-exec", f"{name}-exec")
+    text = text.replace("enclii-preview", f"{name}-preview").replace(
+        "serviceaccount:enclii:", f"serviceaccount:{name}:"
+    )
+    text = text.replace("namespace: enclii", f"namespace: {name}").replace("name: enclii\n", f"name: {name}\n")
+    kubectl("apply", "-f", "-", stdin=text)
+    try:
+        yield Account(name, kubectl("-n", name, "create", "token", name).strip())
+    finally:
+        kubectl("delete", "-f", "-", "--wait=false", stdin=text)

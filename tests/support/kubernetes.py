@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import subprocess
@@ -40,6 +41,14 @@ def restricted_namespace(prefix: str) -> Iterator[str]:
         yield name
     finally:
         kubectl("delete", "namespace", name, "--wait=false")
+
+
+@contextlib.contextmanager
+def alone_on_the_cluster() -> Iterator[None]:
+    """For what has one name on the whole cluster: the next process that wants it waits for its turn."""
+    with _kubeconfig().open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def found(namespace: str, *words: str) -> Any:

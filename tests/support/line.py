@@ -22,7 +22,8 @@ from typing import Any
 from pipeline.process import orphan_proof
 from pipeline.settings import granted
 from tests.support.components import SEARCH_PATH, needs
-from tests.support.nats import monitor_of, running_nats
+from tests.support.free_ports import free_port
+from tests.support.nats import AUTHORIZED, monitor_of, password_of, running_nats
 from tests.support.registry import running_registry
 
 COMMANDS = {
@@ -69,23 +70,48 @@ class Line:
                 argv, cwd=ROOT, env=self._environment(name), stdout=log, stderr=subprocess.STDOUT
             )
 
+    def start_beside(self, name: str, number: int = 2) -> str:
+        """Start one more process of a kind, with a state folder of its own and the same keys; what it is called."""
+        called = f"{name}-{number}"
+        home = self.home / f"beside-{called}"
+        if not home.exists():
+            home.mkdir()
+            (home / "keys").symlink_to(self.home / "keys")
+        env = self._environment(name) | {"ENCLII_HOME": str(home)}
+        argv = orphan_proof((sys.executable, "-m", *COMMANDS[name]))
+        with (self.home / f"{called}.log").open("ab") as log:
+            self._children[called] = subprocess.Popen(argv, cwd=ROOT, env=env, stdout=log, stderr=subprocess.STDOUT)
+        return called
+
+    def signal(self, name: str, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self._children[name].send_signal(number)
+
+    def stopped(self, name: str) -> bool:
+        """Whether it was stopped (SIGSTOP) and not continued."""
+        stat = Path(f"/proc/{self._children[name].pid}/stat").read_text()
+        return stat.rpartition(")")[2].split()[0] == "T"
+
     def ended(self, name: str) -> int | None:
         """How the process ended, as Popen says it; None while it runs."""
         return self._children[name].poll()
 
     def ops(self, name: str, path: str) -> tuple[int, str]:
         """Status and body of an answer of the process's loopback port."""
-        request = urllib.request.Request(f"http://127.0.0.1:{self._ops_port(name)}{path}")
+        request = urllib.request.Request(f"http://127.0.0.1:{self.ops_port(name)}{path}")
         try:
             with opened(request) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
 
-    def _ops_port(self, name: str) -> int:
+    def ops_port(self, name: str) -> int:
         """The one port that the process listens on beside the one for its work; the system chose it."""
         child = Path(f"/proc/{self._children[name].pid}")
-        held = {str(fd.readlink()) for fd in (child / "fd").iterdir()}
+        held = set()
+        for fd in (child / "fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed since it was listed
+                held.add(str(fd.readlink()))
         rows = [row.split() for row in (child / "net/tcp").read_text().splitlines()[1:]]
         listening = {int(row[1].split(":")[1], 16) for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in held}
         (port,) = listening - {self.ports.get(name)}
@@ -121,12 +147,13 @@ class Line:
         path = self.home / f"{name}.log"
         return path.read_text() if path.exists() else ""
 
-    def api(self, path: str, body: dict[str, Any] | None = None, *, token: str = API) -> Any:
-        """One request to the API, by the installation's own token or a person's."""
+    def api(self, path: str, body: dict[str, Any] | None = None, *, token: str = API, key: str = "") -> Any:
+        """One request to the API, by the installation's own token or a person's; ``key`` makes it idempotent."""
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.ports['console']}{path}",
             data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+            headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+            | ({"Idempotency-Key": key} if key else {}),
         )
         with opened(request) as answer:
             return json.load(answer)
@@ -177,6 +204,9 @@ class Line:
             "GIT_WRITE_TOKEN": WRITE,
             "WEBHOOK_SECRETS": "root-secret",
             "API_TOKEN": API,
+            "NATS_USER": name,
+            "NATS_PASSWORD": password_of(name),
+            "NATS_SETUP_PASSWORD": password_of("setup"),
             "DEPLOY_TIMEOUT": "40s",
             "DRAIN": "3s",
             "HEAL": "5s",
@@ -219,7 +249,10 @@ def running_line(
     registry's own configuration has it.
     """
     needs("podman", "buildah", "docker-registry", "nats-server", "git", "syft")
-    with running_nats(home / "nats") as nats, running_registry(home / "registry", auth=auth) as registry:
+    with (
+        running_nats(home / "nats", extra=AUTHORIZED) as nats,
+        running_registry(home / "registry", auth=auth) as registry,
+    ):
         line = Line(home, nats, registry, settings)
         try:
             line.start()
@@ -239,7 +272,7 @@ def opened(request: urllib.request.Request, *, limit: float = 60.0) -> Any:
         raise urllib.error.HTTPError(error.url, error.code, error.reason, error.headers, text) from None
 
 
-def eventually(question: Callable[[], Any], *, limit: float = 60.0, what: str = "") -> Any:
+def eventually(question: Callable[[], Any], *, limit: float = 120.0, what: str = "") -> Any:
     """The first true answer; asked again until ``limit`` seconds are over."""
     deadline = time.monotonic() + limit
     last: object = None
@@ -250,7 +283,7 @@ def eventually(question: Callable[[], Any], *, limit: float = 60.0, what: str = 
                 return last
         except (OSError, ValueError, KeyError) as error:
             last = error
-        time.sleep(0.1)
+        time.sleep(0.1)  # any question about processes of their own; most have nothing to await
     raise AssertionError(f"not within {limit:g} s: {what or question}; last answer {last!r}")
 
 
@@ -293,10 +326,3 @@ def commit(folder: Path, message: str) -> str:
     git("add", "-A", cwd=folder)
     git("commit", "-q", "-m", message, cwd=folder)
     return git("rev-parse", "HEAD", cwd=folder).strip()
-
-
-def free_port() -> int:
-    """A port that nobody had a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -13,19 +13,39 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from console import nats_config
 from pipeline.process import orphan_proof
+from pipeline.rights import USERS
 from tests.support.components import needs
 
 START_LIMIT = 60.0
 END_LIMIT = 60.0
 MAX_PAYLOAD = 8 << 20
 
-_monitors: dict[str, str] = {}
+
+def password_of(user: str) -> str:
+    """The password of a user of a server that is started with ``AUTHORIZED``."""
+    return f"password-of-{user}"
 
 
 def monitor_of(url: str) -> str:
     """The address of the monitoring page of the server that was started last at ``url``."""
     return _monitors[url]
+
+
+JUDGE = "judge"
+AUTHORIZED = (
+    nats_config.authorization({user: password_of(user) for user in USERS}, more=f"{{user: {JUDGE}, password: x}}")
+    + f"no_auth_user: {JUDGE}\n"
+)
+"""Each process's user with its rights; whoever gives no name, as a test that looks does, may everything."""
+
+_monitors: dict[str, str] = {}
+
+
+def registered(url: str, monitors: str) -> None:
+    """Remember the monitoring pages of servers that something else started."""
+    _monitors[url] = monitors
 
 
 @contextlib.contextmanager
@@ -84,7 +104,7 @@ def _address(process: subprocess.Popen[bytes], ports: Path, log: Path) -> str:
             return url
         if process.poll() is not None or time.monotonic() > deadline:
             raise AssertionError(f"nats-server did not start: {log.read_text()[-2000:]}")
-        time.sleep(0.005)
+        time.sleep(0.005)  # the file is how nats-server tells its ports
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

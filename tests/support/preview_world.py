@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from pipeline.bus import connect
-from pipeline.errors import Permanent, Unavailable
+from pipeline.errors import NotFound, Permanent, Unavailable
 from pipeline.events import Event, PreviewRequested, PullRequestChanged
 from pipeline.names import run_id
 from pipeline.origin import Origin
@@ -31,6 +31,11 @@ class Sources:
 
     head_is = ONE
     away = False
+    gone = False
+    bases: list[str]
+
+    def __init__(self) -> None:
+        self.bases = []
 
     async def head(self, repository: Repository, branch: str) -> str:
         return self.head_is
@@ -38,6 +43,9 @@ class Sources:
     async def plan(self, preview: Preview, repository: Repository, *, base: str, asked: Event) -> Plan:
         if self.away:
             raise Unavailable("its forge does not answer", reason="source_away")
+        if self.gone:
+            raise NotFound("the remote has no such commit", reason="ref_not_found")
+        self.bases.append(base)
         run = Run(
             id=run_id(f"{preview.id}/{preview.sha}/{asked.id}"), project=preview.project, services=("web",),
             repository=repository.id, ref="refs/heads/x", sha=preview.sha, actor=preview.by, subject_line="",

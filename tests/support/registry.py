@@ -85,7 +85,7 @@ def _address(process: subprocess.Popen[bytes], log: Path) -> str:
     while not (found := _LISTENING.search(log.read_text())):
         if process.poll() is not None or time.monotonic() > deadline:
             raise AssertionError(f"the registry did not start: {log.read_text()[-2000:]}")
-        time.sleep(0.01)
+        time.sleep(0.01)  # its log is the only place that names the port it took
     return found[1]
 
 

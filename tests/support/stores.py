@@ -38,7 +38,7 @@ class Restartable:
 
 def event_store(tmp: Path) -> Restartable:
     """A nats-server."""
-    return Restartable(lambda port: nats.running_server(tmp, port=-1 if port is None else port))
+    return Restartable(lambda port: nats.running_server(tmp, port=-1 if port is None else port, extra=nats.AUTHORIZED))
 
 
 def image_store(tmp: Path) -> Restartable:

@@ -78,6 +78,16 @@ def test_each_row_of_the_slsa_page_that_holds_names_its_test() -> None:
     assert [row for row in unproven if not row.split("|")[3].strip().startswith("not ")] == []
 
 
+def test_each_attack_of_the_threat_model_names_the_test_that_tries_it() -> None:
+    attacks = (DOCS / "security.md").read_text().split("\n## 1. ", 1)[1]
+    rows = [
+        line for line in attacks.splitlines() if line.startswith("| ") and not line.startswith(("| attack", "| ---"))
+    ]
+
+    assert len(rows) > 50
+    assert [row for row in rows if "::test_" not in row.split("|")[3]] == []
+
+
 def test_every_test_that_a_page_names_exists() -> None:
     known = {
         f"{file.name}::{name}"

@@ -31,7 +31,7 @@ CRAFTED = st.sampled_from([
 ])  # fmt: skip
 NASTY = st.text(alphabet="ab1-._/\\%~$ \x00\n*>:@{}[]'\"^?\u202e", max_size=30)
 ANY = CRAFTED | NASTY | st.text(max_size=60)
-SETTLED = settings(deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+SETTLED = settings(suppress_health_check=list(HealthCheck))
 
 
 @SETTLED

@@ -8,6 +8,9 @@ const notice = document.getElementById("connection");
 let waiting = null;
 
 for (const hidden of document.querySelectorAll("[data-script]")) hidden.hidden = false;
+const LEVELS = { error: /\b(error|fatal|panic|critical|exception|traceback)/i, warn: /\b(warn|error|fatal|panic|critical|exception|traceback)/i };
+const find = document.getElementById("find");
+const level = document.getElementById("level");
 if (log) log.scrollTop = log.scrollHeight;
 if (stream) listen();
 
@@ -29,17 +32,48 @@ function say(text) {
   notice.hidden = !text;
 }
 
+// What is looked for stays: lines that come later are shown or not by the same words.
+function chosen(item) {
+  const text = item.lastElementChild.textContent;
+  const fits = text.toLowerCase().includes(find.value.toLowerCase());
+  return fits && (!level.value || LEVELS[level.value].test(text));
+}
+
+function choose() {
+  let count = 0;
+  for (const item of log.children) count += !(item.hidden = !chosen(item));
+  document.getElementById("found").textContent = find.value || level.value ? `${count} of ${log.children.length} lines` : "";
+}
+
+if (find) {
+  find.addEventListener("input", choose);
+  level.addEventListener("change", choose);
+  document.getElementById("times").addEventListener("change", (event) => log.classList.toggle("timeless", !event.target.checked));
+}
+
+document.addEventListener("keydown", (event) => {
+  const search = document.querySelector("form[role=search] input[type=search]");
+  const typing = event.target.closest("input, textarea, select, [contenteditable]");
+  if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey || typing || !search) return;
+  event.preventDefault();
+  search.focus();
+});
+
 function append(line, id) {
   const item = document.createElement("li");
   item.id = `l${id}`;
-  const time = document.createElement("time");
-  time.textContent = line.time.slice(11);
+  const time = document.createElement("a");
+  time.href = `#l${id}`;
+  time.tabIndex = -1;
+  time.append(document.createElement("time"));
+  time.firstChild.textContent = line.time.slice(11) || "–";
   const from = document.createElement("b");
   from.textContent = line.from ? ` ${line.from}` : "";
   const text = document.createElement("span");
   text.textContent = line.text;
   item.append(time, from, " ", text);
   const atEnd = follow ? follow.checked : log.scrollTop + log.clientHeight >= log.scrollHeight - 40;
+  item.hidden = !chosen(item);
   log.append(item);
   document.getElementById("empty").hidden = true;
   while (log.childElementCount > KEPT) log.firstElementChild.remove();

@@ -92,11 +92,17 @@ def test_a_first_run_before_the_first_push_needs_the_address_alone(
     assert kinds(capsys.readouterr().out) == ["AppProject"]
 
 
-def test_a_broken_project_file_is_named(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (config / "shop/project.yaml").write_text("environments: [\n")
+@pytest.mark.parametrize("tool", ["argocd", "flux"])
+def test_a_broken_project_file_is_named_and_all_others_are_written(
+    config: Path, capsys: pytest.CaptureFixture[str], tool: str
+) -> None:
+    (config / "other").mkdir()
+    (config / "other/project.yaml").write_text("environments: [\n")
 
-    assert bootstrap(config, "flux", "east", "--render") == 2
-    assert "bad_project_file" in capsys.readouterr().err
+    assert bootstrap(config, tool, "east", "--render") == 6
+    told = capsys.readouterr()
+    assert "left out: other: project.yaml" in told.err
+    assert "shop.production.web" in told.out
 
 
 @pytest.mark.parametrize(

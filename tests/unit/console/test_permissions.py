@@ -26,7 +26,7 @@ from pipeline.records import Environment, Project, Record, Repository, Run
 ADDRESSES = sorted({*API, *PAGES})
 READING = {key for key in ADDRESSES if key.startswith("GET ")}
 OWN = {"POST /v1/logins", "POST /v1/exec/{session}/input", "POST /v1/exec/{session}/end", "POST /device",
-       "POST /v1/tokens/{id}/revoke"}  # fmt: skip
+       "POST /v1/tokens/{id}/revoke", "POST /tokens/{id}/revoke"}  # fmt: skip
 BODY = {"project": "shop", "environment": "production", "run": "r-1", "promotion": "p-1"}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from ruamel.yaml import YAML
 
 from gitops.editing import pinning, spans
@@ -13,7 +13,7 @@ from pipeline.images import ImageRef
 from tests.support.config_files import FILE, HOST, PATH, Filled, files
 
 NEW = ImageRef(HOST, PATH, "sha256:" + "0123456789abcdef" * 4)
-EXAMPLES = settings(max_examples=300, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+EXAMPLES = settings(max_examples=300)
 
 
 def edited(file: Filled, data: bytes) -> bytes:
@@ -52,7 +52,7 @@ def test_exactly_as_many_values_differ_as_were_meant(file: Filled) -> None:
     assert all(one.new is not None and one.old != one.new for one in differences(before, after))
 
 
-@settings(max_examples=60, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(files())
 def test_another_parser_sees_only_the_intended_values_differ(file: Filled) -> None:
     before, after = _leaves(file.data), _leaves(edited(file, file.data))

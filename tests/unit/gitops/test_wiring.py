@@ -152,6 +152,19 @@ def test_a_checkout_gives_the_services_of_one_cluster(tmp_path: Path) -> None:
     assert found == checkout.Found((WEB,), ("shop/staging",))
 
 
+def test_a_project_whose_file_is_broken_is_left_out_alone_and_told(tmp_path: Path) -> None:
+    project(tmp_path, "shop", "  production: {branch: main, cluster: east}\n")
+    service(tmp_path, "shop/production/web", "deployment.yaml")
+    project(tmp_path, "other", "  production: {[\n")
+    service(tmp_path, "other/production/web", "deployment.yaml")
+
+    found = checkout.read(tmp_path, cluster="east", default=False)
+
+    assert (found.units, found.elsewhere) == ((WEB,), ("other/*",))
+    assert found.broken[0].startswith("other: project.yaml")
+    assert "not valid YAML" in found.broken[0]
+
+
 def test_an_environment_without_a_cluster_belongs_to_the_default_one(tmp_path: Path) -> None:
     project(tmp_path, "shop", "  staging: {branch: next, namespace: preview}\n")
     service(tmp_path, "shop/staging/web-admin", "deployment.yaml", "kustomization.yaml")

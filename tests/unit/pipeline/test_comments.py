@@ -145,7 +145,7 @@ def test_ten_thousand_inputs_end_in_the_grammar_or_outside_of_it() -> None:
         _is_closed(source.choice([" ", ""]).join(some))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text())
 def test_no_text_breaks_the_grammar(text: str) -> None:
     _is_closed(text)

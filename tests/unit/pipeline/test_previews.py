@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline.names import NAME
 from pipeline.preview_life import Limits, due, evicted, full, later, verdict
-from pipeline.previews import Preview, PreviewRef, environment_of, labelled, repository_of
+from pipeline.previews import Preview, PreviewRef, PreviewService, environment_of, inventory, labelled, repository_of
 from pipeline.records import Repository
 from pipeline.stages.preview import Wanted, named
 
@@ -33,6 +33,15 @@ def test_any_branch_makes_a_label_and_an_environment(branch: str) -> None:
     assert NAME.fullmatch(environment_of(0, branch))
     host = PreviewRef(environment="e", label=labelled(0, branch), domain="d").host("w" * 40)
     assert len(host.partition(".")[0]) <= 63
+
+
+def test_all_that_is_made_for_one_is_listed_until_it_is_removed() -> None:
+    services = (PreviewService(name="web", host="pr-1-web.p.test"), PreviewService(name="auth", copied=True))
+    made = inventory(preview(services=services))
+
+    assert {"git: shop/preview-1/web", "cluster: auth", "name: pr-1-web.p.test"} <= set(made)
+    assert [one for one in made if one.startswith("images")] == ["images: shop/web/previews/preview-1"]
+    assert inventory(preview(services=services, state="removed")) == ()
 
 
 def test_branches_that_look_alike_are_called_otherwise() -> None:

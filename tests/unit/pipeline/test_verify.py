@@ -12,13 +12,15 @@ from pipeline.evidence import Demand, Evidence, Rejected, Statement
 from pipeline.images import Descriptor, ImageRef
 from pipeline.keys import SigningKey
 from pipeline.verify import judge
-from tests.support.forged_repositories import KNOWN, REFERENCE, REPOSITORIES
-from tests.support.forgeries import BUILDER, FORGED, GOOD, SHA, SOURCE, SPDX, Case, facts, sealed
+from tests.support.forged import FORGED, GOOD, KNOWN, LAID, REFERENCE, REFUSED
+from tests.support.forgeries import BUILDER, SHA, SOURCE, SPDX, Case, facts, sealed
 
 IMAGE = ImageRef("127.0.0.1:5000", "shop/web", "sha256:" + "1a" * 32)
 KEY = SigningKey.generate()
 DEMAND = Demand(SOURCE, SHA, frozenset({BUILDER}))
 OTHER_SHA = "d" * 40
+REFERENCE_COUNT = 87
+"""Forged repositories that cosign was tried with, on two registries."""
 
 
 def _opened(bundle: bytes, *, manifest: str = "0") -> Statement:
@@ -74,7 +76,11 @@ def test_every_forgery_of_the_reference_has_its_case() -> None:
 
     assert all(REFERENCE.values())
     assert standing - KNOWN == set()
-    assert {one.name for one in (*FORGED, *REPOSITORIES)} - standing == set()
+
+
+def test_no_forgery_stands_in_the_tables_twice_and_there_are_more_than_the_reference_counts() -> None:
+    assert len(KNOWN) == len(GOOD) + len(FORGED) + len(LAID)
+    assert len(REFUSED) > REFERENCE_COUNT
 
 
 def test_nothing_of_a_payload_is_read_before_its_signature_holds() -> None:

@@ -1,0 +1,1 @@
+"""Enclii in a cluster: what it consists of, how it gets there, and whether it is all there."""
