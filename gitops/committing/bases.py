@@ -10,7 +10,8 @@ from msgspec.structs import replace
 
 from gitops.committing import decisions, intents
 from gitops.committing.clearance import clear
-from gitops.committing.intents import Cause
+from gitops.committing.idle import awake
+from gitops.committing.intents import Cause, Situation
 from gitops.committing.ports import Ports
 from gitops.committing.session import Session, Unit
 from gitops.committing.writing import commit_draft
@@ -21,18 +22,20 @@ from pipeline.records import Release
 
 
 async def copied(session: Session, ref: PreviewRef, preview: Preview, cause: Cause, ports: Ports) -> Unit:
-    """Deploy into the preview what its record says that it gets, unless it has just that."""
+    """Deploy into the preview what its record says that it gets, unless just that runs there."""
     unit = Unit()
     project = await session.project(preview.project)
     for name in (one.name for one in preview.services if one.copied and not ref.fork):
         here = Place(preview.project, ref.environment, name)
         release = await session.released(here._replace(environment=project.previews.base.environment))
         there = await session.target(here)
-        if release is None or (there is not None and there.release == release.id):
+        situation = await session.situation(here)
+        same = there is not None and release is not None and there.release == release.id
+        if release is None or (same and awake(situation) is situation):
             continue
         mark = session.mark()
         try:
-            unit.add(await _copy(session, here, release, ref, cause, ports))
+            unit.add(await _copy(session, awake(situation), release, ref, cause, ports))
         except Permanent as error:  # the preview's own services do not go down with it
             session.rewind(mark)
             decision = decisions.identity(f"{cause.intent}/{release.id}", here)
@@ -40,9 +43,10 @@ async def copied(session: Session, ref: PreviewRef, preview: Preview, cause: Cau
     return unit
 
 
-async def _copy(session: Session, here: Place, release: Release, ref: PreviewRef, cause: Cause, ports: Ports) -> Unit:
+async def _copy(
+    session: Session, there: Situation, release: Release, ref: PreviewRef, cause: Cause, ports: Ports
+) -> Unit:
     """By its own signature and the project's policy, as where it comes from."""
     clearance = await clear(session, release, "", ports)
-    situation = await session.situation(here)
-    draft = intents.deploy(situation, replace(release, preview=ref), cause=cause, clearance=clearance)
-    return await commit_draft(session, here, draft)
+    draft = intents.deploy(there, replace(release, preview=ref), cause=cause, clearance=clearance)
+    return await commit_draft(session, there.place, draft)

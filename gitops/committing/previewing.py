@@ -11,7 +11,8 @@ from gitops.committing import bases, decisions, intents
 from gitops.committing.clearance import clear
 from gitops.committing.deploying import not_deployed
 from gitops.committing.edits import Draft
-from gitops.committing.intents import Cause, Situation
+from gitops.committing.idle import IDLE, awake
+from gitops.committing.intents import Cause
 from gitops.committing.ports import Ports
 from gitops.committing.reconfigure import again
 from gitops.committing.session import Session, Unit
@@ -25,8 +26,6 @@ from pipeline.events import PreviewChanged, ReleaseReady
 from pipeline.previews import GONE, Preview, PreviewRef, is_preview, key_of
 from pipeline.records import Decision, Release
 from pipeline.store import now
-
-IDLE = "idle"
 
 
 async def release_ready(session: Session, event: ReleaseReady, release: Release, ref: PreviewRef, ports: Ports) -> Unit:
@@ -47,12 +46,6 @@ async def release_ready(session: Session, event: ReleaseReady, release: Release,
     except Permanent as error:
         session.rewind(mark)
         return not_deployed(session, release, here, decision, error)
-
-
-def awake(here: Situation) -> Situation:
-    """A new head ends the sleep of what was idle; a count that somebody asked for stays."""
-    asleep = here.notes.scale is not None and here.notes.scale.why == IDLE
-    return here.noted(scale=None) if asleep else here
 
 
 async def _wanted(session: Session, release: Release, ref: PreviewRef) -> Preview:

@@ -66,7 +66,10 @@ def containers(line: Line, environment: str) -> list[str]:
 
 
 def asleep(line: Line, environment: str) -> bool:
-    return previews(line)[0]["state"] == "asleep" and not containers(line, environment)
+    (found,) = previews(line)
+    if found["state"] != "asleep":
+        raise ValueError(found)  # what it is instead, should it never sleep
+    return not containers(line, environment)
 
 
 def left(line: Line, environment: str) -> list[str]:
@@ -120,10 +123,12 @@ def test_a_branch_is_previewed_renewed_and_gone_without_a_trace(tmp_path: Path) 
         assert page(line, hosts["old"]) == "main\n"  # production's release, in a container of the preview's own
         assert page(line, "web.shop.localhost") == "main\n"
 
-        pushed(folder, line, "two\n")
-        eventually(lambda: page(line, hosts["web"]) == "two\n", what="the same address shows the new page")
         environment = str(one["environment"])
         eventually(lambda: asleep(line, environment), what="it sleeps")
+        pushed(folder, line, "two\n")
+        eventually(lambda: page(line, hosts["web"]) == "two\n", what="a push wakes it, and the same address answers")
+        eventually(lambda: page(line, hosts["old"]) == "main\n", what="the copy wakes with it")
+        eventually(lambda: asleep(line, environment), what="it sleeps again")
         eventually(lambda: page(line, hosts["web"]) == "two\n", what="a request wakes it")
         log = git("log", "--format=%s", cwd=cloned(tmp_path, line)).splitlines()
         assert f"Put to sleep shop/{environment} (api, old, web)" in log

@@ -13,8 +13,8 @@ from ruamel.yaml import YAML
 from gitops.clusters import ServiceRef, Wanted, kube_plan, podman_commands
 from gitops.clusters.subset import translate
 from gitops.committing import intents
+from gitops.committing.idle import awake
 from gitops.committing.intents import Cause, Situation
-from gitops.committing.previewing import awake
 from gitops.layout import Place
 from gitops.notes import Notes
 from gitops.notes import Scale as Scaled
