@@ -11,6 +11,8 @@ from pipeline.errors import Conflict, EncliiError, Invalid, NotFound, Permanent,
 
 MANAGER = re.compile(r'conflict with "([^"]+)"')
 ADMISSION = re.compile(r"admission webhook .* denied|denied the request|ValidatingAdmissionPolicy .* denied request")
+# The API server calls what it cannot read an error of its own (500); only its words tell a document that will never do.
+UNREADABLE = re.compile(r"failed to (?:create typed patch|convert new) object|field not declared in schema")
 WAY_OUT_IMMUTABLE = (
     "the cluster does not let this field change: give the object another name, or delete the object"
     " once (kubectl delete) and it is made anew from git"
@@ -59,6 +61,8 @@ def refusal(status: int, body: bytes, doing: str) -> EncliiError:
         )  # fmt: skip
     if status == 410 or said.get("reason") == "Expired":
         return Gone(message, reason="version_gone", delay=0.0)
+    if status == 500 and UNREADABLE.search(message):
+        return Invalid(f"{doing}: {message}", reason="refused_by_cluster")
     if status in (408, 429) or (status >= 500 and "admission webhook" not in message):
         return Unavailable(f"the cluster is not able to ({doing}): {message}", reason="cluster_away", delay=2.0)
     if status == 404:

@@ -11,7 +11,7 @@ from gitops.clusters import DeadLog, LogLine, ServiceRef
 from gitops.clusters import kube_rollout as rollout
 from gitops.clusters.kube_api import Api
 from gitops.clusters.kube_logs import Reader
-from gitops.clusters.kube_objects import PREFIX, Deployment, Pod
+from gitops.clusters.kube_objects import PREFIX, ContainerStatus, Deployment, Pod
 from gitops.clusters.kube_view import View
 from pipeline.errors import Unavailable
 
@@ -40,7 +40,7 @@ class LastWords:
         lines: list[LogLine] = []
         code = None
         release = pod.metadata.annotations.get(PREFIX + "release", "").rpartition(".")[2]
-        for status in pod.status.container_statuses:
+        for status in _telling(pod):
             reader = Reader(self.api, pod, status.name)
             with contextlib.suppress(Unavailable):
                 if status.restart_count and status.state.running is not None:
@@ -52,3 +52,14 @@ class LastWords:
         deployment = self.view.deployment(ref)
         known = self.id_of(deployment) if deployment else ""
         return DeadLog(ref, known, pod.metadata.name, release, code, tuple(lines))
+
+
+def _telling(pod: Pod) -> list[ContainerStatus]:
+    """The containers that may say why a pod is not ready: not those that had only to run first, and did."""
+    first = [one for one in pod.status.init_container_statuses if not _ended_well(one)]
+    return [*first, *pod.status.container_statuses]
+
+
+def _ended_well(status: ContainerStatus) -> bool:
+    ended = status.state.terminated
+    return ended is not None and ended.exit_code == 0

@@ -5,8 +5,9 @@ The digest is the one that the runtime reports for the running container, never 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from gitops.clusters import Health, Replica, ServiceRef, State
@@ -18,17 +19,39 @@ MISSING_IMAGE = ("not found", "manifest unknown", "name unknown", "does not exis
 CONFIG_REASONS = frozenset({"CreateContainerConfigError"})
 START_REASONS = frozenset({"CreateContainerError", "RunContainerError", "StartError"})
 START_SECONDS = 60.0
+SETTLED_SECONDS = 600.0
+"""The cluster forgets a container's restarts, and restarts it at once again, when it has run for so long."""
+ENDED_BY_OTHERS = frozenset({0, 137, 143})
+"""How a program exits that was told to end, or was killed."""
 TELLING_WARNINGS = frozenset(
     {"Unhealthy", "FailedMount", "FailedAttachVolume", "FailedCreatePodSandBox", "NetworkNotReady"}
 )
 
 
+_ENDING = re.compile(r"(?:Liveness|Startup) probe (?:failed|errored)")
+_ENDED = re.compile(r"Container \S+ failed (?:liveness|startup) probe")
+
+
 @dataclass(frozen=True)
 class Warned:
-    """The last warning about a pod."""
+    """The last warning about a pod that tells something."""
 
     reason: str
     message: str
+    probe: str = ""
+    """What a probe for which containers are ended said last."""
+    ended: str = ""
+    """The same once a container was ended for it."""
+
+
+def remembered(before: Warned | None, reason: str, message: str) -> Warned:
+    """What is known of a pod after one more event about it."""
+    known = before or Warned("", "")
+    if reason == "Killing":
+        return replace(known, ended=known.probe or message) if _ENDED.match(message) else known
+    if reason not in TELLING_WARNINGS:
+        return known
+    return replace(known, reason=reason, message=message, probe=message if _ENDING.match(message) else known.probe)
 
 
 @dataclass(frozen=True)
@@ -103,13 +126,13 @@ def trouble_of(pod: Pod, warned: Warned | None, now: datetime) -> Trouble | None
     if pod.status.phase == "Failed":
         return Trouble("evicted" if pod.status.reason == "Evicted" else "pod_failed", pod.status.message or "it failed")
     for status in (*pod.status.init_container_statuses, *pod.status.container_statuses):
-        found = _container_trouble(status)
+        found = _waiting_trouble(status) or _ended_trouble(status, warned.ended if warned else "", now)
         if found is not None:
             return found
     return _warned_trouble(pod, warned, now)
 
 
-def _container_trouble(status: ContainerStatus) -> Trouble | None:
+def _waiting_trouble(status: ContainerStatus) -> Trouble | None:
     waiting = status.state.waiting
     if waiting is not None and waiting.reason in IMAGE_REASONS:
         known_missing = any(word in waiting.message.lower() for word in MISSING_IMAGE)
@@ -118,8 +141,13 @@ def _container_trouble(status: ContainerStatus) -> Trouble | None:
         return Trouble("config_missing", waiting.message)
     if waiting is not None and waiting.reason in START_REASONS:
         return Trouble("cannot_start", waiting.message)
-    ended = status.state.terminated or status.last_state.terminated
-    if ended is None or (status.state.running is not None and status.restart_count < 2):
+    return None
+
+
+def _ended_trouble(status: ContainerStatus, probe: str, now: datetime) -> Trouble | None:
+    """``probe``: what the probe said for which the kubelet ended a container of this pod."""
+    waiting, ended = status.state.waiting, status.state.terminated or status.last_state.terminated
+    if ended is None or _runs_again(status, now):
         return None
     if status.state.running is None and ended.exit_code == 0 and waiting is None:
         return None
@@ -128,9 +156,24 @@ def _container_trouble(status: ContainerStatus) -> Trouble | None:
     if ended.reason in START_REASONS:
         return Trouble("cannot_start", ended.message or ended.reason)
     if (waiting is not None and waiting.reason == "CrashLoopBackOff") or status.restart_count > 0:
-        said = f"exits again and again, last with code {ended.exit_code} ({status.restart_count} restarts)"
-        return Trouble("crash_loop", said)
+        return _again_and_again(status, ended.exit_code, probe)
     return None
+
+
+def _runs_again(status: ContainerStatus, now: datetime) -> bool:
+    """Whether a container's former ends say nothing about why it is not ready now."""
+    running = status.state.running
+    since = moment(running.started_at) if running else None
+    settled = since is not None and (now - since).total_seconds() > SETTLED_SECONDS
+    return settled or (running is not None and status.restart_count < 2)
+
+
+def _again_and_again(status: ContainerStatus, code: int, probe: str) -> Trouble:
+    """A container that ends by itself, or that the kubelet ends because a probe fails."""
+    count = f"last with code {code} ({status.restart_count} restarts)"
+    if probe and code in ENDED_BY_OTHERS:
+        return Trouble("unhealthy", f"{probe}; {status.name} is ended for it again and again, {count}")
+    return Trouble("crash_loop", f"{status.name} exits again and again, {count}" + (f"; {probe}" if probe else ""))
 
 
 def _warned_trouble(pod: Pod, warned: Warned | None, now: datetime) -> Trouble | None:

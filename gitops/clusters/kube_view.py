@@ -20,7 +20,7 @@ from gitops.clusters.kube_follow import Followed, Found
 from gitops.clusters.kube_kinds import KNOWN, Kind
 from gitops.clusters.kube_objects import PREFIX, REVISION, ConfigMap, Deployment, Event, Object, Pod, ReplicaSet
 from gitops.clusters.kube_plan import Inventory, ref_of, service_labels
-from gitops.clusters.kube_rollout import Seen, Warned
+from gitops.clusters.kube_rollout import Seen, Warned, remembered
 from pipeline.errors import EncliiError, Unavailable
 
 LIST_LIMIT = 30.0
@@ -28,6 +28,10 @@ PULSE_EVERY = 10.0
 PULSE_LIMIT = 5.0
 HINTS = 10_000
 WARNINGS = 10_000
+# Warnings, and that a container is ended because of a probe, which is not one; without what every pod's start says.
+TOLD_EVENTS = "involvedObject.kind=Pod," + ",".join(
+    f"reason!={one}" for one in ("Scheduled", "Pulling", "Pulled", "Created", "Started", "BackOff")
+)
 OURS = PREFIX + "service"
 
 
@@ -63,7 +67,7 @@ class View:
             Event,
             _untold,
             quiet=WATCH_SECONDS + 30.0,
-            fields="type=Warning,involvedObject.kind=Pod",
+            fields=TOLD_EVENTS,
             keep=self._warning,
         )
 
@@ -269,11 +273,14 @@ class View:
         self._say((old, new))
 
     def _warning(self, event: Event) -> bool:
-        """The last warning about each pod is remembered, the event itself is not."""
+        """What the last events say about each pod is remembered, the event itself is not."""
         about = event.involved_object
+        before = self._warned.get(about.uid)
+        if (now := remembered(before, event.reason, event.message)) == (before or Warned("", "")):
+            return False
         if len(self._warned) >= WARNINGS and about.uid not in self._warned:
             self._warned.pop(next(iter(self._warned)))
-        self._warned[about.uid] = Warned(event.reason, event.message)
+        self._warned[about.uid] = now
         for pods in (self._pods, *(one.pods for one in self._followed.values())):
             pod = pods.get(about.namespace, about.name)
             if pod is not None:

@@ -13,7 +13,7 @@ import pytest
 from gitops.clusters import Wanted, kube_plan
 from gitops.clusters.kube_kinds import KNOWN
 from pipeline.errors import EncliiError, Invalid, Refused, Unavailable
-from tests.contract.cluster_contract import LIMIT, Service, a_service, until
+from tests.contract.cluster_contract import LIMIT, Service, a_service, gives_up, until
 from tests.support import kube
 from tests.support.kube import KubernetesWorld
 from tests.support.kubernetes import found, kubectl
@@ -266,6 +266,53 @@ def test_a_container_that_needs_too_much_memory_is_told_as_such(world: Kubernete
     asyncio.run(go())
 
 
+def test_a_container_that_runs_first_and_fails_is_named_with_its_last_words(world: KubernetesWorld) -> None:
+    async def go() -> None:
+        async with a_service(world) as service:
+            plain = service.script(STAY)
+            command = ["/bin/sh", "-c", "echo no such table; exit 4"]
+            first = {"name": "prepare", "image": plain.image, "command": command}
+            (document,) = plain.documents
+            pod = {**document["spec"]["template"]["spec"], "initContainers": [first]}
+            error = await gives_up(world, with_spec(plain, template={"spec": pod}), "crash_loop", about="no such table")
+
+            assert "prepare exits again and again, last with code 4" in error.message
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [({"replicsa": 3}, ".spec.replicsa: field not declared in schema"), ({"replicas": "many"}, ".spec.replicas")],
+)
+def test_a_document_that_the_cluster_cannot_read_is_refused_and_not_tried_for_ever(
+    world: KubernetesWorld, field: dict[str, Any], said: str
+) -> None:
+    async def go() -> None:
+        async with a_service(world) as service:
+            error = await refused(world, with_spec(service.script(STAY), **field))
+
+            assert isinstance(error, Invalid)
+            assert error.reason == "refused_by_cluster"
+            assert said in error.message
+
+    asyncio.run(go())
+
+
+def test_a_container_that_a_probe_ends_is_told_in_the_probes_words(world: KubernetesWorld) -> None:
+    async def go() -> None:
+        async with a_service(world) as service:
+            missing = {"httpGet": {"path": "/missing", "port": 8080}, "periodSeconds": 1, "failureThreshold": 1}
+            wanted = service.wanted(livenessProbe=missing, readinessProbe=missing)
+            await world.cluster.start(wanted)
+            await until(lambda: _says(world, wanted, "unhealthy", about="is ended for it again and again"))
+
+            said = (await world.cluster.healthy(wanted)).detail or ""
+            assert "Liveness probe failed: HTTP probe failed with statuscode: 404" in said
+
+    asyncio.run(go())
+
+
 def test_a_missing_secret_is_named(world: KubernetesWorld) -> None:
     async def go() -> None:
         async with a_service(world) as service:
@@ -331,5 +378,6 @@ async def _drift_of(world: KubernetesWorld, wanted: Wanted) -> bool:
     return bool(await world.cluster.drift(wanted))
 
 
-async def _says(world: KubernetesWorld, wanted: Wanted, reason: str) -> bool:
-    return (await world.cluster.healthy(wanted)).reason == reason
+async def _says(world: KubernetesWorld, wanted: Wanted, reason: str, *, about: str = "") -> bool:
+    health = await world.cluster.healthy(wanted)
+    return health.reason == reason and about in (health.detail or "")

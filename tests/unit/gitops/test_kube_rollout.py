@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -67,3 +68,51 @@ def test_a_pod_that_is_ready_is_not_healthy_before_the_cluster_has_rolled_it_out
 @pytest.mark.parametrize("reason", ["cluster_away", "cluster_unreadable", "index_unreadable", "sync_tool_away"])
 def test_what_cannot_be_read_is_unknown_even_where_pods_ran(reason: str) -> None:
     assert status_of(Health("unknown", reason), 2, 2) == "unknown"
+
+
+def restarted(code: int, *, running_for: timedelta | None = None, warned: rollout.Warned | None = None) -> str | None:
+    """What is told of a pod that is not ready, and whose container has ended five times."""
+    now = rollout.now()
+    state: dict[str, Any] = {"waiting": {"reason": "CrashLoopBackOff"}}
+    if running_for is not None:
+        state = {"running": {"startedAt": (now - running_for).isoformat()}}
+    last = {"terminated": {"exitCode": code}}
+    status = {"name": "web", "restartCount": 5, "state": state, "lastState": last}
+    pod = made(Pod, metadata={"name": "web-1"}, status={"containerStatuses": [status]})
+    found = rollout.trouble_of(pod, warned, now)
+    return found.reason if found else None
+
+
+def heard(*events: tuple[str, str]) -> rollout.Warned | None:
+    known = None
+    for reason, message in events:
+        known = rollout.remembered(known, reason, message)
+    return known
+
+
+LIVENESS = ("Unhealthy", "Liveness probe failed: HTTP probe failed with statuscode: 404")
+READINESS = ("Unhealthy", "Readiness probe failed: connection refused")
+ENDED = ("Killing", "Container web failed liveness probe, will be restarted")
+STOPPED = ("Killing", "Stopping container web")
+
+
+@pytest.mark.parametrize(
+    ("code", "events", "reason"),
+    [
+        (137, (LIVENESS, ENDED, READINESS), "unhealthy"),
+        (0, (LIVENESS, ENDED), "unhealthy"),  # told to end, it did so politely
+        (3, (LIVENESS, ENDED), "crash_loop"),  # this end was its own
+        (137, (LIVENESS,), "crash_loop"),  # nobody was ended for it
+        (137, (READINESS, STOPPED), "crash_loop"),
+        (137, (), "crash_loop"),
+    ],
+)
+def test_a_container_that_a_probe_ends_again_and_again_is_told_as_the_probe(
+    code: int, events: tuple[tuple[str, str], ...], reason: str
+) -> None:
+    assert restarted(code, warned=heard(*events)) == reason
+
+
+@pytest.mark.parametrize(("hours", "reason"), [(0, "crash_loop"), (1, "unhealthy")])
+def test_restarts_of_long_ago_do_not_hide_why_a_pod_is_not_ready_now(hours: int, reason: str) -> None:
+    assert restarted(1, running_for=timedelta(hours=hours), warned=heard(READINESS)) == reason
