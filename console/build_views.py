@@ -9,17 +9,26 @@ from console.texts import failure, printable, version
 from console.views import Value, table, when
 
 
-def builds(answer: Value, now: datetime.datetime, *, relative: bool) -> str:
-    """``builds``: one line each."""
+def builds(answer: Value, now: datetime.datetime, *, relative: bool, wide: bool = False) -> str:
+    """``builds``: one line each; ``wide`` adds what built it, whose log tells of it, and the image."""
     rows = [
         [
-            one["run"], one["service"], version(one["release"]) if one["release"] else "-", one["sha"][:7],
+            one["run"], one["service"], _release(one, wide=wide), one["sha"] if wide else one["sha"][:7],
             "reused" if one["reused"] else one["status"], took(one), cached(one),
-            when(one["started_at"], now, relative=relative),
+            when(one["started_at"], now, relative=relative), *(_more(one) if wide else ()),
         ]
         for one in answer["builds"]
     ]  # fmt: skip
-    return table(("RUN", "SERVICE", "REL", "COMMIT", "STATUS", "TOOK", "CACHE", "WHEN"), rows)
+    header = ("RUN", "SERVICE", "REL", "COMMIT", "STATUS", "TOOK", "CACHE", "WHEN")
+    return table([*header, *(("BUILDER", "LOG OF", "IMAGE") if wide else ())], rows)
+
+
+def _release(one: Value, *, wide: bool) -> str:
+    return (one["release"] if wide else version(one["release"])) if one["release"] else "-"
+
+
+def _more(one: Value) -> list[str]:
+    return [one["builder"] or "-", one["log_run"], one["image"] or "-"]
 
 
 def build(one: Value) -> str:

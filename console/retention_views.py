@@ -9,21 +9,22 @@ from console.texts import printable
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
-def plan(answer: dict[str, Any]) -> str:
-    """What is shed, then what is kept, one manifest a line; the sum at the end."""
-    rows = [_row(line) for line in answer["lines"]]
-    widths = [max((len(row[column]) for row in rows), default=0) for column in range(4)]
+def plan(answer: dict[str, Any], *, wide: bool = False) -> str:
+    """What is shed, then what is kept, one manifest a line; the sum at the end. ``wide``: whole digests, and tags."""
+    rows = [_row(line, wide=wide) for line in answer["lines"]]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
     lines = [
-        "  ".join((*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4])) for row in rows
+        "  ".join((*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1])) for row in rows
     ]
     lines += [f"shed  log of {one['project']}/{one['service']}  {one['run']}  {one['why']}" for one in answer["logs"]]
     lines.append(f"{answer['shed']} to shed, {answer['kept']} to keep; {size(answer['frees'])} would be freed")
     return "\n".join(map(printable, lines))
 
 
-def _row(line: dict[str, Any]) -> tuple[str, str, str, str, str]:
+def _row(line: dict[str, Any], *, wide: bool) -> tuple[str, ...]:
     what = "keep" if line["keep"] else "shed"
-    return (what, line["repository"], line["digest"][:19], size(line["size"]), line["why"])
+    named = (line["digest"], ",".join(line["tags"]) or "-") if wide else (line["digest"][:19],)
+    return (what, line["repository"], *named, size(line["size"]), line["why"])
 
 
 def done(answer: dict[str, Any]) -> str:

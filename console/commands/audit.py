@@ -6,10 +6,9 @@ from typing import Any, Final
 
 import click
 
-from console import views
+from console import audit_views
 from console.commands.options import formatted, show
 from console.session import Session
-from console.texts import age, printable
 
 WAYS: Final = ("push", "CLI", "page", "comment", "API", "git")
 
@@ -39,21 +38,5 @@ def audit(session: Session, /, *, output: str, limit: int, every: bool, **wanted
         cursor = answer["next"]
         if not cursor or (not every and len(found) >= limit):
             break
-    show({"audit": found if every else found[:limit]}, output, lambda it: _listed(it, session), rows="audit")
-
-
-def _listed(it: dict[str, Any], session: Session) -> str:
-    rows = [
-        [
-            age(one["at"], session.now()),
-            printable(one["who"]) or "-",
-            one["way"],
-            one["role"] or "-",
-            printable(one["what"]),
-            "/".join(part for part in (one["project"], one["environment"], one["service"]) if part) or "-",
-            one["result"],
-            one["reason"],
-        ]
-        for one in it["audit"]
-    ]
-    return views.table(("AGE", "WHO", "BY", "ROLE", "WHAT", "WHERE", "RESULT", "REASON"), rows)
+    answer, wide = {"audit": found if every else found[:limit]}, output == "wide"
+    show(answer, output, lambda it: audit_views.audit(it, session.now(), wide=wide), rows="audit")

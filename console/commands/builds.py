@@ -30,7 +30,7 @@ def builds(session: Session, *, what: str, scope: Scope, output: str, limit: int
     query = {"project": place.project, "service": place.service, "limit": limit}
 
     def text(answer: Any, now: datetime.datetime) -> str:
-        return build_views.builds(answer, now, relative=session.terminal)
+        return build_views.builds(answer, now, relative=session.terminal, wide=output == "wide")
 
     shown(session, lambda: session.api.get("/v1/builds", query), text, output, "builds", watch=watch)
 

@@ -35,7 +35,11 @@ def preview() -> None:
 def list_(session: Session, *, every: bool, project: str, output: str) -> None:
     """The open previews."""
     answer = _previews(session, project, every=every)
-    show(answer, output, lambda it: preview_views.table(it, session.now(), relative=session.terminal), rows="previews")
+    wide = output == "wide"
+    show(
+        answer, output, lambda it: preview_views.table(it, session.now(), relative=session.terminal, wide=wide),
+        rows="previews",
+    )  # fmt: skip
 
 
 @preview.command()

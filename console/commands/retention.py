@@ -26,7 +26,7 @@ def retention(session: Session, *, carry_out: bool, yes: bool, reason: str, outp
     """What the registry keeps, and what it sheds, and why."""
     plan = session.api.get("/v1/retention")
     if not carry_out:
-        show(plan, output, retention_views.plan, rows="lines")
+        show(plan, output, lambda it: retention_views.plan(it, wide=output == "wide"), rows="lines")
         return
     if not yes:
         tell(retention_views.plan(plan))

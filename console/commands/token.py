@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
-from console import views
+from console import token_views
 from console.client import USAGE, Failure, path
 from console.commands.options import formatted, show, tell
 from console.session import Session
-from console.texts import age, printable
 
 
 @click.group()
@@ -47,7 +44,8 @@ def create(
 @click.pass_obj
 def list_(session: Session, *, output: str) -> None:
     """One's own tokens, and those that one may revoke."""
-    show(session.api.get("/v1/tokens"), output, lambda it: _listed(it, session), rows="tokens")
+    answer, wide = session.api.get("/v1/tokens"), output == "wide"
+    show(answer, output, lambda it: token_views.tokens(it, session.now(), wide=wide), rows="tokens")
 
 
 @token.command()
@@ -57,27 +55,3 @@ def list_(session: Session, *, output: str) -> None:
 def revoke(session: Session, *, number: str, output: str) -> None:
     """End a token now."""
     show(session.api.post(path("tokens", number, "revoke")), output, lambda it: f"{it['id']} is revoked")
-
-
-def _listed(it: dict[str, Any], session: Session) -> str:
-    rows = [
-        [
-            one["id"],
-            printable(one["name"]),
-            _scope(one),
-            "revoked" if one["revoked_at"] else "active" if one["active"] else "expired",
-            age(one["used_at"], session.now()) if one["used_at"] else "never",
-            one["expires_at"],
-            printable(one["by"]),
-        ]
-        for one in it["tokens"]
-    ]
-    return views.table(("ID", "NAME", "MAY", "STATUS", "USED", "EXPIRES", "BY"), rows)
-
-
-def _scope(one: dict[str, Any]) -> str:
-    found = [
-        f"{grant['role']} {'/'.join(part for part in (grant['project'], grant['environment']) if part) or 'everything'}"
-        for grant in one["grants"]
-    ]
-    return ", ".join(found) or f"as {printable(one['acts_as'])}"
