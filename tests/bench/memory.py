@@ -12,7 +12,7 @@ import statistics
 import time
 from pathlib import Path
 
-from console import platform
+from console import platform, programs
 from pipeline.errors import Unavailable
 from pipeline.settings import PROCESSES
 from tests.bench.figures import Bound, Family, Figure
@@ -33,10 +33,13 @@ def measure(folder: Path, _: frozenset[str]) -> list[Figure]:
         if waiting := platform.not_ready(home, limit=READY):
             raise Unavailable(f"not ready: {', '.join(waiting)}", reason="not_ready")
         samples = [sampled(home) for _sample in range(SAMPLES)]
+        wanted = programs.needed(home)
     finally:
         platform.down(home, purge=True)
-    each = {name: statistics.median(sample[name] for sample in samples) for name in samples[0]}
+    each = {name: statistics.median(sample.get(name, 0) for sample in samples) for name in samples[0]}
     own = {name: size for name, size in each.items() if name in PROCESSES}
+    if missing := sorted({*wanted} - {*own}):
+        raise Unavailable(f"did not run throughout: {', '.join(missing)}", reason="not_running")
     beside = {name: size for name, size in each.items() if name not in PROCESSES}
     detail = {"processes": own, "beside": beside}
     return [Figure(IDLE, sum(own.values()), SAMPLES, detail)]
