@@ -5,6 +5,7 @@ Each publishes one command and waits for its decision; a refusal is told with it
 
 from __future__ import annotations
 
+import datetime
 from typing import Any, Final
 
 import click
@@ -12,7 +13,7 @@ import click
 from console import views
 from console.client import NOT_FOUND, Failure, path
 from console.commands import waiting
-from console.commands.options import completed, confirm, formatted, scoped, show
+from console.commands.options import completed, confirm, formatted, scoped, show, shown, watched
 from console.session import Scope, Session
 from console.texts import printable
 
@@ -109,14 +110,18 @@ def destroy(session: Session, *, scope: Scope, output: str, yes: bool, reason: s
 @click.command()
 @click.argument("verb", type=click.Choice(["retry", "drop"]), required=False)
 @click.argument("wanted", metavar="[ID]", required=False)
+@watched
 @formatted
 @click.pass_obj
-def parked(session: Session, *, verb: str | None, wanted: str | None, output: str) -> None:
+def parked(session: Session, *, verb: str | None, wanted: str | None, output: str, watch: bool) -> None:
     """Events that failed for good: list them, or retry or drop one."""
     if verb is None:
-        answer = session.api.get("/v1/parked")
-        show(answer, output, lambda it: views.parked(it, session.now(), relative=session.terminal), rows="parked")
+
+        def text(answer: Any, now: datetime.datetime) -> str:
+            return views.parked(answer, now, relative=session.terminal)
+
+        shown(session, lambda: session.api.get("/v1/parked"), text, output, "parked", watch=watch)
         return
-    if not wanted:
+    if not wanted or watch:
         raise click.UsageError(f"enclii parked {verb} ID")
     show(session.api.post(path("parked", wanted, verb)), output, lambda it: f"{it['id']} {it['status']}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import time
 from typing import Any, Final
 
@@ -10,7 +11,7 @@ import click
 from console import preview_views
 from console.client import REFUSED, STILL_OLD, TIMED_OUT, Failure
 from console.commands import waiting
-from console.commands.options import formatted, of_project, show, tell, timed
+from console.commands.options import formatted, of_project, show, shown, tell, timed, watched
 from console.session import Scope, Session
 from pipeline.parsing import duration
 
@@ -29,17 +30,19 @@ def preview() -> None:
 
 @preview.command("list")
 @click.option("--all", "every", is_flag=True, help="Those that were removed, too.")
+@watched
 @of_project
 @formatted
 @click.pass_obj
-def list_(session: Session, *, every: bool, project: str, output: str) -> None:
+def list_(session: Session, *, every: bool, project: str, output: str, watch: bool) -> None:
     """The open previews."""
-    answer = _previews(session, project, every=every)
-    wide = output == "wide"
-    show(
-        answer, output, lambda it: preview_views.table(it, session.now(), relative=session.terminal, wide=wide),
-        rows="previews",
-    )  # fmt: skip
+    place = session.resolve(Scope(project))
+    query = {"project": place.project} | ({"all": "true"} if every else {})
+
+    def text(answer: Any, now: datetime.datetime) -> str:
+        return preview_views.table(answer, now, relative=session.terminal, wide=output == "wide")
+
+    shown(session, lambda: session.api.get("/v1/previews", query), text, output, "previews", watch=watch)
 
 
 @preview.command()
@@ -146,10 +149,9 @@ def _ask(session: Session, verb: str, which: str, project: str, repository: str,
     waiting.decided(session, command, DECISION_LIMIT)
 
 
-def _previews(session: Session, project: str, *, every: bool = False) -> dict[str, Any]:
+def _previews(session: Session, project: str) -> dict[str, Any]:
     place = session.resolve(Scope(project))
-    query = {"project": place.project} | ({"all": "true"} if every else {})
-    found: dict[str, Any] = session.api.get("/v1/previews", query)
+    found: dict[str, Any] = session.api.get("/v1/previews", {"project": place.project})
     return found
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import datetime
 import time
-from typing import Final
+from typing import Any, Final
 
 import click
 
 from console import views
 from console.commands import waiting
 from console.commands.acting import settle
-from console.commands.options import formatted, of_project, scoped, show, tell, timed
+from console.commands.options import formatted, of_project, scoped, show, shown, tell, timed, watched
 from console.session import Scope, Session
 
 LIVE_LIMIT: Final = 300.0
@@ -77,15 +78,19 @@ def _set_of(command: str) -> str:
 @click.command()
 @click.option("-a", "--all", "every", is_flag=True, help="Also those that ended.")
 @click.option("-n", "--limit", type=click.IntRange(1, 200), default=50, show_default=True, help="How many.")
+@watched
 @scoped
 @formatted
 @click.pass_obj
-def promotions(session: Session, *, scope: Scope, output: str, every: bool, limit: int) -> None:
+def promotions(session: Session, *, scope: Scope, output: str, every: bool, limit: int, watch: bool) -> None:
     """What is on its way between environments, and what it waits for."""
     found = session.resolve(scope)
     query = {"project": found.project, "environment": found.environment, "limit": limit, "all": every}
-    answer = session.api.get("/v1/promotions", query)
-    show(answer, output, lambda it: views.promotions(it, session.now(), relative=session.terminal), rows="promotions")
+
+    def text(answer: Any, now: datetime.datetime) -> str:
+        return views.promotions(answer, now, relative=session.terminal)
+
+    shown(session, lambda: session.api.get("/v1/promotions", query), text, output, "promotions", watch=watch)
 
 
 @click.command()

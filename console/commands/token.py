@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
+from typing import Any
+
 import click
 
 from console import token_views
 from console.client import USAGE, Failure, path
-from console.commands.options import formatted, show, tell
+from console.commands.options import formatted, show, shown, tell, watched
 from console.session import Session
 
 
@@ -40,12 +43,16 @@ def create(
 
 
 @token.command("list")
+@watched
 @formatted
 @click.pass_obj
-def list_(session: Session, *, output: str) -> None:
+def list_(session: Session, *, output: str, watch: bool) -> None:
     """One's own tokens, and those that one may revoke."""
-    answer, wide = session.api.get("/v1/tokens"), output == "wide"
-    show(answer, output, lambda it: token_views.tokens(it, session.now(), wide=wide), rows="tokens")
+
+    def text(answer: Any, now: datetime.datetime) -> str:
+        return token_views.tokens(answer, now, wide=output == "wide")
+
+    shown(session, lambda: session.api.get("/v1/tokens"), text, output, "tokens", watch=watch)
 
 
 @token.command()

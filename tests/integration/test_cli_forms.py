@@ -15,7 +15,9 @@ import pytest
 
 from pipeline.events import HoldRequested
 from pipeline.names import run_id
-from pipeline.records import Decision, Record
+from pipeline.previews import Preview
+from pipeline.promotions import Promotion
+from pipeline.records import Decision, Parked, Record
 from pipeline.store import now
 from tests.integration import console_records as data
 from tests.integration.console_server import TOKEN, Console, with_console
@@ -308,3 +310,75 @@ def test_what_happens_is_listed_and_followed(tmp_path: Path) -> None:
 async def _holds(console: Console, *numbers: int) -> None:
     for number in numbers:
         await console.store.publish(HoldRequested(id=f"k-{number}", **data.PLACE, actor="ada"))
+
+
+def _waiting(number: int) -> Preview:
+    return Preview(
+        id=f"shop.preview-{number}", project="shop", repository="1", number=number, environment=f"preview-{number}",
+        state="waiting", sha=data.SHA2, created_at=data.AT1, active_at=data.AT1, by="ada",
+    )  # fmt: skip
+
+
+def _parked(name: str) -> Parked:
+    return Parked(
+        id=name, consumer="builder", subject_parked=f"parked.{name}", event_type="build.requested", reason="bad",
+        message="no", attempts=3, at=data.AT1,
+    )  # fmt: skip
+
+
+def _promotion(name: str) -> Promotion:
+    return Promotion(
+        id=name, project="shop", environment="production", source="staging", members=(), command=name,
+        status="waiting", created_at=data.AT1, actor="ada",
+    )  # fmt: skip
+
+
+WATCHED: dict[str, tuple[tuple[str, ...], Record, Record, str, str]] = {
+    "previews": (("preview", "list", "-p", "shop"), _waiting(7), _waiting(8), "shop/7", "shop/8"),
+    "parked": (("parked",), _parked("p-one"), _parked("p-two"), "p-one", "p-two"),
+    "promotions": (("promotions", "-p", "shop"), _promotion("m-one"), _promotion("m-two"), "m-one", "m-two"),
+}
+
+
+@pytest.mark.parametrize("name", WATCHED)
+def test_every_list_of_what_changes_can_be_watched(tmp_path: Path, name: str) -> None:
+    arguments, first, second, known, comes = WATCHED[name]
+
+    async def story(console: Console) -> None:
+        await console.put(*data.shop(), first)
+        steps = [(known, _putting(console, second)), (comes, lambda: b"\x03")]
+        here = {"env": env_of(console, TERM="dumb"), "cwd": tmp_path}
+        ended = await asyncio.to_thread(in_terminal, *arguments, "--watch", steps=steps, **here)
+
+        assert (ended.code, ended.text.count(known), ended.text.count(comes)) == (130, 1, 1), ended
+        assert "what you watched goes on" in ended.text
+
+    with_console(tmp_path, story)
+
+
+def test_watched_tokens_show_one_that_is_made(tmp_path: Path) -> None:
+    async def story(console: Console) -> None:
+        await console.put(*data.shop())
+        client = console.client
+
+        def make() -> bytes:
+            client.post("/v1/tokens", {"name": "made-meanwhile", "role": "viewer"})
+            return b""
+
+        steps = [("NAME", make), ("made-meanwhile", lambda: b"\x03")]
+        here = {"env": env_of(console, TERM="dumb"), "cwd": tmp_path}
+        ended = await asyncio.to_thread(in_terminal, "token", "list", "--watch", steps=steps, **here)
+
+        assert (ended.code, ended.text.count("made-meanwhile")) == (130, 1), ended
+
+    with_console(tmp_path, story)
+
+
+def test_what_settles_a_parked_event_is_not_watched(tmp_path: Path) -> None:
+    async def story(console: Console) -> None:
+        await console.put(*data.shop(), _parked("p-one"))
+        ended = await _piped(console, tmp_path, "parked", "drop", "p-one", "--watch")
+        assert ended.code == 2
+        assert [one["id"] for one in (await console.get("/v1/parked"))["parked"]] == ["p-one"]
+
+    with_console(tmp_path, story)
