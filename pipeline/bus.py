@@ -71,9 +71,15 @@ class Bus:
         return int(self._client.stats["reconnects"])
 
     async def close(self) -> None:
-        """Hand over what is buffered and close."""
-        with contextlib.suppress(nats.errors.Error, TimeoutError):
-            await asyncio.wait_for(self._client.drain(), REQUEST_LIMIT)
+        """Hand over what is buffered and close.
+
+        Not by ``drain``: it waits for messages that came and that nobody takes any more, as their readers have ended.
+        """
+        with contextlib.suppress(nats.errors.Error, TimeoutError, OSError):
+            if self._client.is_connected:
+                await asyncio.wait_for(self._client.flush(), REQUEST_LIMIT)
+        with contextlib.suppress(nats.errors.Error, TimeoutError, OSError):
+            await asyncio.wait_for(self._client.close(), REQUEST_LIMIT)
 
     async def create_streams(self, *, replicas: int = 1) -> None:
         """Make the streams, or bring their configuration to what this version wants."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -152,3 +153,18 @@ def test_a_scan_misses_no_record_though_all_are_replaced_meanwhile(tmp_path: Pat
         assert found == [40] * 60
 
     with_bus(tmp_path, story)
+
+
+def test_closing_waits_for_nothing_that_nobody_takes_any_more_and_leaves_no_failure_behind(tmp_path: Path) -> None:
+    left: list[str] = []
+
+    async def story(bus: Bus) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: left.append(str(context["message"])))
+        async with bus.listening() as (subject, _):
+            await bus.send(subject, b"nobody takes it")
+            await bus.close()
+        del subject
+        gc.collect()
+
+    with_bus(tmp_path, story)
+    assert left == []
