@@ -12,8 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from pipeline.errors import Invalid
 from pipeline.lease import led
 from pipeline.main import Process, in_background, main, room
@@ -205,14 +203,14 @@ def kubernetes(process: Process, images: Registry, desired: Desired, entry: Entr
 async def door(process: Process) -> None:
     """Names become addresses: the one place that requests to services pass."""
     from gitops.door.control import BadQuestion, drained_question, routes_view
+    from gitops.door.following import follow, whole
     from gitops.door.hits import Hits
     from gitops.door.proxy import Door
     from gitops.door.routes import RouteTable
     from gitops.door.waiting import drained
     from pipeline.previews import HITS
-    from pipeline.records import Route
 
-    table = RouteTable()
+    table = RouteTable(whole=False)
     told = process.settings
 
     async def show(_: str) -> tuple[int, bytes]:
@@ -226,21 +224,12 @@ async def door(process: Process) -> None:
         done = await drained(table, host, address, seq=seq, timeout=min(limit, 8.0))
         return 200, json.dumps({"drained": done}).encode()
 
-    async def follow() -> None:
-        async with process.store.bus.watch("st.route.*") as messages:
-            async for message in messages:
-                route = msgspec.json.decode(message.data, type=Route)
-                (hits.hosts.add if route.preview and not route.gone else hits.hosts.discard)(route.host)
-                if route.gone:
-                    table.remove(route.host, message.seq)
-                else:
-                    table.set(route.host, route.upstreams, message.seq)
-
     process.routes |= {"/routes": show, "/drained": wait}
+    process.checks["routes"] = whole(table)
     hits = Hits(lambda host: process.store.bus.ask(HITS, host.encode()))
     proxy = Door(table=table, hits=hits)
     await proxy.start(told.host, told.port)
-    async with in_background(follow()):
+    async with in_background(follow(process.store.bus, table, hits)):
         await process.stopping.wait()
     await proxy.close(told.drain)
 

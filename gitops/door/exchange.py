@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 REDIAL_AFTER = 0.1
 NO_SERVICE = "no service answers to this name"
+STARTING = "the front door has not read all names yet; try again in a moment"
 NOT_READY = "the service is not ready; try again in a moment"
 BROKEN = "the service ended the connection without a complete answer"
 TOO_SLOW = "the service did not answer in time"
@@ -64,6 +65,24 @@ class Exchange:
         if self.request is None:
             self.fail(self.rejection.status if self.rejection else 400, str(self.rejection))
             return
+        if self._is_decided():
+            self._route()
+        else:
+            self._task = self._state.loop.create_task(self._decided())
+
+    def _is_decided(self) -> bool:
+        return self._state.table.whole or self._state.table.has(self._host)
+
+    async def _decided(self) -> None:
+        """Hold the request while a door that has just started does not know all names."""
+        found = await until(self._state.table, self._is_decided, timeout=self._state.hold)
+        self._task = None
+        if found:
+            self._route()
+        else:
+            self.fail(503, STARTING)
+
+    def _route(self) -> None:
         if not self._state.table.has(self._host):
             self.fail(404, NO_SERVICE)
             return

@@ -45,7 +45,9 @@ class Route:
 class RouteTable:
     """Routes by host. Every change carries a sequence number, and an older one never overwrites a newer one."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, whole: bool = True) -> None:
+        self.whole = whole
+        """False until what was stored is read: a name that is not here yet may still be somebody's."""
         self._routes: dict[str, Route] = {}
         self._in_flight: Counter[tuple[str, str]] = Counter()
         self._listeners: list[Listener] = []
@@ -62,6 +64,11 @@ class RouteTable:
     def remove(self, host: str, seq: int) -> bool:
         """Forget a host. Its sequence number stays, so that a late ``set`` does not bring the route back."""
         return self._store(host, Route((), seq, present=False))
+
+    def completed(self) -> None:
+        """All that was stored is here: a name that is not, is nobody's."""
+        self.whole = True
+        self._notify()
 
     def seq(self, host: str) -> int:
         """The sequence number of the last accepted change; NEVER_SET for a host that never had one."""
@@ -119,7 +126,7 @@ class RouteTable:
         return counts
 
     def subscribe(self, listener: Listener) -> None:
-        """Call ``listener`` after every accepted change and whenever an address has nothing in flight any more."""
+        """Call ``listener`` after every accepted change, when an address is quiet again, and when all is read."""
         self._listeners.append(listener)
 
     def unsubscribe(self, listener: Listener) -> None:
