@@ -40,9 +40,8 @@ def adopt(
         raise click.UsageError("say PATH, or --from-cluster NAMESPACE/DEPLOYMENT with --cluster NAME")
     what = {"running": running, "cluster": cluster} if running else {"path": path}
     body = {**_scope(session, path, scope), **what, "targets": list(targets), "why": reason}
-    (planned,) = waiting.decided(
-        session, waiting.ask(session, "/v1/adoptions", {**body, "plan": True}), session.limit(DECISION_LIMIT)
-    )
+    asked = waiting.ask(session, "/v1/adoptions", {**body, "plan": True})
+    (planned,) = waiting.decided(session, asked, session.limit(DECISION_LIMIT), named=False)
     if dry_run:
         show(planned, output, lambda one: "\n".join(map(printable, one["message"].split("\n"))))
         return

@@ -88,7 +88,7 @@ def rollback(
     tell(f"{place.project}/{place.environment} {place.service}  {found['from']} → {found['to']}  ({command})")
     if wait:
         left = timeout - (time.monotonic() - begun)
-        waiting.decided(session, command, left)
+        waiting.decided(session, command, left, named=False)
         tell("revert pushed")
         left = timeout - (time.monotonic() - begun)
         reached = waiting.is_live(found["image"])

@@ -34,14 +34,20 @@ def ask(session: Session, address: str, body: dict[str, Any]) -> str:
     return str(session.api.post(address, body, key=key)["command"])
 
 
-def decided(session: Session, command: str, limit: float) -> list[dict[str, Any]]:
-    """The command's decisions, one per service. Raises Failure when one is a refusal, or none is there in time."""
+def decided(session: Session, command: str, limit: float, *, named: bool = True) -> list[dict[str, Any]]:
+    """The command's decisions, one per service. Raises Failure when one is a refusal, or none is there in time.
+
+    Its id is told, unless ``named`` says that it is elsewhere or worth nothing.
+    """
     session.goes_on = f"command {command} goes on: enclii why {command}"
     deadline = time.monotonic() + limit
     while (left := deadline - time.monotonic()) > 0:
         answer = session.api.get(path("commands", command), {"wait": min(ONE_WAIT, max(1, int(left)))})
         if answer["status"] != "pending":
-            return [_accepted(session, decision, command) for decision in answer["decisions"]]
+            found = [_accepted(session, decision, command) for decision in answer["decisions"]]
+            if named:
+                tell(f"Trace: enclii trace {command}")
+            return found
     raise Failure(
         f"not decided within {limit:g} s; the command still stands",
         reason="timeout",

@@ -187,6 +187,7 @@ def test_a_hold_without_a_service_is_decided_for_each(tmp_path: Path) -> None:
         ended = await running
 
         assert (ended.code, ended.out) == (0, "because\n"), ended.err
+        assert ended.err.splitlines()[-1] == f"Trace: enclii trace {event.id}"
 
     with_console(tmp_path, story)
 
