@@ -5,7 +5,7 @@ A rule that cannot be judged fails. An override lets one image pass the rules th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -36,14 +36,15 @@ class Package:
 class Facts:
     """What was verified of one image by the ``attestations`` with these digests.
 
-    ``identities`` are the hints of the keys that signed; ``reachable`` is None when it could not be found out.
+    ``identities`` are the hints of the keys that signed all of it; ``packages`` is None when an SBOM's cannot be read,
+    ``reachable`` when it could not be found out.
     """
 
     image: str
     predicates: frozenset[str]
     builder: str
     identities: frozenset[str]
-    packages: tuple[Package, ...]
+    packages: tuple[Package, ...] | None
     attestations: tuple[str, ...] = ()
     reachable: bool | None = None
 
@@ -129,14 +130,22 @@ def _licenses(policy: Policy, facts: Facts) -> Iterator[Check]:
         def denied(name: str) -> bool:
             return _matches(name, policy.licenses)
 
-        bad = [one for one in facts.packages if not all(allowed(text, denied) for text in one.licenses or (UNKNOWN,))]
-        yield Check("licenses", not bad, _named(bad, "no package has a denied licence", "have a denied licence"))
+        def is_bad(one: Package) -> bool:
+            return not all(allowed(text, denied) for text in one.licenses or (UNKNOWN,))
+
+        yield _without("licenses", facts, is_bad, "no package has a denied licence", "have a denied licence")
 
 
 def _packages(policy: Policy, facts: Facts) -> Iterator[Check]:
     if policy.packages:
-        bad = [one for one in facts.packages if _is_denied(one, policy.packages)]
-        yield Check("packages", not bad, _named(bad, "no denied package", "denied"))
+        yield _without("packages", facts, lambda one: _is_denied(one, policy.packages), "no denied package", "denied")
+
+
+def _without(rule: str, facts: Facts, is_bad: Callable[[Package], bool], good: str, what: str) -> Check:
+    if facts.packages is None:
+        return Check(rule, passed=False, detail="the packages of the SBOM cannot be read")
+    bad = [one for one in facts.packages if is_bad(one)]
+    return Check(rule, not bad, _named(bad, good, what))
 
 
 def _is_denied(package: Package, patterns: Sequence[str]) -> bool:
@@ -156,11 +165,22 @@ def _named(bad: Sequence[Package], good: str, what: str) -> str:
     return f"{shown}{more} {what}"
 
 
-def packages(spdx: Mapping[str, Any]) -> tuple[Package, ...]:
-    """The packages of an SPDX 2 document; what has no name is passed over."""
-    found = spdx.get("packages")
-    listed = found if isinstance(found, list) else []
-    return tuple(_package(one) for one in listed if isinstance(one, dict) and isinstance(one.get("name"), str))
+def packages(sboms: Iterable[Mapping[str, Any]]) -> tuple[Package, ...] | None:
+    """The packages of all SPDX 2 documents of one image, each once; None when one of them lists them in another form.
+
+    Of several SBOMs none is chosen: what any of them names is in the image.
+    """
+    found: dict[Package, None] = {}
+    for spdx in sboms:
+        listed = spdx.get("packages", [])
+        if not isinstance(listed, list) or not all(map(_is_package, listed)):
+            return None
+        found |= dict.fromkeys(map(_package, listed))
+    return tuple(found)
+
+
+def _is_package(one: Any) -> bool:
+    return isinstance(one, dict) and isinstance(one.get("name"), str)
 
 
 def _package(one: Mapping[str, Any]) -> Package:

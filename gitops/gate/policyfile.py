@@ -148,9 +148,9 @@ def _until(value: object, where: str) -> datetime | None:
         return None
     try:
         moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
-    except ValueError:
+        return moment if moment.tzinfo else moment.astimezone()
+    except (ValueError, OverflowError):  # the first and the last days of all are in no zone's calendar
         raise POLICY.wrong(f"{where}.until", "must be a date, or a date and time with its zone") from None
-    return moment if moment.tzinfo else moment.astimezone()
 
 
 def _load(data: bytes) -> Any:

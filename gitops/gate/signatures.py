@@ -15,7 +15,7 @@ import msgspec
 from gitops.gate.evaluation import Facts, packages
 from pipeline import attest
 from pipeline.errors import Refused
-from pipeline.evidence import Demand, Evidence
+from pipeline.evidence import DEFAULT, Demand, Evidence
 from pipeline.images import ImageRef
 from pipeline.previews import is_preview_image
 from pipeline.records import Release, Shed, Verdict
@@ -116,15 +116,18 @@ def _explained(error: Refused, release: Release, shed: Stored[Shed] | None) -> R
     return Refused(f"{text} {release.sha[:12]}", reason="image_shed")
 
 
+def _signers(evidence: Evidence, predicate_type: str) -> frozenset[str]:
+    return frozenset(one.signer for one in evidence.of(predicate_type))
+
+
 def facts_of(image: str, evidence: Evidence) -> Facts:
     """What was proven of an image, as a policy asks for it."""
     origins = evidence.origins()
-    sboms = evidence.of(attest.SBOM)
     return Facts(
         image=image,
         predicates=frozenset(one.predicate_type for one in evidence.statements),
         builder=origins[-1].builder_id if origins else "",
-        identities=frozenset(one.signer for one in evidence.of(attest.SIGNATURE)),
-        packages=packages(sboms[-1].predicate) if sboms else (),
+        identities=frozenset.intersection(*(_signers(evidence, kind) for kind in DEFAULT)),
+        packages=packages(one.predicate for one in evidence.of(attest.SBOM)),
         attestations=tuple(sorted(one.manifest for one in evidence.statements)),
     )

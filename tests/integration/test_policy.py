@@ -10,13 +10,15 @@ from gitops.gate.inspection import Inspector
 from gitops.git.configrepo import ConfigRepo
 from pipeline import attest
 from pipeline.images import ImageRef
+from pipeline.keys import SigningKey
 from pipeline.mirrors import Mirrors
 from pipeline.records import Release, Verdict
 from pipeline.registry import Registry
 from pipeline.settings import Settings
+from pipeline.supply import sign_release
 from pipeline.verify import gather_evidence
 from tests.support.committer_world import World, rollback, told
-from tests.support.forgeries import BUILDER
+from tests.support.forgeries import BUILDER, SPDX, facts, sealed
 from tests.support.judge import cosign
 from tests.support.policy_world import SIGNER, VERIFIER, Shop, deciding, judge
 from tests.support.registry import push_image, running_registry
@@ -89,6 +91,49 @@ def test_each_rule_of_a_policy_stops_what_breaks_it_and_nothing_is_committed(tmp
         shop.world.committer = judge(shop.world, shop.registry)
         await shop.world.do(await shop.release(21, sbom=sbom))
         assert (await shop.decision(21)).outcome == "accepted"
+
+    deciding(tmp_path, story)
+
+
+def test_an_sbom_that_hides_packages_behind_another_is_asked_too(tmp_path: Path) -> None:
+    """Two SBOMs of one image, in either order of their digests: what one of them names is in the image."""
+    named = json.dumps({"spdxVersion": "SPDX-2.3", "packages": [{"name": "left-pad"}]}).encode()
+    unread = json.dumps({"spdxVersion": "SPDX-2.3", "packages": "left-pad"}).encode()
+
+    async def story(shop: Shop) -> None:
+        shop.policy('deny: {packages: ["left-*"]}')
+        for number, (own, said) in enumerate(((named, "left-pad@ denied"), (unread, "cannot be read")), 1):
+            for beside in range(4):  # their digests decide which comes last
+                image = await shop.image(10 * number + beside)
+                await sign_release(shop.registry, image, key=SIGNER, provenance=facts(), sbom=own)
+                other = attest.sbom_statement(image, SPDX.replace(b'"web"', b'"%d"' % beside))
+                await shop.attach(image, sealed(SIGNER, other), attest.SBOM)
+                await shop.world.do(await shop.released(10 * number + beside, image))
+                decision = await shop.decision(10 * number + beside)
+                assert (decision.outcome, decision.reason) == ("refused", "policy_refused")
+                assert said in decision.message
+
+    deciding(tmp_path, story)
+
+
+def test_one_identity_that_the_policy_allows_must_have_signed_every_part(tmp_path: Path) -> None:
+    other = SigningKey.generate()
+
+    async def story(shop: Shop) -> None:
+        shop.world.committer = judge(shop.world, shop.registry, keys=(SIGNER.public, other.public))
+        shop.policy(json.dumps({"identities": [SIGNER.public.hint]}))
+        image = await shop.image(1)
+        await shop.attach(image, sealed(SIGNER, attest.signature_statement(image)), attest.SIGNATURE)
+        for kind, payload in (
+            (attest.PROVENANCE, attest.provenance_statement(image, facts())),
+            (attest.SBOM, attest.sbom_statement(image, SPDX)),
+        ):
+            await shop.attach(image, sealed(other, payload), kind)
+        await shop.world.do(await shop.released(1, image))
+        assert "identity: signed by nobody known" in (await shop.decision(1)).message
+
+        await shop.world.do(await shop.release(2))
+        assert (await shop.decision(2)).outcome == "accepted"
 
     deciding(tmp_path, story)
 

@@ -95,22 +95,27 @@ def test_an_override_of_something_else_changes_nothing(changed: dict[str, object
     assert _failed(_judged(Policy(licenses=("AGPL-*",), overrides=(_override(**changed),)))) == ["licenses"]
 
 
-def test_the_packages_of_a_document_are_read() -> None:
+def test_the_packages_of_all_documents_are_read_each_once() -> None:
     purl = {"referenceType": "purl", "referenceLocator": "pkg:deb/debian/bash@5.2?arch=amd64"}
-    document = {
-        "packages": [
-            {"name": "bash", "versionInfo": "5.2", "licenseDeclared": "GPL-3.0-or-later", "externalRefs": [purl]},
-            {"name": "bare", "licenseConcluded": "NOASSERTION"},
-            {"versionInfo": "1"},
-            "nonsense",
-        ]
-    }
-    assert packages(document) == (
+    bash = {"name": "bash", "versionInfo": "5.2", "licenseDeclared": "GPL-3.0-or-later", "externalRefs": [purl]}
+    bare = {"name": "bare", "licenseConcluded": "NOASSERTION"}
+
+    assert packages([{"packages": [bash, bare]}, {}, {"packages": [bash, {"name": "more"}]}]) == (
         Package("bash", "5.2", "pkg:deb/debian/bash@5.2", ("GPL-3.0-or-later",)),
         Package("bare", "", "", ()),
+        Package("more", "", "", ()),
     )
 
 
-@pytest.mark.parametrize("document", [{}, {"packages": None}, {"packages": "x"}])
-def test_a_document_without_packages_has_none(document: dict[str, object]) -> None:
-    assert packages(document) == ()
+def test_a_document_without_packages_has_none() -> None:
+    assert packages([{}]) == packages([{"packages": []}]) == ()
+
+
+@pytest.mark.parametrize("listed", [None, "x", {"a": 1}, ["nonsense"], [{"versionInfo": "1"}], [{"name": 3}]])
+def test_packages_in_another_form_fail_what_is_denied_of_them(listed: object) -> None:
+    found = packages([{"packages": [{"name": "good"}]}, {"packages": listed}])
+    assert found is None
+    judged = _judged(Policy(licenses=("AGPL-*",), packages=("bad",)), replace(FACTS, packages=found))
+    assert _failed(judged) == ["licenses", "packages"]
+    assert "cannot be read" in judged.refusal
+    assert _judged(Policy(), replace(FACTS, packages=found)).passed

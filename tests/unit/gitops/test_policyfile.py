@@ -73,6 +73,7 @@ def test_different_files_have_different_digests() -> None:
         ("overrides: [{image: x, rules: [], by: a, reason: b}]", r"overrides\[0\].rules must name"),
         ("overrides: [{image: x, rules: [predicates], by: a, reason: b}]", r"overrides\[0\].rules must name"),
         ("overrides: [{image: x, rules: [licenses], by: a, reason: b, until: soon}]", "until must be a date"),
+        ("overrides: [{image: x, rules: [licenses], by: a, reason: b, until: 0001-01-01}]", "until must be a date"),
         ("a: [", ":1 is not valid YAML|not valid YAML"),
     ],
 )
