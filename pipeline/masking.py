@@ -1,4 +1,5 @@
-"""Known secret values taken out of a byte stream: as they are, in base64, in hexadecimal and percent-encoded.
+"""Known secret values taken out of a byte stream: as they are, in base64, in hexadecimal, percent-encoded and
+as JSON and forms write them.
 
 A value may lie across two chunks of the stream, so the end of a chunk that could begin one is held back until the
 next. In base64 a value has three forms, one for each place in a group of three bytes; only the characters that it
@@ -8,12 +9,16 @@ alone decides are looked for. Values of less than ``LEAST`` bytes are left: mask
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections.abc import Iterable, Iterator
 from urllib.parse import quote_from_bytes
 
 LEAST = 4
 MASK = b"[secret]"
+PATH_SAFE = "!*'()"
+"""What JavaScript's ``encodeURIComponent`` leaves as it is beside letters, digits and ``-_.~``."""
+
 _WRAPS = (64, 76)
 _LOST = (0, 2, 3)  # leading characters of base64 that bytes before the value also decide, by offset
 
@@ -56,7 +61,11 @@ def forms(value: bytes) -> Iterator[bytes]:
 
 def _forms(value: bytes) -> Iterator[bytes]:
     yield value
-    yield quote_from_bytes(value, safe="").encode()
+    for safe in ("", "/", PATH_SAFE):  # as tools encode a part of an address, a path, and a form
+        yield (quoted := quote_from_bytes(value, safe=safe).encode())
+        yield re.sub(rb"%[0-9A-F]{2}", lambda found: found[0].lower(), quoted)
+    yield quote_from_bytes(value, safe=" ").replace(" ", "+").encode()
+    yield json.dumps(value.decode("utf-8", "replace"), ensure_ascii=False)[1:-1].encode()
     yield value.hex().encode()
     yield value.hex().upper().encode()
     for offset, lost in enumerate(_LOST):

@@ -33,6 +33,24 @@ def test_every_form_is_masked(line: bytes) -> None:
     assert Masker([SECRET]).mask(b"a " + line + b" b") == b"a [secret] b"
 
 
+@pytest.mark.parametrize(
+    "form",
+    [
+        b"p%40ss%2Fw%2Frd%20%22x%22",  # Python's quote with safe=""
+        b"p%40ss%2fw%2frd%20%22x%22",
+        b"p%40ss/w/rd%20%22x%22",  # its default
+        b"p%40ss%2Fw%2Frd+%22x%22",  # a form
+        b'p@ss/w/rd \\"x\\"',  # JSON
+    ],
+)
+def test_a_value_is_masked_as_addresses_forms_and_json_write_it(form: bytes) -> None:
+    assert Masker([b'p@ss/w/rd "x"']).mask(b"{" + form + b"}") == b"{[secret]}"
+
+
+def test_a_value_is_masked_as_javascript_encodes_it() -> None:
+    assert Masker([b"it's (a) #1!"]).mask(b"?q=it's%20(a)%20%231!") == b"?q=[secret]"
+
+
 def test_each_line_of_a_long_value_is_masked() -> None:
     masker = Masker([b"-----BEGIN KEY-----\nMIIEvQIBADANBg\nkqhkiG9w0BAQ\n"])
 
