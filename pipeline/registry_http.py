@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from email.utils import parsedate_to_datetime
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -26,6 +28,7 @@ REDIRECTS = 3
 PATIENCE = 2.0
 """Seconds that are worth waiting here; a longer Retry-After is the worker's business."""
 
+LONGEST_DELAY = 3600.0
 TRIES = 3
 FIRST_WAIT = 0.1
 SMALL = 4 << 20
@@ -200,8 +203,15 @@ def _code(answer: Answer) -> str:
 
 
 def _retry_after(answer: Answer) -> float | None:
-    value = answer.headers.get("retry-after", "")
-    return min(float(value), 3600.0) if value.isdecimal() else None
+    """Seconds, which the header gives as such or as a date; None for anything else."""
+    value = answer.headers.get("retry-after", "").strip()
+    if value.isascii() and value.isdecimal():
+        return min(float(value[:9]), LONGEST_DELAY)
+    try:
+        left = parsedate_to_datetime(value).timestamp() - time.time()
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return min(max(left, 0.0), LONGEST_DELAY)
 
 
 def _worth_it(error: BaseException) -> bool:

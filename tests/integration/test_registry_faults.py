@@ -97,6 +97,27 @@ def test_what_went_wrong_is_said_as_one_of_our_errors(
     assert (type(error), error.reason, len(seen)) == (kind, reason, requests)
 
 
+@pytest.mark.parametrize(
+    ("said", "delay"),
+    [
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 3600.0),
+        ("99999999999999999999999999", 3600.0),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
+    ],
+)
+def test_a_moment_to_come_back_is_a_delay_of_an_hour_at_most(run: Run, said: str, delay: float) -> None:
+    error, _ = run(_failure(lambda *_: _answer("429 Slow down", headers=[f"Retry-After: {said}"])))
+
+    assert error.delay == delay
+
+
+@pytest.mark.parametrize("said", ["soon", "-5", "1.5", "\u00b2", "Fri, 31 Feb 2026 25:00:00 GMT"])
+def test_a_delay_that_nobody_understands_is_none(run: Run, said: str) -> None:
+    error, _ = run(_failure(lambda *_: _answer("429 Slow down", headers=[f"Retry-After: {said}"])))
+
+    assert (error.reason, error.delay) == ("registry_busy", None)
+
+
 def test_a_long_retry_after_is_left_to_the_worker(run: Run) -> None:
     error, _ = run(_failure(lambda *_: _answer("429 Slow down", headers=["Retry-After: 77"])))
 
