@@ -71,7 +71,8 @@ def workload(wanted: Wanted) -> Workload:
     spec = deployment.get("spec") or {}
     containers = ((spec.get("template") or {}).get("spec") or {}).get("containers") or [{}]
     ports = [port.get("containerPort") for one in containers for port in one.get("ports") or ()]
-    return Workload(replicas=int(spec.get("replicas", 1)), port=ports[0] if ports else None)
+    count = spec.get("replicas")  # null is written where an autoscaler has the say
+    return Workload(replicas=1 if count is None else int(count), port=ports[0] if ports else None)
 
 
 def address(wanted: Wanted) -> str | None:

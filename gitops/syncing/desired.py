@@ -7,12 +7,10 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from gitops import layout
 from gitops.clusters import ServiceRef, Wanted
 from gitops.git.configrepo import ConfigRepo
+from gitops.syncing import manifest, shape
 from gitops.wiring import tool_of
 from pipeline.errors import Invalid
 from pipeline.records import Deployment
@@ -91,7 +89,11 @@ def _targets(ref: ServiceRef, files: Mapping[str, bytes]) -> tuple[str, ...]:
 
 def _documents(name: str, data: bytes) -> list[dict[str, Any]]:
     try:
-        found = list(YAML(typ="safe", pure=True).load_all(data.decode()))
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise Invalid(f"{name} is not YAML: {error}", reason="invalid_yaml") from error
-    return [document for document in found if isinstance(document, dict)]
+        found = [one for one in manifest.documents(data) if isinstance(one, dict)]
+        for one in found:
+            shape.check(one)
+    except Invalid as error:
+        if error.reason == "bad_yaml":
+            raise Invalid(f"{name} is not YAML: {error.message}", reason="invalid_yaml") from error
+        raise Invalid(f"{name}: {error.message}", reason=error.reason) from error
+    return found

@@ -40,3 +40,29 @@ def test_a_file_that_is_no_yaml_is_named(data: bytes) -> None:
 
     assert caught.value.reason == "invalid_yaml"
     assert "theirs.yaml" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        ("{kind: Deployment, spec: x}", "spec must be a mapping"),
+        ("{kind: ConfigMap, metadata: []}", "metadata must be a mapping"),
+        ("{kind: Deployment, metadata: {name: web, labels: x}}", "Deployment web: metadata.labels must be a mapping"),
+        ("{kind: Deployment, spec: {replicas: many}}", "spec.replicas must be a number"),
+        ("{kind: Deployment, spec: {template: {spec: {containers: [x]}}}}", "containers.* must be a mapping"),
+        ("{kind: Service, spec: {ports: {http: 80}}}", "spec.ports must be a list"),
+        ("{kind: Ingress, spec: {rules: [x]}}", "spec.rules.* must be a mapping"),
+    ],
+)
+def test_a_document_of_another_shape_than_its_kind_is_named_with_the_field(document: str, said: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        wanted_from(DEPLOYMENT, {"theirs.yaml": document.encode()})
+
+    assert caught.value.reason == "unsupported_manifest"
+    assert said in caught.value.message
+    assert "theirs.yaml" in caught.value.message
+
+
+@pytest.mark.parametrize("text", ["{kind: Deployment, spec: null}", "{kind: Widget, spec: [1]}", "image: {tag: v1}"])
+def test_what_is_left_empty_or_is_of_another_kind_is_the_clusters_to_judge(text: str) -> None:
+    assert len(wanted_from(DEPLOYMENT, {"theirs.yaml": text.encode()}).documents) == 1
