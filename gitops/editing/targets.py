@@ -166,7 +166,7 @@ def _text(node: Node, key: str) -> str:
 
 
 def _marked(target: Target, file: Parsed) -> tuple[Slots, ...]:
-    found = [(part, path) for policy, part, path in markers(file) if policy == target.at]
+    found = [(part, path) for _, part, path in markers(file, of=target.at)]
     if not found:
         raise Refused(f"no value is marked with the image policy {target.at}", reason="target_missing")
     parts = tuple((part, path) for part, path in found if part != "image")
@@ -176,8 +176,11 @@ def _marked(target: Target, file: Parsed) -> tuple[Slots, ...]:
     return (*whole, Slots(parts)) if parts else whole
 
 
-def markers(file: Parsed) -> Iterator[tuple[str, Part, Path]]:
-    """Policy, part and path of every value behind which one of Flux's image policy markers stands as a comment."""
+def markers(file: Parsed, *, of: str = "") -> Iterator[tuple[str, Part, Path]]:
+    """Policy, part and path of every value behind which one of Flux's image policy markers stands as a comment.
+
+    ``of`` one policy alone, whose unknown parts are refused; those of others are theirs, and stand in nobody's way.
+    """
     if "$imagepolicy" not in file.text:
         return
     values = list(yamlpath.scalars(file))
@@ -191,14 +194,14 @@ def markers(file: Parsed) -> Iterator[tuple[str, Part, Path]]:
         if not ended and node.end <= mark.start() and _BEHIND.fullmatch(file.text, node.end, mark.start()):
             namespace, _, rest = mark[1].partition(":")
             policy, _, said = rest.partition(":")
-            yield f"{namespace}:{policy}", _MARKED[said] if said in _MARKED else _unknown(said), path
+            name = f"{namespace}:{policy}"
+            if said in _MARKED and of in ("", name):
+                yield name, _MARKED[said], path
+            elif name == of:
+                raise Refused(f"an image policy marker ends in :{said[:40]}, which is unknown", reason="bad_marker")
 
 
 _MARKED: Mapping[str, Part] = {"": "image", "name": "repository", "tag": "tag", "digest": "digest"}
-
-
-def _unknown(said: str) -> Part:
-    raise Refused(f"an image policy marker ends in :{said[:40]}, which is unknown", reason="bad_marker")
 
 
 def joined(found: Iterable[tuple[Target, tuple[Slots, ...]]]) -> list[Slots]:

@@ -136,3 +136,15 @@ def test_values_that_were_others_then_are_not_put_back() -> None:
     with pytest.raises(Refused) as refusal:
         pinning.restored([target], now, {"/f": b"images: [{name: a, newName: b, newTag: c}]"})
     assert refusal.value.reason == "targets_changed"
+
+
+TWO_POLICIES = b'a: x/a:v1 # {"$imagepolicy": "ns:a"}\nb: x/b:v1 # {"$imagepolicy": "ns:b:other"}\n'
+
+
+def test_a_marker_that_says_something_unknown_stands_in_its_own_policys_way_alone() -> None:
+    files = {"values.yaml": TWO_POLICIES}
+
+    assert pinning.image_of([Target("values.yaml", "policy", "ns:a")], files) == "x/a:v1"
+    with pytest.raises(Invalid) as caught:
+        pinning.image_of([Target("values.yaml", "policy", "ns:b")], files)
+    assert caught.value.reason == "bad_marker"
