@@ -31,6 +31,11 @@ LONGEST_PAUSE: Final = 3.0
 RESTART_LIMIT: Final = 20.0
 AGAIN: Final = 0.2
 """Seconds between two looks whether a server has started again."""
+START: Final = "enclii up -d"
+ELSEWHERE: Final = (
+    "it is not on this machine: check the address (--server, ENCLII_SERVER or enclii login gave it) and the network, "
+    "or ask who runs it"
+)
 BROKEN: Final = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
 """How a connection ends that somebody had accepted; a peer that closes it without an answer is the first of them."""
 Query = Mapping[str, Any]  # strings, whole numbers, booleans; what is empty is not sent
@@ -203,7 +208,8 @@ class Client:
         )  # fmt: skip
 
     def _away(self, detail: str) -> Failure:
-        return Failure(f"the API at {self.server} does not answer: {detail}", reason="api_away", advice="enclii up -d")
+        advice = START if is_this_machine(self.server) else ELSEWHERE
+        return Failure(f"the API at {self.server} does not answer: {detail}", reason="api_away", advice=advice)
 
 
 class _Answer:
@@ -224,6 +230,19 @@ class _Closing:
     def __exit__(self, *_: object) -> None:
         self._answer.response.close()
         self._answer.connection.close()
+
+
+def is_this_machine(server: str) -> bool:
+    """Whether the address of a server is one that no other machine can have."""
+    import ipaddress
+
+    host = urlsplit(server).hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _left(deadline: float, limit: float) -> float:

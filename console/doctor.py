@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from console import platform, ports, programs, residue
+from console.client import START
 from console.installation import addresses
 from console.supervise import State
 from gitops.clusters import Finding
@@ -99,14 +100,10 @@ def check_ports(home: Path) -> Iterable[Finding]:
 
 def check_processes(home: Path) -> Iterable[Finding]:
     """Whether each process runs and is ready."""
-    try:
-        late = platform.not_ready(home, limit=0.0)
-    except EncliiError as error:
-        yield Finding("error", "processes", error.message, "enclii up -d")
+    if nothing_runs(home):
+        yield Finding("error", "processes", "none is up", START)
         return
-    if len(late) == len(programs.needed(home)):
-        yield Finding("error", "processes", "none is up", "enclii up -d")
-        return
+    late = platform.not_ready(home, limit=0.0)
     for state in _not_running(home):
         told = f"{state.state} {state.problem}".strip()
         yield Finding("error", state.name, told, f"see {home}/logs/{state.name}.log")
@@ -114,6 +111,25 @@ def check_processes(home: Path) -> Iterable[Finding]:
         yield Finding("error", name, "is not ready", f"see {home}/logs/{name}.log")
     if not late:
         yield Finding("ok", "processes", f"all {len(programs.needed(home))} are ready")
+
+
+def nothing_runs(home: Path) -> bool:
+    """Whether no process of this installation is up: neither a supervisor that would start them, nor one that is ready.
+
+    What can then be said of the stores is that they are not up either.
+    """
+    try:
+        platform.status(home)
+    except EncliiError:
+        return _none_ready(home)
+    return False
+
+
+def _none_ready(home: Path) -> bool:
+    try:
+        return len(platform.not_ready(home, limit=0.0)) == len(programs.needed(home))
+    except EncliiError:  # there are no addresses: nothing was ever started
+        return True
 
 
 def _not_running(home: Path) -> list[State]:
@@ -126,9 +142,9 @@ def _not_running(home: Path) -> list[State]:
 
 async def check_residue(home: Path) -> list[Finding]:
     """What of this installation is left though none of its processes is up."""
-    at = addresses(home)
-    if len(platform.not_ready(home, limit=0.0)) < len(programs.needed(home)):
+    if not nothing_runs(home):
         return []
+    at = addresses(home)
     left = [str(path) for path in (home / "builder" / "scratch").glob("*")]
     try:
         left += map(str, await residue.services(instance=at.instance, home=home))
@@ -137,4 +153,4 @@ async def check_residue(home: Path) -> list[Finding]:
     if not left:
         return [Finding("ok", "residue", "nothing of this installation is left")]
     told = ", ".join(sorted(left))
-    return [Finding("warning", "residue", f"left while Enclii is down: {told}", "enclii up -d, or enclii down")]
+    return [Finding("warning", "residue", f"left while Enclii is down: {told}", f"{START}, or enclii down")]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import ipaddress
 import json
 import sys
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from console.client import ANSWER_LIMIT, NOT_FOUND, NOT_LOGGED_IN, USAGE, Client, Failure
+from console.client import ANSWER_LIMIT, NOT_FOUND, NOT_LOGGED_IN, USAGE, Client, Failure, is_this_machine
 
 if TYPE_CHECKING:
     from console.logins import Logins
@@ -155,7 +154,7 @@ class Session:
         given = self.env.get("ENCLII_TOKEN", "") or self.logins.token(server)
         if given:
             return given
-        if server != _address(self.home) and not _is_this_machine(server):
+        if server != _address(self.home) and not is_this_machine(server):
             raise Failure(
                 f"no token for {server}: the local installation's is sent to no other machine",
                 reason="no_token",
@@ -226,16 +225,6 @@ class Session:
         return [url for _, _, url in pairs if url]
 
 
-def _is_this_machine(server: str) -> bool:
-    host = urlsplit(server).hostname or ""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def _address(home: Path) -> str:
     """The API's address as the state folder has it; "" when it has none.
 
@@ -243,7 +232,7 @@ def _address(home: Path) -> str:
     """
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         found = str(json.loads((home / ADDRESSES).read_text())["api"])
-        return found if _is_this_machine(found) else ""
+        return found if is_this_machine(found) else ""
     return _loopback(home, "console")
 
 

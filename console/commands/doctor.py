@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from console import views
-from console.client import FAILED, Failure
+from console.client import FAILED, START, Failure
 from console.commands.options import formatted, show
 from console.session import Session
 
@@ -49,8 +49,17 @@ def _checks(session: Session) -> list[dict[str, Any]]:
     except Failure as failure:
         if here is None:
             raise
-        found = [_plain("error", "API", failure.message, failure.advice), *_stores(here)]
+        found = _without_api(here, failure)
     return [*found, *(_machine(here, session) if here else ())]
+
+
+def _without_api(home: Path, failure: Failure) -> list[dict[str, Any]]:
+    """Where nothing runs, that is the one thing to say: what each store then lacks would mislead."""
+    from console.doctor import nothing_runs
+
+    if nothing_runs(home):
+        return [_plain("error", "API", f"nothing of Enclii runs here: {failure.message}", START)]
+    return [_plain("error", "API", failure.message, failure.advice), *_stores(home)]
 
 
 def _plain(level: str, subject: str, message: str, fix: str = "") -> dict[str, Any]:
@@ -72,7 +81,7 @@ def _stores(home: Path) -> list[dict[str, Any]]:
     try:
         at = addresses(home)
     except EncliiError as error:
-        return [_plain("error", "state folder", error.message, "enclii up -d")]
+        return [_plain("error", "state folder", error.message, START)]
     found = stores(
         monitors=at.nats_monitor, durable="fsync", registry=Registry(at.registry, plain_http=True), githost=at.githost
     )  # fmt: skip

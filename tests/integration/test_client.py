@@ -113,6 +113,24 @@ def test_a_server_that_is_not_there_is_waited_for_where_it_is_started_again(rest
     assert asked == [1]
 
 
+@pytest.mark.parametrize(
+    ("server", "here"),
+    [
+        ("http://127.0.0.1:{port}", True),
+        ("http://localhost:{port}", True),
+        ("http://enclii.invalid:{port}", False),
+        ("https://enclii.invalid", False),
+    ],
+)
+def test_only_a_server_of_this_machine_is_advised_to_be_started(server: str, here: bool) -> None:
+    with pytest.raises(Failure, match="does not answer") as failed:
+        Client(server.format(port=free_port()), "token").get("/v1/projects")
+
+    assert failed.value.reason == "api_away"
+    assert ("enclii up" in failed.value.advice) is here
+    assert ("not on this machine" in failed.value.advice) is not here
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Path]:
     """A state folder on ports that the system chose; ended and purged afterwards."""

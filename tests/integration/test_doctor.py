@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import http.server
 import json
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -85,7 +87,7 @@ def test_a_program_that_is_missing_names_its_package(tmp_path: Path) -> None:
     assert (found.level, found.fix) == ("error", "apt-get install podman")
 
 
-def test_without_an_api_doctor_says_what_is_wrong_and_exits_with_one(
+def test_where_nothing_runs_doctor_says_so_and_how_to_start_it_alone(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     env = {"ENCLII_HOME": str(home), "PATH": os.environ["PATH"]}
@@ -94,6 +96,39 @@ def test_without_an_api_doctor_says_what_is_wrong_and_exits_with_one(
 
     found = {one["subject"]: one for one in json.loads(capsys.readouterr().out)["checks"]}
     assert code == 1
-    assert found["API"]["fix"] == "enclii up -d"
-    assert {found[name]["level"] for name in ("API", "NATS", "registry", "git host", "processes")} == {"error"}
+    assert found["API"]["message"].startswith("nothing of Enclii runs here")
+    wrong = {name: one["fix"] for name, one in found.items() if one["level"] == "error"}
+    assert {name: wrong.get(name) for name in ("API", "processes")} == dict.fromkeys(
+        ("API", "processes"), "enclii up -d"
+    )
+    assert not {"NATS", "registry", "git host"} & set(found)
     assert found["keys"]["level"] == "ok"
+
+
+def test_beside_a_process_that_is_up_doctor_tells_of_each_store(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with http.server.HTTPServer(("127.0.0.1", 0), Ready) as one:
+        serving = threading.Thread(target=one.serve_forever, args=(0.01,))
+        serving.start()
+        taken = dict.fromkeys(ports.PREFERRED, 9) | {"planner_ops": one.server_address[1]}
+        (home / "ports.toml").write_text(ports.render(taken))
+        env = {"ENCLII_HOME": str(home), "PATH": os.environ["PATH"]}
+        code = cli.run(["doctor", "-o", "json"], env, home.parent)
+        one.shutdown()
+        serving.join()
+
+    found = {one["subject"]: one for one in json.loads(capsys.readouterr().out)["checks"]}
+    assert code == 1
+    assert {found[name]["level"] for name in ("API", "NATS", "registry", "git host", "console")} == {"error"}
+    assert "planner" not in found
+
+
+class Ready(http.server.BaseHTTPRequestHandler):
+    """A process that says that it is ready."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
