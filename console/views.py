@@ -204,9 +204,15 @@ def _reason(found: Value) -> str:
 
 def parked(answer: Value, now: datetime.datetime, *, relative: bool) -> str:
     """``parked``: what waits for a person."""
+    if not answer["parked"]:
+        return "nothing is parked: no event waits for a person"
     names = ("id", "consumer", "event_type", "reason", "attempts")
-    rows = [[*(str(p[name]) for name in names), when(p["at"], now, relative=relative)] for p in answer["parked"]]
-    return table(("ID", "STAGE", "EVENT", "REASON", "TRIES", "WHEN"), rows)
+    rows = [
+        [*(str(p[name]) for name in names), when(p["at"], now, relative=relative), p["message"]]
+        for p in answer["parked"]
+    ]
+    shown = table(("ID", "STAGE", "EVENT", "REASON", "TRIES", "WHEN", "MESSAGE"), rows)
+    return f"{shown}\nnext: enclii parked retry ID sends one again; enclii parked drop ID gives it up"
 
 
 def checks(answer: Value) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from pipeline.names import branch, is_zero
 
 LINES_SHOWN = 40
@@ -21,10 +23,11 @@ def run_started(run: str, ref: str, after: str, *, project: str, console_url: st
 
 def nothing_fed(ref: str, after: str, *, project: str) -> list[str]:
     """A branch moved that no environment of the project is fed by: there will be no run."""
-    name = branch(ref) or ref
+    name = plain(branch(ref) or ref)
+    word = f"-- {shlex.quote(name)}" if name.startswith("-") else shlex.quote(name)  # it is pasted into a shell
     return [
         f"enclii: {name} is at {after[:12]}; no environment of {project} is fed by it, and nothing is deployed",
-        f"enclii:   a preview of it: enclii preview up {name} -p {project}",
+        f"enclii:   a preview of it: enclii preview up -p {project} {word}",
     ]
 
 

@@ -25,6 +25,7 @@ _INTEGER = re.compile(r"0|[1-9][0-9]{0,8}")
 _BOOLEANS = {"true": True, "false": False}
 _AMBIGUOUS = re.compile(r"(?i:y|n|yes|no|on|off|true|false|null|~)?")
 NAME_RULE = "a name has 1 to 40 of a-z, 0-9 and -, a letter first, no hyphen last"
+_HALF = re.compile(r"[\ud800-\udfff]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
@@ -217,6 +218,8 @@ def _check_events(text: str, problems: Problems) -> None:
             nodes += 1
             if event.tag not in (None, "!"):
                 problems.add(line, "", "tags are not allowed")
+        if isinstance(event, ScalarEvent) and _HALF.search(event.value):
+            problems.add(line, "", "half of a surrogate pair (\\ud800 to \\udfff) is no character")
         depth += isinstance(event, (MappingStartEvent, SequenceStartEvent))
         depth -= type(event).__name__ in ("MappingEndEvent", "SequenceEndEvent")
         documents += isinstance(event, DocumentStartEvent)

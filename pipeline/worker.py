@@ -188,7 +188,9 @@ async def set_aside(consumer: str, store: Store, message: Message) -> None:
     kind, version = _kind(message)
     newer = kind in TYPES and version > TYPES[kind].version
     reason = "unknown_version" if newer else "unknown_event" if kind not in TYPES else "unreadable_event"
-    text = f"{kind[:100] or 'a message without a type'} in version {version} is not known to this version of Enclii"
+    readable = reason != "unreadable_event"
+    wrong = "is not known to this version of Enclii" if readable else "does not have the fields of that version"
+    text = f"{kind[:100] or 'a message without a type'} in version {version} {wrong}"
     parked = Parked(
         id=token(consumer, message.subject)[:12], consumer=consumer, subject_parked=message.subject,
         event_type=kind[:100], reason=reason, message=text, attempts=message.deliveries, at=now(),

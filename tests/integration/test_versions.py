@@ -49,3 +49,6 @@ def test_an_added_field_is_passed_over_and_an_unknown_version_is_parked_and_neve
         ("ev.cancel.requested.newer", "unknown_version"),
         ("ev.cancel.requested.unread", "unreadable_event"),
     }
+    said = {one.reason: one.message for one in parked}
+    assert said["unknown_version"] == "cancel.requested in version 2 is not known to this version of Enclii"
+    assert said["unreadable_event"] == "cancel.requested in version 1 does not have the fields of that version"

@@ -25,6 +25,26 @@ def test_control_characters_are_shown_and_not_obeyed() -> None:
     assert printable("a\x1b[31mb\x9bc\u202ed\n") == "a\\x1b[31mb\\x9bc\\x202ed\\n"
 
 
+def test_what_is_parked_says_why_and_what_can_be_done() -> None:
+    found = {"id": "k1", "consumer": "planner", "event_type": "delivery.received", "reason": "unexpected",
+             "message": "it broke\x1b[2J", "attempts": 5, "at": "2026-03-02T11:59:00Z"}  # fmt: skip
+    shown = views.parked({"parked": [found]}, NOW, relative=True).splitlines()
+    assert shown[1].split() == [
+        "k1",
+        "planner",
+        "delivery.received",
+        "unexpected",
+        "5",
+        "1m",
+        "ago",
+        "it",
+        "broke\\x1b[2J",
+    ]
+    assert "enclii parked retry ID" in shown[2]
+    assert "enclii parked drop ID" in shown[2]
+    assert views.parked({"parked": []}, NOW, relative=True) == "nothing is parked: no event waits for a person"
+
+
 def test_text_in_every_script_stays() -> None:
     assert printable("größe\t日本語") == "größe\t日本語"
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from ingest import remotelines
 
 SHA = "a" * 40
@@ -25,6 +27,15 @@ def test_a_flood_of_problems_is_cut_and_counted() -> None:
 
 def test_what_a_terminal_would_obey_is_taken_out() -> None:
     assert "\x1b" not in "".join(remotelines.refused("a\x1b[2Jb"))
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [("topic", "topic"), ("a;b$(id)", "'a;b$(id)'"), ("it's", "'it'\"'\"'s'"), ("-force", "-- -force")],
+)
+def test_the_advice_after_a_push_can_be_pasted_into_a_shell(name: str, word: str) -> None:
+    advice = remotelines.nothing_fed(f"refs/heads/{name}", SHA, project="shop")[1]
+    assert advice.endswith(f"enclii preview up -p shop {word}")
 
 
 def test_a_deleted_branch_and_a_tag_build_nothing() -> None:
