@@ -99,7 +99,7 @@ async def serve_api(process: Process) -> None:
             projection=projection, store=process.store, logs=feeds, sessions=sessions, login=login,
             console_url=told.console_url, origins=origins, devices=devices, tokens=token_routes, audit=audit,
             doctor=doctor, stopping=process.stopping, verify=verification.release,
-            available=functools.partial(available, images),
+            available=functools.partial(available, images), packages=verification.packages,
         )  # fmt: skip
         async with in_background(projection.follow(process.store.bus)), in_background(audit.follow()):
             await serve(process, Front(api=api, web=web))

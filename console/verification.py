@@ -17,6 +17,7 @@ from pipeline.records import Release
 from pipeline.registry import Registry
 
 if TYPE_CHECKING:
+    from gitops.gate.evaluation import Package
     from gitops.gate.inspection import Inspector
     from gitops.gate.policyfile import Policy
 
@@ -72,7 +73,17 @@ class Verification:
 
     async def release(self, wanted: str) -> dict[str, Any]:
         """What the gate says of a release. Raises NotFound, Unavailable; it may take as long as the stores do."""
+        found = self._release(wanted)
+        return evaluations.told(found.id, found.image, await self._inspector.release(found))
+
+    async def packages(self, wanted: str) -> tuple[Package, ...]:
+        """What is in a release's image, by its signed SBOM. Raises NotFound, Refused, Unavailable."""
+        from gitops.gate import contents
+
+        return await contents.packages(self._registry, self._release(wanted).image, self._inspector.keys)
+
+    def _release(self, wanted: str) -> Release:
         found = self._db.get(Release, wanted)
         if found is None:
             raise NotFound(f"there is no release {wanted}", reason="unknown_release")
-        return evaluations.told(found.id, found.image, await self._inspector.release(found))
+        return found

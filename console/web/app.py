@@ -20,6 +20,7 @@ from console.authority import Authority
 from console.counting import counted, expect
 from console.device import Devices
 from console.origins import Origins
+from console.package_changes import Packages
 from console.permissions import guarded
 from console.projection import Projection
 from console.revocable import RECHECK
@@ -77,6 +78,7 @@ def create_web(
     doctor: Doctor | None = None,
     verify: Verify | None = None,
     available: Available | None = None,
+    packages: Packages | None = None,
     stopping: asyncio.Event | None = None,
     recheck: float = RECHECK,
 ) -> ASGIApp:
@@ -87,7 +89,7 @@ def create_web(
     renewal = login.provider.renewal if login.provider else None
     routes = [
         *login.routes(),
-        *Pages(projection, doctor, store.bus, available).routes(),
+        *Pages(projection, doctor, store.bus, available, packages).routes(),
         *(ProofPage(projection, verify).routes() if verify else []),
         *Pictures(projection, doctor).routes(),
         *Live(projection, store.bus, logs, stopping or asyncio.Event()).routes(),

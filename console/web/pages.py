@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from console import overview, promotions, queries, queue_figures, sight
+from console import overview, package_changes, promotions, queries, queue_figures, sight
 from console.comparison import compare
 from console.projection import Projection
 from console.secret_routes import secrets_of
@@ -22,6 +22,7 @@ from console.why import why
 from pipeline.build_report import BuilderState
 from pipeline.bus import Bus
 from pipeline.errors import EncliiError, Invalid, Refused
+from pipeline.names import release_id
 from pipeline.previews import GONE, Preview
 from pipeline.promotions import OPEN
 from pipeline.queues import queues
@@ -41,8 +42,12 @@ _NUMBER_LENGTH: Final = 9
 class Pages:
     """The handlers, by the address that they answer."""
 
-    def __init__(self, db: Projection, doctor: Doctor | None, bus: Bus, available: Available | None = None) -> None:
+    def __init__(
+        self, db: Projection, doctor: Doctor | None, bus: Bus, available: Available | None = None,
+        packages: package_changes.Packages | None = None,
+    ) -> None:  # fmt: skip
         self._db = db
+        self._packages = packages
         self._available = available
         self._bus = bus
         self._doctor = doctor
@@ -97,18 +102,21 @@ class Pages:
         asked = request.query_params.get("available", "") == "1" and self._available is not None
         if asked and self._available:
             await self._available(listed)
-        return await asyncio.to_thread(self._releases, request, place, listed, asked)
-
-    def _releases(self, request: Request, place: Place, listed: list[dict[str, Any]], asked: bool) -> Response:
         before, after = number(request, "from", 0), number(request, "to", 0)
-        both = before and after
-        found = (
-            compare(self._db, place.project, place.service, place.environment, before=before, after=after)
-            if both else None
+        found, contents = await self._compared(place, before, after) if before and after else (None, None)
+        return await asyncio.to_thread(
+            render, request, "releases.html", place=place, releases=listed, found=found, contents=contents,
+            before=before, after=after, asked=asked,
         )  # fmt: skip
-        return render(
-            request, "releases.html", place=place, releases=listed, found=found, before=before, after=after, asked=asked
-        )
+
+    async def _compared(self, place: Place, before: int, after: int) -> tuple[dict[str, Any], dict[str, Any] | None]:
+        """What the store knows of the difference, and what the registry's SBOMs say. Raises NotFound."""
+        here = (self._db, place.project, place.service, place.environment)
+        found = await asyncio.to_thread(lambda: compare(*here, before=before, after=after))
+        if self._packages is None:
+            return found, None
+        old, new = (release_id(place.project, place.service, one) for one in (before, after))
+        return found, await package_changes.between(self._packages, old, new)
 
     def rollback(self, request: Request) -> Response:
         place = Place.of(request)

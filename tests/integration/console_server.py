@@ -40,6 +40,8 @@ from tests.support.nats import running_nats
 TOKEN = "the-token-of-a-test"
 PAGES = "http://console.example.test"
 LIMIT = 180.0
+Faces = Callable[[Projection, Store], dict[str, Any]]
+"""What the pages are given beside the stores: ``doctor``, ``packages`` and the like."""
 FORGES = Forges("http://git.example.test", "https://hooks.example.test", ("root",))
 
 
@@ -135,11 +137,12 @@ def with_console(
     *,
     providing: Callable[[Sessions], ProviderLogin] | None = None,
     others: Sequence[Known] = (),
+    faces: Faces | None = None,
 ) -> None:
     """Run ``story`` beside a console of its own, with an identity provider or without."""
 
     async def go(url: str) -> None:
-        async with asyncio.timeout(LIMIT), _console(url, tmp, providing, others) as console:
+        async with asyncio.timeout(LIMIT), _console(url, tmp, providing, others, faces) as console:
             await story(console)
 
     with running_nats(tmp) as url:
@@ -148,7 +151,11 @@ def with_console(
 
 @asynccontextmanager
 async def _console(
-    nats_url: str, tmp: Path, providing: Callable[[Sessions], ProviderLogin] | None, others: Sequence[Known]
+    nats_url: str,
+    tmp: Path,
+    providing: Callable[[Sessions], ProviderLogin] | None,
+    others: Sequence[Known],
+    faces: Faces | None,
 ) -> AsyncIterator[Console]:
     bus = await connect(nats_url, name="test", wait=60.0)
     await bus.create_streams()
@@ -177,6 +184,7 @@ async def _console(
     web = create_web(
         projection=projection, store=store, logs=feeds, sessions=sessions, login=login, console_url=PAGES,
         origins=origins, devices=devices, tokens=token_routes, audit=audit, stopping=stopping, recheck=1.0,
+        **(faces(projection, store) if faces else {}),
     )  # fmt: skip
     try:
         async with serving(Front(api=api, web=web)) as url:
