@@ -35,6 +35,9 @@ SETTLED = 0.02
 KNOWN = 300.0
 """Seconds for which a registry that had no referrers API is not asked for it before something is written."""
 
+REMEMBERED = 10_000
+"""Shared blobs in hand; beyond that all are asked for again."""
+
 _ACCEPT = ", ".join((images.OCI_MANIFEST, images.OCI_INDEX, images.DOCKER_MANIFEST, images.DOCKER_INDEX))
 _NO_API = frozenset({400, 404, 405, 501})
 
@@ -56,6 +59,7 @@ class Registry:
         self._http = Transport(host, plain_http=plain_http, credentials=credentials, timeout=timeout)
         self._lacks_api_until = 0.0
         self._holders: dict[str, str] = {}  # digest → a repository that has the blob
+        self._shared: set[tuple[str, str]] = set()  # (repository, digest) that was seen to be there
 
     async def __aenter__(self) -> Self:
         return self
@@ -143,10 +147,27 @@ class Registry:
         """As ``put_blob``, for what many repositories hold: taken over from one that has it where the registry can."""
         digest = images.sha256(data)
         held = self._holders.get(digest, "")
-        if not held or not await self._mounted(repository, digest, held):
+        if held in ("", repository) or not await self._mounted(repository, digest, held):
             await self.put_blob(repository, data)
         self._holders[digest] = repository
         return digest
+
+    async def ensure_blob(self, repository: str, data: bytes) -> str:
+        """As ``share_blob``, unless the repository has it; what it had once is not asked for again, see ``doubt``."""
+        digest = images.sha256(data)
+        if (repository, digest) not in self._shared:
+            if not await self.has_blob(repository, digest):
+                await self.share_blob(repository, data)
+            if len(self._shared) >= REMEMBERED:
+                self._shared.clear()
+            self._shared.add((repository, digest))
+        return digest
+
+    def doubt(self, repository: str) -> bool:
+        """Have what ``repository`` is remembered to hold asked for again; False when nothing is remembered."""
+        known = {one for one in self._shared if one[0] == repository}
+        self._shared -= known
+        return bool(known)
 
     async def _mounted(self, repository: str, digest: str, held: str) -> bool:
         """False where the registry begins an upload instead: it may do so for any reason. That upload is ended."""

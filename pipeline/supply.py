@@ -12,7 +12,7 @@ from functools import partial
 
 from pipeline import attest, evidence, simplesigning
 from pipeline.attest import Link, Provenance, Reproduction
-from pipeline.errors import Conflict, NotFound, Refused
+from pipeline.errors import Conflict, Invalid, NotFound, Refused
 from pipeline.evidence import DEFAULT, Evidence
 from pipeline.images import Descriptor, ImageRef, Manifest, sha256
 from pipeline.registry import Registry
@@ -185,8 +185,22 @@ async def _bundle(key: Signs, payload: bytes) -> bytes:
 
 
 async def _store(registry: Registry, image: ImageRef, attachments: Sequence[_Attachment]) -> None:
-    """Blobs, then manifests: a registry refuses what names something that it does not have yet."""
-    await together([_empty(registry, image), *(registry.put_blob(image.repository, one.bundle) for one in attachments)])
+    """Blobs, then manifests: a registry refuses what names something that it does not have yet.
+
+    Where it refuses, what it is remembered to have may have been collected since: all is stored once more.
+    """
+    try:
+        await _stored(registry, image, attachments)
+    except Invalid:
+        if not registry.doubt(image.repository):
+            raise
+        await _stored(registry, image, attachments)
+
+
+async def _stored(registry: Registry, image: ImageRef, attachments: Sequence[_Attachment]) -> None:
+    # All attachments share the empty blob; writing it again would disturb whoever stores a manifest at that moment.
+    shared = registry.ensure_blob(image.repository, attest.EMPTY)
+    await together([shared, *(registry.put_blob(image.repository, one.bundle) for one in attachments)])
     manifests = [one.manifest for one in attachments]
     await together(registry.put_manifest(image.repository, one.digest, one.media_type, one.body) for one in manifests)
 
@@ -211,14 +225,6 @@ async def _simply(key: Signs, signed: bytes) -> Mapping[str, str]:
     if isinstance(key, Identity):
         return await key.annotations(signed)
     return simplesigning.noted(await key.signature(signed))
-
-
-async def _empty(registry: Registry, image: ImageRef) -> str:
-    """All attachments share this blob; writing it again would disturb whoever stores a manifest at that moment."""
-    digest = sha256(attest.EMPTY)
-    if await registry.has_blob(image.repository, digest):
-        return digest
-    return await registry.share_blob(image.repository, attest.EMPTY)
 
 
 async def _read_back(

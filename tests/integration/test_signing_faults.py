@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
+from pipeline import attest
 from pipeline.errors import Conflict, EncliiError, Invalid, Refused, Unavailable
-from pipeline.images import ImageRef
+from pipeline.images import ImageRef, sha256
 from pipeline.keys import SigningKey
 from pipeline.registry import Credentials, Registry
 from pipeline.supply import sign_release
@@ -176,6 +177,41 @@ def test_a_list_that_the_registry_takes_and_forgets_is_found_out(host: str) -> N
 
     assert caught.value.reason == "referrers_contended"
     assert not _proven(host, "forgotten")
+
+
+@pytest.mark.parametrize("collected", [False, True])
+def test_the_blob_that_all_attachments_share_is_asked_for_once_and_again_when_it_was_collected(
+    host: str, collected: bool
+) -> None:
+    name, empty, asked = f"faults/shared-{collected}".lower(), sha256(attest.EMPTY), []
+
+    def spoil(method: str, path: str, _: bytes) -> None:
+        if empty in path:
+            asked.append(method)
+
+    async def story() -> list[list[str]]:
+        rounds = []
+        async with _behind(host, spoil) as door, Registry(door, plain_http=True) as registry:
+            for number in range(3):
+                image = await push_image(registry, name, content=b"%d" % number)
+                if collected and number == 2:
+                    await _removed(host, name, empty)
+                asked.clear()
+                await sign_release(registry, image, key=KEY, provenance=facts(), sbom=SPDX)
+                rounds.append([*asked])
+                assert (await verify_image(registry, image, keys=[KEY.public], demand=None)).signed
+        return rounds
+
+    first, second, third = asyncio.run(story())
+    assert first == ["HEAD", "PUT"]
+    assert second == []
+    assert third == (["HEAD", "PUT"] if collected else [])
+
+
+async def _removed(host: str, name: str, digest: str) -> None:
+    """As the registry's garbage collection does it, seen from outside: the repository has the blob no more."""
+    request = f"DELETE /v2/{name}/blobs/{digest} HTTP/1.1\r\nHost: {host}\r\n\r\n"
+    assert b" 202 " in (await _handed_on(host, request.encode())).partition(b"\r\n")[0]
 
 
 def test_a_limit_that_passes_is_waited_for(host: str) -> None:
