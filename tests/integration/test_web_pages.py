@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import html
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from console import forge_health
 from console.client import Client, Failure
+from console.projection import Projection
 from gitops.clusters import LogLine
+from pipeline.answers import APP_HEALTH, Answer
 from pipeline.events import HoldRequested, PromotionReviewed, RollbackRequested, decode
 from pipeline.names import token
 from pipeline.promotions import Member, Promotion
 from pipeline.records import Decision, Parked
+from pipeline.store import Store
 from tests.integration import console_records as data
 from tests.integration.browser import Browser, logged_in
 from tests.integration.console_server import Console, with_console
@@ -332,3 +339,25 @@ def test_a_write_shows_its_comment_beside_its_command(tmp_path: Path) -> None:
         assert "<code>/rollback production --to v1</code>" in back
 
     with_console(tmp_path, story)
+
+
+def test_the_settings_say_what_the_app_at_the_forge_lacks(tmp_path: Path) -> None:
+    def faces(projection: Projection, store: Store) -> dict[str, Any]:
+        async def doctor() -> list[dict[str, str]]:
+            return [dataclasses.asdict(one) for one in await forge_health.checks(projection, store)]
+
+        return {"doctor": doctor}
+
+    async def story(console: Console) -> None:
+        repository, about = APP_HEALTH
+        lacks = Answer(repository=repository, about=about, problem="permission checks: write, event deployment")
+        browser = await shop(console)
+        assert "GitHub App" not in (await browser.get("/settings")).text
+        await console.put(lacks)
+        told = html.unescape((await browser.get("/settings")).text)
+        assert "lacks permission checks: write, event deployment" in told
+        assert "the App's settings on GitHub" in told
+        await console.put(replace(lacks, problem=""))
+        assert "has every permission and event" in (await browser.get("/settings")).text
+
+    with_console(tmp_path, story, faces=faces)
