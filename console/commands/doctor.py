@@ -36,7 +36,8 @@ def _in_cluster(session: Session, namespace: str, context: str) -> list[dict[str
     try:
         found = asyncio.run(inspect(Kubectl(session.env, context), namespace))
     except EncliiError as error:
-        raise Failure(error.message, reason=error.reason) from error
+        advice = "kubectl version tells whether the cluster answers you"
+        raise Failure(error.message, reason=error.reason, advice=advice) from error
     return [dataclasses.asdict(one) for one in found]
 
 

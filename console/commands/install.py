@@ -50,7 +50,8 @@ def install(
         raise Failure(error.message, reason=error.reason, exit_code=USAGE) from error
     except EncliiError as error:
         code = REFUSED if isinstance(error, Refused) else TIMED_OUT if error.reason == "not_ready" else FAILED
-        raise Failure(error.message, reason=error.reason, exit_code=code) from error
+        again = "mend that, and say the same again: it goes on from what is there"
+        raise Failure(error.message, reason=error.reason, exit_code=code, advice=again) from error
 
 
 def _setting(given: str) -> tuple[str, str]:

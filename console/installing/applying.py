@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from console.installing import documents, health, presence
+from console.installing import documents, health, presence, references
 from console.installing.documents import Document
 from console.installing.kubectl import MANAGER, Kubectl
 from console.installing.presence import APPLYING, INSTALLED
@@ -42,9 +42,10 @@ async def install(plan: Plan, kubectl: Kubectl, way: Way, tell: Tell) -> list[st
     before = await presence.refuse_second(kubectl, namespace=plan.namespace, instance=instance, beside=way.beside)
     if lacking := await presence.absent(kubectl, found):
         told = "\n  ".join(lacking)
+        ways = "\n  ".join(dict.fromkeys(references.remedy(one, plan.namespace) for one in lacking))
         raise Refused(
             f"nothing was applied, because what it refers to is not there:\n  {told}\n"
-            f"manifests/platform/make-secrets {plan.namespace} makes most of it (docs/install.md)",
+            f"What makes it (docs/install.md):\n  {ways}",
             reason="secret_missing",
         )
     if before is not None:

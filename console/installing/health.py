@@ -23,6 +23,8 @@ class Late:
     ready: int
     wanted: int
     why: str = ""
+    namespace: str = ""
+    kind: str = "Deployment"
 
     @property
     def told(self) -> str:
@@ -42,10 +44,13 @@ def unready(seen: Sequence[Mapping[str, Any]], *, now: datetime) -> list[Late]:
     """The same of what ``kubectl get`` found, pods among it."""
     pods = [one for one in seen if one["kind"] == "Pod"]
     return [
-        Late(one["metadata"]["name"], one.get("status", {}).get("readyReplicas", 0), _wanted(one), _why(one, pods, now))
+        Late(
+            one["metadata"]["name"], one.get("status", {}).get("readyReplicas", 0), _wanted(one), _why(one, pods, now),
+            one["metadata"].get("namespace", ""), one["kind"],
+        )
         for one in seen
         if one["kind"] != "Pod" and not _ready(one)
-    ]
+    ]  # fmt: skip
 
 
 def _wanted(workload: Mapping[str, Any]) -> int:
@@ -66,6 +71,7 @@ def _ready(workload: Mapping[str, Any]) -> bool:
 def _why(workload: Mapping[str, Any], pods: Iterable[Mapping[str, Any]], now: datetime) -> str:
     labels = workload["spec"]["selector"]["matchLabels"].items()
     own = [one for one in pods if labels <= one["metadata"].get("labels", {}).items()]
+    own.sort(key=lambda one: one.get("status", {}).get("phase") == "Failed")  # one that was evicted stays beside others
     found = (trouble_of(msgspec.convert(one, Pod), None, now) for one in own)
     refused = [
         one.get("message", "")

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-from console.installing import documents, health, presence
+from console.installing import documents, health, presence, references
 from console.installing.kubectl import Kubectl
 from console.installing.presence import APPLYING, Installation
 from console.installing.rendering import OF_ENCLII
@@ -103,8 +103,7 @@ async def _references(kubectl: Kubectl, here: Installation) -> list[Finding]:
     live = [one for space in spaces(here) for one in await kubectl.get("deployments,statefulsets", "-n", space)]
     lacking = await presence.absent(kubectl, live)
     return [
-        Finding("error", "references", f"{one} is missing", f"manifests/platform/make-secrets {here.namespace}")
-        for one in lacking
+        Finding("error", "references", f"{one} is missing", references.remedy(one, here.namespace)) for one in lacking
     ] or [Finding("ok", "references", "every Secret and ConfigMap is there")]
 
 
@@ -115,10 +114,14 @@ def spaces(here: Installation) -> tuple[str, str]:
 
 async def _workloads(kubectl: Kubectl, here: Installation) -> list[Finding]:
     late = await health.late(kubectl, spaces(here))
-    fix = f"kubectl -n {here.namespace} describe pods; kubectl logs"
-    return [Finding("error", one.name, one.told, fix) for one in late] or [
+    return [Finding("error", one.name, one.told, _look(one)) for one in late] or [
         Finding("ok", "workloads", "all are rolled out and ready")
     ]
+
+
+def _look(late: health.Late) -> str:
+    there = f"kubectl -n {late.namespace}"
+    return f"{there} describe pods; {there} logs {late.kind.lower()}/{late.name} --all-containers"
 
 
 async def _rights(kubectl: Kubectl, here: Installation) -> list[Finding]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from console.installing.documents import Document, identity, pod_of
+
+REGISTRY: Final = "enclii-registry"
+"""Holds a password that is not ours to make."""
 
 
 @dataclass(frozen=True, order=True)
@@ -39,6 +42,19 @@ def absent(wanted: Iterable[Reference], there: Mapping[tuple[str, str, str], fro
         elif lacking := [key for key in one.keys if key not in keys]:
             told.append(f"{one.kind} {one.namespace}/{one.name} has no key {', '.join(lacking)}")
     return told
+
+
+def remedy(lacking: str, namespace: str) -> str:
+    """What makes one of ``absent``: the script makes what can be made from nothing, and changes nothing there is."""
+    name = lacking.partition("/")[2].partition(" ")[0]
+    if " has no key " in lacking:
+        return "add the key: make-secrets leaves what is there; delete the whole only where its values are nobody's yet"
+    if name == REGISTRY:
+        return (
+            f"kubectl -n {namespace} create secret generic {REGISTRY} --type kubernetes.io/dockerconfigjson"
+            " --from-file=.dockerconfigjson=config.json"
+        )
+    return f"manifests/platform/make-secrets {namespace}" if name.startswith("enclii-") else "yours to make"
 
 
 def _asked_by(document: Document) -> Iterator[Reference]:

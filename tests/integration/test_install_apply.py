@@ -42,6 +42,9 @@ def test_what_is_missing_is_named_before_anything_is_applied(namespace: str) -> 
 
     assert (code, "reason: secret_missing" in said, f"Secret {namespace}/enclii-registry\n" in said) == (6, True, True)
     assert "enclii-api-token" not in said
+    assert f"kubectl -n {namespace} create secret generic enclii-registry --type" in said
+    assert "make-secrets" not in said, "the script does not make this one"
+    assert "next: mend that, and say the same again" in said
     assert not found(namespace, "services,deployments,statefulsets,serviceaccounts", "-l",
                      "app.kubernetes.io/part-of=enclii")["items"]  # fmt: skip
 
@@ -83,6 +86,11 @@ def test_an_install_that_was_interrupted_is_seen_continued_and_alone_in_the_clus
     assert (two, "reason: already_installed" in told) == (6, True)
     same, told = install(f"{namespace}-two", "--beside", "--set", f"ENCLII_INSTANCE={namespace}")
     assert (same, "reason: same_instance" in told) == (6, True)
+
+    told = enclii("doctor", "--cluster", "-n", namespace, "-o", "json", check=False)
+    fixes = {one["subject"]: one["fix"] for one in json.loads(told.stdout)["checks"]}
+    (command,) = [one for one in fixes["buildkit-main"].split("; ") if " describe " in one]
+    assert "buildkit-main-0" in kubectl(*command.split()[1:])
 
     kubectl("-n", namespace, "delete", "secret", "enclii-api-token")
     kubectl("-n", namespace, "delete", "service", "receiver")

@@ -131,3 +131,40 @@ def test_a_rollout_that_is_not_through_is_late_with_what_its_pod_says() -> None:
         rolling = {**done, "status": {**done["status"], **unlike}}
         (late,) = health.unready([rolling, pod], now=NOW)
         assert late.why == 'config_missing: secret "x" not found'
+
+
+def test_a_pod_that_was_evicted_is_told_of_only_where_nothing_newer_says_why() -> None:
+    """The cluster keeps it beside the one that took its place."""
+    labels = {"app": "web"}
+    spec = {"replicas": 1, "selector": {"matchLabels": labels}}
+    workload = {"kind": "StatefulSet", "metadata": {"name": "web", "namespace": "builds"}, "spec": spec}
+    message = "The node was low on resource: ephemeral-storage."
+    gone = {"phase": "Failed", "reason": "Evicted", "message": message}
+    waiting = {"waiting": {"reason": "ErrImagePull", "message": "not found"}}
+    now = {"phase": "Pending", "containerStatuses": [{"name": "process", "state": waiting}]}
+    evicted, newer = (
+        {"kind": "Pod", "metadata": {"name": "web-1", "labels": labels}, "status": status} for status in (gone, now)
+    )
+
+    (alone,) = health.unready([workload, evicted], now=NOW)
+    (both,) = health.unready([workload, evicted, newer], now=NOW)
+
+    assert alone.why == f"evicted: {message}"
+    assert both.why == "image_missing: ErrImagePull: not found"
+    assert (both.namespace, both.kind) == ("builds", "StatefulSet")
+
+
+def test_what_is_missing_is_told_with_what_really_makes_it() -> None:
+    lacking = (
+        "Secret one/enclii-api-token",
+        "Secret one/enclii-registry",
+        "Secret one/theirs",
+        "Secret one/x has no key b",
+    )
+
+    script, password, theirs, key = (references.remedy(one, "one") for one in lacking)
+
+    assert script == "manifests/platform/make-secrets one"
+    assert password.startswith("kubectl -n one create secret generic enclii-registry ")
+    assert theirs == "yours to make"
+    assert key.startswith("add the key")
