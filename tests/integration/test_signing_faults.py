@@ -40,7 +40,10 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 async def _behind(real: str, spoil: Spoil, *, cut: str = "") -> AsyncIterator[str]:
     """An address that hands on to ``real`` what ``spoil`` leaves; of answers to paths with ``cut`` half is lost."""
 
+    serving: set[asyncio.Task[Any] | None] = set()  # the loop itself holds them weakly alone
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving.add(asyncio.current_task())
         try:
             head = await reader.readuntil(b"\r\n\r\n")
             length = re.search(rb"(?i)content-length: (\d+)", head)
@@ -63,6 +66,10 @@ async def _behind(real: str, spoil: Spoil, *, cut: str = "") -> AsyncIterator[st
         yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
+        for task in serving:
+            if task is not None:
+                task.cancel()
+        await asyncio.gather(*(task for task in serving if task is not None), return_exceptions=True)
         await server.wait_closed()
 
 
