@@ -36,6 +36,8 @@ _FULL_SHA = re.compile(r"[0-9a-f]{40}")
 _HEX = re.compile(r"[0-9a-f]{4,}")
 _RELEASE = re.compile(r"v([1-9][0-9]{0,8})")
 _HOLD = re.compile(r'/hold +(\S+)(?: +"([^"]{1,300})")?', re.IGNORECASE)
+_SLASHES: Final = {ord(char): "/" for char in "\u2044\u2215\u29f8\u2571\u27cb"}
+"""Strokes that read as a slash and are none."""
 _NEWLINE = re.compile(r"[\r\n]")
 _BLANK = re.compile(r"[ \t]+")
 
@@ -115,7 +117,8 @@ def _listed(names: Collection[str]) -> str:
 
 def _look_alike(word: str) -> Refusal | Ignored:
     """A word that only looks like a command of ours is told so: it was typed with other letters than it seems."""
-    plain = unicodedata.normalize("NFKC", word[:40]).lower()
+    shown = "".join(char for char in word[:40] if unicodedata.category(char) != "Cf").translate(_SLASHES)
+    plain = unicodedata.normalize("NFKC", shown).lower()
     if word.isascii() or not plain.startswith("/"):
         return Ignored("no_command")
     seen = "".join(char for char in plain if char.isascii())
@@ -138,7 +141,8 @@ def _command(words: Sequence[str]) -> Asked | Refusal:
 
 
 def _preview(words: Sequence[str]) -> Asked | Refusal:
-    verb, rest = (words[0], list(words[1:])) if words else ("up", [])
+    plain = not words or words[0] == "--ttl"
+    verb, rest = ("up", list(words)) if plain else (words[0], list(words[1:]))
     if verb not in PREVIEW_VERBS:
         near = difflib.get_close_matches(verb, PREVIEW_VERBS, n=1)
         return Refusal("unknown_verb", (f"did you mean `/preview {near[0]}`? " if near else "") + HELP)
@@ -203,7 +207,7 @@ def _environment(verb: Verb, words: Sequence[str]) -> Asked | Refusal:
 
 def _hold(line: str) -> Asked | Refusal:
     match = _HOLD.fullmatch(line)
-    if match is None:
+    if match is None or not match[1].isascii():
         return Refusal("no_environment", f"name the environment, the reason in quotes: {HELP}")
     asked = _environment("hold", [match[1].lower()])
     return asked if isinstance(asked, Refusal) else Asked("hold", environment=asked.environment, why=match[2] or "")

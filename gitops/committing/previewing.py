@@ -87,8 +87,10 @@ async def _places(session: Session, event: PreviewChanged) -> list[Place]:
 
 async def _drafts(session: Session, event: PreviewChanged, found: Sequence[Place], ports: Ports) -> dict[Place, Draft]:
     drafts: dict[Place, Draft] = {}
-    known = await session.get(Preview, *key_of(event.repository, event.number, event.branch))
+    known = await session.look(Preview, *key_of(event.repository, event.number, event.branch))
     ref = known.ref if known else None
+    if event.fact != "removing" and not still(event, known):
+        return drafts
     for here in found:
         situation = await session.situation(here)
         cause = Cause(sets.member_intent(event.id, here.service), "scale", "enclii", now(), _why(event))
@@ -104,6 +106,11 @@ async def _drafts(session: Session, event: PreviewChanged, found: Sequence[Place
             own = replace(release, preview=release.preview or ref)  # a copy is rendered as the preview's
             drafts[here] = again(situation, situation.noted(scale=scale), own, f"Scale {here}", cause)
     return drafts
+
+
+def still(event: PreviewChanged, known: Preview | None) -> bool:
+    """Whether it sleeps or not as the event says: a word that had to wait may come after the one that undid it."""
+    return known is not None and known.state not in GONE and (known.state == "asleep") == (event.fact == "asleep")
 
 
 def _why(event: PreviewChanged) -> str:

@@ -119,7 +119,7 @@ class Planner:
         asked = PreviewRequested(
             id=f"{delivery.id}/preview", at=now(), trace=delivery.trace, verb="down" if gone else "push",
             project=repository.project, repository=repository.id, branch=branch, actor=delivery.actor,
-            why="the branch was deleted" if gone else "",
+            sha="" if gone else delivery.after, why="the branch was deleted" if gone else "",
         )  # fmt: skip
         return (asked,)
 

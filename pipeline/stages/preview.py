@@ -73,29 +73,47 @@ class Previews:
         reason, message = (error.reason, error.message) if isinstance(error, EncliiError) else ("unexpected", "")
         outcome: Outcome = "refused" if isinstance(error, Permanent) else "failed"
         if isinstance(event, PreviewRequested):
-            return Step((Change(_decision(event, outcome, reason, message), None),))
-        assert isinstance(event, PullRequestChanged)
-        found = await self._preview(event.repository, event.number, "")
+            said = Step((Change(_decision(event, outcome, reason, message), None),))
+            if event.verb != "push":
+                return said
+            event = replace(event, repository=await self._named(event))
+        else:
+            assert isinstance(event, PullRequestChanged)
+            noted = await self._noted(event)  # the head is the head, though it cannot be built
+            if noted is None:
+                return Step()
+            said = noted
+        found = await self._preview(event.repository, event.number, getattr(event, "branch", ""))
         if found is None or found.record.state in GONE:
-            return Step()
-        return self._moved(found, replace(found.record, state="failed", reason=reason, message=message), "failed")
+            return said
+        head = (event.head if isinstance(event, PullRequestChanged) else event.sha) or found.record.newest
+        failed = replace(found.record, state="failed", reason=reason, message=message, head=head)
+        return _joined(said, self._moved(found, failed, "failed"), _awake(found, failed))
 
     # -- what a forge says
 
     async def _pull_request(self, event: PullRequestChanged) -> Step:
         """A later word of the forge counts; a close counts whatever else has changed."""
+        noted = await self._noted(event)
+        if noted is None:
+            return Step()
+        record = noted.changes[0].record
+        assert isinstance(record, PullRequest)
+        found = await self._preview(event.repository, event.number, "")
+        return _joined(noted, await self._followed(event, record, found))
+
+    async def _noted(self, event: PullRequestChanged) -> Step | None:
+        """How the pull request stands now; None for a word from before the last one."""
         known = await self.store.get(PullRequest, event.repository, str(event.number))
         if known is not None and older(event.updated_at, known.record.updated_at):
-            return Step()
+            return None
         record = PullRequest(
             repository=event.repository, number=event.number, state=event.state, head=event.head,
             head_ref=event.head_ref, base=event.base, fork=event.fork or not event.head_repository,
             draft=event.draft, author=event.author, updated_at=event.updated_at,
             head_at=(known and known.record.head == event.head and known.record.head_at) or event.updated_at,
         )  # fmt: skip
-        noted = Step((Change(record, known.seq if known else 0),))
-        found = await self._preview(event.repository, event.number, "")
-        return _joined(noted, await self._followed(event, record, found))
+        return Step((Change(record, known.seq if known else 0),))
 
     async def _followed(self, event: PullRequestChanged, now_: PullRequest, found: Stored[Preview] | None) -> Step:
         there = found is not None and found.record.state not in GONE
@@ -122,8 +140,7 @@ class Previews:
         repository = await linked(self.store, event.repository)
         if repository is None or repository.project != event.project:
             raise NotFound(f"{event.project} has no repository {event.repository}", reason="repository_unknown")
-        named_ = await numbered(self.store, event.repository) if event.number else repository.id
-        event = replace(event, repository=named_)
+        event = replace(event, repository=await self._named(event))
         found = await self._preview(event.repository, event.number, event.branch)
         there = found if found is not None and found.record.state not in GONE else None
         if event.verb in ("up", "approve", "restart"):
@@ -140,6 +157,13 @@ class Previews:
         else:
             step = self._woken(there)
         return _joined(step, Step((Change(_decision(event, "accepted", f"preview_{event.verb}", ""), None),)))
+
+    async def _named(self, event: PreviewRequested) -> str:
+        """What the preview's record calls the repository that somebody named."""
+        if event.number:
+            return await numbered(self.store, event.repository)
+        known = await linked(self.store, event.repository)
+        return known.id if known else event.repository
 
     def _absent(self, event: PreviewRequested) -> Step:
         if event.verb in ("down", "push", "wake", "sweep"):
@@ -219,7 +243,7 @@ class Previews:
 
     async def _pushed(self, found: Stored[Preview], wanted: Wanted, event: Event) -> Step:
         """Another head; of a fork it has to be read again, while what was approved keeps running."""
-        if wanted.head == found.record.sha and found.record.state != "waiting":
+        if wanted.head == found.record.newest and found.record.state != "waiting":
             return Step()
         active = Stored(replace(found.record, active_at=now(), warned_at="", draft=wanted.draft), found.seq)
         if found.record.fork or wanted.fork:
@@ -257,7 +281,7 @@ class Previews:
     def _waits(self, found: Stored[Preview], wanted: Wanted, reason: str, message: str) -> Step:
         waits = replace(found.record, state="waiting", reason=reason, message=message, fork=wanted.fork)
         waits = replace(waits, head=wanted.head) if waits.services else replace(waits, sha=wanted.head)
-        return self._moved(found, later(waits, self.limits), "waiting")
+        return _joined(self._moved(found, later(waits, self.limits), "waiting"), _awake(found, waits))
 
     def _extended(self, found: Stored[Preview], event: PreviewRequested) -> Step:
         until = due(now(), event.seconds)
@@ -301,6 +325,11 @@ class Previews:
     async def _rules(self, project: str) -> PreviewRules:
         found = await self.store.get(Project, project)
         return found.record.previews if found else PreviewRules()
+
+
+def _awake(found: Stored[Preview], preview: Preview) -> Step:
+    """That its containers come again where it slept: in another state it would not hear who wakes it."""
+    return Step((), (changed(preview, "woken"),)) if found.record.state == "asleep" else Step()
 
 
 def changed(preview: Preview, fact: PreviewFact) -> PreviewChanged:

@@ -18,6 +18,14 @@ def running(found: PreviewService, wanted: Deployment, live: Live | None, sha: s
     return replace(found, status="committed")
 
 
+def otherwise(found: PreviewService, wanted: Deployment | None, live: Live | None) -> PreviewService:
+    """The service as somebody has it in git who is not Enclii's preview: another release, or none."""
+    if wanted is not None:
+        return running(found, wanted, live, wanted.sha)
+    why = "somebody took it out of the config repository: /preview restart brings it back"
+    return replace(found, status="failed", reason="removed_by_hand", message=why, address="", release="")
+
+
 def copied(service: PreviewService, live: Live | None, wanted: Deployment | None) -> PreviewService:
     """What the base environment has, once it is in git: it comes with the first image of the preview's own."""
     found = replace(service, status="building", reason="", message="")
@@ -27,14 +35,23 @@ def copied(service: PreviewService, live: Live | None, wanted: Deployment | None
 
 
 def told(services: list[PreviewService]) -> tuple[PreviewService, ...]:
-    """Copies come with the first image of the preview's own: one that is not there then was refused."""
-    own = any(one.status in ("committed", "running", "degraded") for one in services if not one.copied)
-    why = "the base environment's release may not go out: enclii why says more"
+    """Copies come with the first image of the preview's own: one that is not there then was refused, or none came."""
+    own = {one.status for one in services if not one.copied}
+    if own & {"committed", "running", "degraded"}:
+        reason, why = "copy_refused", "the base environment's release may not go out: enclii why says more"
+    elif own == {"failed"}:
+        reason, why = "nothing_built", "it comes with the first image of the preview's own"
+    else:
+        return tuple(services)
     return tuple(
-        replace(one, status="failed", reason="copy_refused", message=why)
-        if own and one.copied and one.status == "building" else one
+        replace(one, status="failed", reason=reason, message=why) if one.copied and one.status == "building" else one
         for one in services
-    )  # fmt: skip
+    )
+
+
+def waits(one: Preview) -> bool:
+    """Whether its state is another head's, which waits or cannot be built, and not what runs meanwhile."""
+    return one.state == "waiting" or (one.state == "failed" and bool(one.head))
 
 
 def judged(one: Preview) -> Preview:

@@ -22,9 +22,9 @@ from pipeline.jobs import OPEN
 from pipeline.names import token
 from pipeline.preview_life import evicted, full, later, verdict
 from pipeline.previews import GONE, Activity, Preview, PreviewService, PullRequest, is_preview
-from pipeline.records import Deployment, Job, Live, Project, Route, Target
+from pipeline.records import Deployment, Job, Live, Project, Route, Run, Target
 from pipeline.stages.preview import Previews, changed
-from pipeline.stages.preview_state import copied, judged, running, told
+from pipeline.stages.preview_state import copied, judged, otherwise, running, told, waits
 from pipeline.store import Change, Step, Stored, now
 
 log = logging.getLogger(__name__)
@@ -140,7 +140,7 @@ class Watcher:
             return
         services = [await self._service(one, service) for service in one.services]
         seen = replace(one, services=told(services))
-        if one.state != "waiting":
+        if not waits(one):
             seen = judged(seen)
         if seen == one:
             return
@@ -164,6 +164,8 @@ class Watcher:
             return replace(found, status="failed", reason=job.record.reason, message=job.record.message)
         if wanted is not None and wanted.record.release == release:
             return running(found, wanted.record, live.record if live else None, one.sha)
+        if job is not None and job.record.status == "deployed":  # and git was changed since, by another hand
+            return otherwise(found, wanted.record if wanted else None, live.record if live else None)
         return found
 
     async def _end(self, key: tuple[str, ...]) -> None:
@@ -208,11 +210,16 @@ class Watcher:
             live = await get(Live, one.project, one.environment, target.service)
             if live is None or live.record.deployment or live.record.removed != target.config_commit:
                 found.append(f"cluster: {target.service}")
-        for service in one.services:
-            job = await get(Job, one.run, service.name)
-            if job is not None and job.record.status in OPEN:
-                found.append(f"job: {service.name}")
-        return found
+        return found or [f"job: {name}" for name in await self._building(one)]
+
+    async def _building(self, one: Preview) -> list[str]:
+        """What of it is still built, by its last run or one that a later head has overtaken: that may yet be pushed."""
+        store = self.stage.store
+        here = {
+            run.id for run in await store.all(Run)
+            if run.preview is not None and (run.project, run.preview.environment) == (one.project, one.environment)
+        }  # fmt: skip
+        return sorted({job.service for job in await store.all(Job) if job.run in here and job.status in OPEN})
 
     async def _targets(self, one: Preview) -> list[Target]:
         every = await self.stage.store.all(Target)

@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from pipeline.preview_life import Limits, due
+from pipeline.previews import PullRequest
 from pipeline.records import Route
 from pipeline.store import Change, Step, now
 from tests.support.nats import running_nats
@@ -68,5 +69,44 @@ def test_a_fork_that_is_deleted_while_it_is_built_stays_a_fork_and_gets_no_other
             said = await at.ask("approve", sha=TWO)
             assert (said.outcome, said.reason) == ("refused", "ref_not_found")
             assert ((await at.there()).sha, (await at.there()).approved) == (ONE, ONE)
+
+    asyncio.run(story())
+
+
+def test_a_head_that_cannot_be_planned_is_the_head_and_stays_said_while_the_last_one_runs(nats: str) -> None:
+    async def story() -> None:
+        async with world(nats, "unread") as at:
+            await at.pull()
+            await at.ask("up")
+            at.sources.gone = True
+            await at.pull(action="pushed", head=TWO)
+            for _ in range(2):
+                failed = await at.there()
+                assert (failed.state, failed.reason, failed.newest) == ("failed", "ref_not_found", TWO)
+                await at.watcher().look(failed.key)
+            known = await at.store.get(PullRequest, at.origin, "12")
+            assert known is not None
+            assert known.record.head == TWO  # or nobody could ask for it again
+            at.sources.gone = False
+            assert (await at.ask("restart", sha=TWO)).outcome == "accepted"
+            assert ((await at.there()).state, (await at.there()).sha) == ("building", TWO)
+
+    asyncio.run(story())
+
+
+def test_it_is_not_gone_while_a_build_that_was_overtaken_may_yet_be_pushed(nats: str) -> None:
+    async def story() -> None:
+        async with world(nats, "overtaken") as at:
+            await at.pull()
+            await at.ask("up")
+            first = await at.there()
+            await at.pull(action="pushed", head=TWO)
+            await at.end_job(await at.there())
+            await at.ask("down")
+            await at.watcher().look(first.key)
+            assert ((await at.there()).state, (await at.there()).left) == ("removing", ("job: web",))
+            await at.end_job(first)
+            await at.watcher().look(first.key)
+            assert (await at.there()).state == "removed"
 
     asyncio.run(story())

@@ -142,11 +142,13 @@ async def nothing_left(_: Preview) -> int:
 
 
 @contextlib.asynccontextmanager
-async def world(url: str, slug: str, *, limits: Limits | None = None, automatic: bool = False) -> AsyncIterator[World]:
+async def world(
+    url: str, slug: str, *, limits: Limits | None = None, automatic: bool = False, sources: Sources | None = None
+) -> AsyncIterator[World]:
     bus = await connect(url, name="test", wait=60.0)
     try:
         await bus.create_streams()
-        store, sources = Store(bus), Sources()
+        store, sources = Store(bus), sources or Sources()
         known = Repository(
             id=f"github:acme/{slug}", project=slug, name=slug, forge="github", url="https://example.test/x"
         )

@@ -15,6 +15,7 @@ from gitops.clusters.subset import translate
 from gitops.committing import intents
 from gitops.committing.idle import awake
 from gitops.committing.intents import Cause, Situation
+from gitops.committing.previewing import still
 from gitops.layout import Place
 from gitops.notes import Notes
 from gitops.notes import Scale as Scaled
@@ -24,8 +25,9 @@ from gitops.rendering.surroundings import Shared, Surroundings
 from gitops.syncing.front import host_of
 from pipeline.domains import Domains, Entrance
 from pipeline.errors import Invalid, Refused
-from pipeline.previews import PreviewRef
+from pipeline.previews import Preview, PreviewRef, PreviewState
 from pipeline.servicefile import ExternalVolume, Overrides, Scale, ServiceSpec
+from pipeline.stages.preview import changed
 from tests.support.rendered import release
 
 HERE = Place("shop", "preview-12", "web")
@@ -160,3 +162,17 @@ def test_project_yaml_rules_previews_and_keeps_their_names_free() -> None:
                   b"environments: {preview-1: {branch: x}}", b"environments: {preview: {branch: x}}"):  # fmt: skip
         with pytest.raises(Invalid):
             parse(wrong, project="shop")
+
+
+@pytest.mark.parametrize(
+    ("state", "asleep", "woken"),
+    [("asleep", True, False), ("building", False, True), ("ready", False, True), ("waiting", False, True),
+     ("removing", False, False), ("removed", False, False)],
+)  # fmt: skip
+def test_a_word_about_its_sleep_that_comes_late_changes_nothing(state: PreviewState, asleep: bool, woken: bool) -> None:
+    """One that the gate made wait comes again after the next: a preview put to sleep then would never wake."""
+    one = Preview(id="shop.preview-12", project="shop", repository="github:1", number=12, state=state)
+
+    assert still(changed(one, "asleep"), one) == asleep
+    assert still(changed(one, "woken"), one) == woken
+    assert not still(changed(one, "asleep"), None)

@@ -30,6 +30,9 @@ def comment(body: str, *, edited: bool = False, bot: bool = False, there: bool =
         ("/preview", Asked("preview")),
         ("/Preview UP web API --ttl 2d\r\nplease", Asked("preview", services=("web", "api"), seconds=172_800)),
         ("\n\n/preview down", Asked("preview", preview="down")),
+        ("/preview --ttl 48h", Asked("preview", seconds=172_800)),
+        ("/preview\t\tDOWN\t", Asked("preview", preview="down")),
+        ("/preview\n" + "so " * 20_000, Asked("preview")),
         ("/preview status", Asked("preview", preview="status")),
         ("/preview extend 24h", Asked("preview", preview="extend", seconds=86_400)),
         ("/preview restart web", Asked("preview", preview="restart", services=("web",))),
@@ -57,6 +60,8 @@ def test_rule_3_one_command_a_comment_and_the_rest_is_talk(body: str) -> None:
     [
         "", " \n\t", "> /preview", "> > /preview", "```\n/preview\n```", "~~~\n/preview", "    /preview", "\t/preview",
         "`/preview`", "<!-- \n/preview -->", "<!-- /preview -->", "please /preview", "look:\n/preview", "- /preview",
+        "* /preview", "1. /preview", "**/preview**", "\\/preview", " /preview", "/preview!", "/preview/up",
+        "<!--\n/preview\n-->", "/preview\x0bdown", "<details>\n/preview",
         "/previews", "/preview-up", "/deploy", "//preview", "/ preview", "/test all", "[x](/preview)", "/preview\u200b",
     ],
 )  # fmt: skip
@@ -83,6 +88,14 @@ def test_rule_2_edited_comments_bots_and_issues_are_passed_over() -> None:
         "/\uff50\uff52\uff45\uff56\uff49\uff45\uff57",
         "/preview\u00a0up",
         "/r\u043ellback production",
+        "/pre\u200bview",
+        "\u200b/preview",
+        "\ufeff/preview up",
+        "\u200e/preview",
+        "\u2215preview",
+        "\u2044preview down",
+        "/preview\u2028down",
+        "/\u212areview",
     ],
 )
 def test_rule_4_letters_that_only_look_alike_are_told(body: str) -> None:
@@ -116,7 +129,7 @@ def test_rule_9_an_approval_names_the_whole_commit(sha: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", ["/rollback", "/hold", "/resume", '/hold "because"', "/rollback --to v3", "/resume a b"]
+    "body", ["/rollback", "/hold", "/hold \u212a8s", "/resume", '/hold "because"', "/rollback --to v3", "/resume a b"]
 )
 def test_rule_6_what_touches_an_environment_names_it(body: str) -> None:
     found = parse(body)
