@@ -61,7 +61,7 @@ class Front:
         if is_preview(ref.environment) and (host := urlsplit(address).hostname):
             await self.point(host, (), gone=True, preview=True)
         else:
-            await self.point(plain_host(ref, self.base), ())
+            await self.point(plain_host(ref, self.base), (), gone=True)
 
     async def point(
         self, host: str, upstreams: Sequence[str], *, drain: float = 10.0, gone: bool = False,

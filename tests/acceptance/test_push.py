@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import urllib.error
 from pathlib import Path
 
 from tests.bench.requests import loaded
@@ -73,6 +74,7 @@ def test_a_push_runs_a_second_replaces_it_and_a_rollback_brings_it_back(tmp_path
         assert line.page("web.shop.localhost") == "page one\n"
         line.api("/v1/destroys", {"project": "shop", "environment": "production", "service": "web"})
         eventually(lambda: _states(line) == {"site": "running", "web": ""}, what="web is gone")
+        eventually(lambda: _answer(line, "web.shop.localhost") == 404, what="nobody answers to its name")
         git("revert", "--no-edit", "HEAD", cwd=tmp_path / "shop")
         git("push", line.url("shop/shop"), "main", cwd=tmp_path / "shop")
         eventually(lambda: _states(line) == {"site": "orphaned", "web": "running"}, what="web is back")
@@ -92,6 +94,14 @@ def _bound(line: Line, process: str) -> set[tuple[str, str]]:
     """The runs and commits on the lines of a process's log."""
     lines = [json.loads(text) for text in line.log(process).splitlines() if text.endswith("}")]
     return {(one.get("run", ""), one.get("commit", "")) for one in lines}
+
+
+def _answer(line: Line, host: str) -> int:
+    try:
+        line.page(host)
+    except urllib.error.HTTPError as error:
+        return error.code
+    return 200
 
 
 def _rename(folder: Path, name: str) -> None:
