@@ -41,7 +41,7 @@ def test_a_branch_that_feeds_nothing_is_told_so_and_no_run_is_promised(tmp_path:
         said = pushed.stderr.decode()
         assert "enclii: main is at" in said
         assert "; no environment of shop is fed by it, and nothing is deployed" in said
-        assert "enclii preview up topic -p shop" in said
+        assert "enclii preview up -p shop topic" in said
         assert said.count("/runs/r-") == 1
 
     in_room(tmp_path, scenario)
