@@ -57,19 +57,19 @@ async def _told(events: AsyncIterator[ServerSentEvent], stopping: asyncio.Event)
     waiting: asyncio.Queue[ServerSentEvent | None] = asyncio.Queue(QUEUE_LIMIT)
     pump = asyncio.create_task(_pump(events, waiting))
     stop = asyncio.create_task(stopping.wait())
+    following = asyncio.create_task(waiting.get())
     try:
         while True:
-            following = asyncio.create_task(waiting.get())
             done, _ = await asyncio.wait({following, stop}, return_when=asyncio.FIRST_COMPLETED)
             told = following.result() if following in done else None
             if told is None:
-                following.cancel()
                 return
             yield told
+            following = asyncio.create_task(waiting.get())
     finally:
-        for task in (pump, stop):
+        for task in (pump, stop, following):
             task.cancel()
-        await asyncio.gather(pump, stop, return_exceptions=True)
+        await asyncio.gather(pump, stop, following, return_exceptions=True)
 
 
 async def _pump(events: AsyncIterator[ServerSentEvent], waiting: asyncio.Queue[ServerSentEvent | None]) -> None:

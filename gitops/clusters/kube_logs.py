@@ -156,22 +156,22 @@ class Follower:
 
     async def follow(self) -> AsyncGenerator[LogLine, None]:
         looking = asyncio.create_task(self._look())
+        asked = asyncio.create_task(self._queue.get())
         try:
             while True:
-                asked = asyncio.create_task(self._queue.get())
                 await asyncio.wait({asked, looking}, return_when=asyncio.FIRST_COMPLETED)
                 if not asked.done():
-                    asked.cancel()
                     await looking
                     return
                 yield asked.result()
                 while not self._queue.empty():
                     yield self._queue.get_nowait()
+                asked = asyncio.create_task(self._queue.get())
         finally:
-            looking.cancel()
-            for task in self._tasks.values():
+            tasks = (looking, asked, *self._tasks.values())
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(looking, *self._tasks.values(), return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _first(self, reader: Reader, status: ContainerStatus, previous: bool) -> list[LogLine]:
         if previous:
